@@ -1,0 +1,50 @@
+"""fdetect: forensic detectors of AI-generated images, judged on one cross-generator benchmark.
+
+    fdetect.extract("photos/", features="standard")        named features, one row per image
+    fdetect.fit("train/manifest.csv")                      a fitted detector with thresholds
+    fdetect.score("photos/", detector)                     scores, larger = more likely generated
+    fdetect.benchmark(fdetect.RunConfig())                 the benchmark, as `fdetect bench` runs it
+
+Names are loaded when they are first used: importing fdetect loads neither torch, cupy nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "fit", "read_manifest", "score"]
+
+if TYPE_CHECKING:
+    from fdetect.bench.evaluate import cells_of as evaluate
+    from fdetect.bench.layouts import read_manifest
+    from fdetect.bench.run import bench as benchmark
+    from fdetect.bench.steps import extract, fit, score
+    from fdetect.config import RunConfig
+    from fdetect.engine import Store
+    from fdetect.errors import FdetectError
+
+_HOMES = {
+    "FdetectError": "fdetect.errors",
+    "RunConfig": "fdetect.config",
+    "Store": "fdetect.engine",
+    "benchmark": "fdetect.bench.run:bench",
+    "evaluate": "fdetect.bench.evaluate:cells_of",
+    "extract": "fdetect.bench.steps",
+    "fit": "fdetect.bench.steps",
+    "read_manifest": "fdetect.bench.layouts",
+    "score": "fdetect.bench.steps",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fdetect' has no attribute '{name}'")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

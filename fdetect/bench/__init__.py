@@ -1,0 +1,1 @@
+"""Benchmarks: layouts, audit, protocols, runs, comparison and reports."""

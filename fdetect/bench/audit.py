@@ -1,0 +1,244 @@
+"""The bias audit: what can be told of the labels without looking for traces, under every condition.
+
+Six probes.  Four see no pixel: file size, dimensions, container, JPEG tables and EXIF; under `native` these are
+facts of the stored files, under every other condition of the encoded result.  One sees a 16 x 16 thumbnail, hence
+content.  Above 0.60 balanced accuracy each of these five marks the column "biased by ...".
+
+The sixth asks what is left of the JPEG history: images of one class that were stored as PNG against images of the
+same class that were stored as JPEG, told apart from block-DCT histograms and tested on generators (or real
+sources) that the probe was not trained on.  Where a class cannot be cut so, the placebo: the same images, half of
+them with one extra JPEG pass.  Its AUC is a property of the condition and is printed beside the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fdetect.bench.protocols import Samples
+from fdetect.classifiers import fit_head, head, in_parallel, out_of_fold
+from fdetect.metrics import TrialSample, evaluate, group_weights, interval
+from fdetect.perturb import rng_for
+from fdetect.registry import Entry
+from fdetect.types import FAKE, REAL, FeatureTable
+
+__all__ = ["BIASED", "LABEL_PROBES", "PROBE_FEATURES", "Audit", "History", "Probe", "audit", "placebo_rows"]
+
+BIASED = 0.60  # balanced accuracy above which a column is marked
+LABEL_PROBES = ("file_bytes", "dimensions", "container", "tables_exif", "thumbnail")
+HISTORY = "block_dct_histogram"
+PROBE_FEATURES = (*LABEL_PROBES, HISTORY)
+FOLDS = 5
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How well one probe tells the labels apart under one condition; intervals by group bootstrap."""
+
+    condition: str
+    probe: str
+    auroc: float
+    low: float
+    high: float
+    balanced_accuracy: float
+    biased: bool
+    n_real: int
+    n_fake: int
+
+
+@dataclass(frozen=True)
+class History:
+    """How much of an earlier JPEG history can be read under one condition, within one class."""
+
+    condition: str
+    images: str  # "fake" or "real"
+    kind: str  # "stored PNG against JPEG, on unseen generators", or "placebo"
+    auroc: float
+    low: float
+    high: float
+    n_without: int  # images without the (extra) JPEG pass
+    n_with: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All probes of a run."""
+
+    probes: tuple[Probe, ...]
+    history: tuple[History, ...]
+
+    @property
+    def biased_by(self) -> dict[str, tuple[str, ...]]:
+        """Return the probes that mark each condition."""
+        found: dict[str, tuple[str, ...]] = {}
+        for probe in self.probes:
+            found.setdefault(probe.condition, ())
+            if probe.biased:
+                found[probe.condition] += (probe.probe,)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain lists and dictionaries."""
+        return {
+            "threshold": BIASED,
+            "biased_by": {condition: list(names) for condition, names in self.biased_by.items()},
+            "probes": [asdict(probe) for probe in self.probes],
+            "history": [asdict(row) for row in self.history],
+        }
+
+
+def placebo_rows(samples: Samples, ids: Sequence[str], *, seed: int = 0) -> np.ndarray:
+    """Return the half of the reals that the placebo gives one extra JPEG pass, drawn from their content."""
+    drawn = [rng_for(seed, id, "placebo").random() < 0.5 for id in ids]
+    return np.flatnonzero(np.array(drawn) & (samples.label == REAL))
+
+
+def audit(
+    samples: Samples,
+    stored_as: Sequence[str],
+    tables: Mapping[tuple[str, str], FeatureTable],
+    placebo: Mapping[str, tuple[np.ndarray, FeatureTable]],
+    *,
+    conditions: Sequence[str],
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    workers: int = 1,
+) -> Audit:
+    """Run all probes.
+
+    `stored_as` is the format of each stored file; `tables` holds PROBE_FEATURES under every condition;
+    `placebo` maps a condition to the rows with one extra JPEG pass and their HISTORY features.
+    """
+    judge = _Judge(samples, replicates, level, seed)
+    label_probes = [
+        partial(judge.label_probe, condition, name, tables[condition, name].values)
+        for condition in conditions
+        for name in LABEL_PROBES
+    ]
+    histories = [
+        partial(judge.histories, condition, tables[condition, HISTORY].values, np.array(stored_as), *placebo[condition])
+        for condition in conditions
+    ]
+    probes = tuple(in_parallel(_call, label_probes, workers=workers))
+    return Audit(probes, tuple(row for rows in in_parallel(_call, histories, workers=workers) for row in rows))
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What all probes share: the samples, and how an AUC and its interval are made."""
+
+    samples: Samples
+    replicates: int
+    level: float
+    seed: int
+
+    def label_probe(self, condition: str, name: str, values: np.ndarray) -> Probe:
+        rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+        label, group = self.samples.label[rows], list(self.samples.group[rows])
+        nothing = Probe(condition, name, np.nan, np.nan, np.nan, np.nan, False, *_counts(label))
+        if min(_counts(label)) < FOLDS or len(set(group)) < FOLDS:
+            return nothing
+        scores, fold = out_of_fold(_shallow_trees(), values[rows], label, group, folds=FOLDS, seed=self.seed)
+        auroc, low, high = self._auroc(label, scores, fold, group)
+        ok = np.isfinite(scores)
+        accuracy = float(np.mean([((scores > 0) == label)[ok & (label == k)].mean() for k in (REAL, FAKE)]))
+        return Probe(condition, name, auroc, low, high, accuracy, accuracy > BIASED, *_counts(label))
+
+    def histories(
+        self, condition: str, values: np.ndarray, stored_as: np.ndarray, extra: np.ndarray, again: FeatureTable
+    ) -> list[History]:
+        found = []
+        for label, names in ((FAKE, self.samples.generator), (REAL, self.samples.real_source)):
+            mine = np.flatnonzero((self.samples.label == label) & np.isfinite(values).all(axis=1))
+            fold = _folds_with_both(names[mine], stored_as[mine])
+            if fold is not None:
+                found.append(self.stored(condition, label, values[mine], mine, stored_as[mine], fold))
+        return [*found, self.placebo(condition, values, extra, again)]
+
+    def stored(
+        self, condition: str, label: int, values: np.ndarray, rows: np.ndarray, stored_as: np.ndarray, fold: np.ndarray
+    ) -> History:
+        with_jpeg = (stored_as == "JPEG").astype(np.int64)
+        scores = np.full(len(rows), np.nan)
+        for k in np.unique(fold[fold >= 0]):
+            test, train = fold == k, (fold != k) & (fold >= 0)
+            scores[test] = _fit_score(values[train], with_jpeg[train], values[test])
+        auroc, low, high = self._auroc(with_jpeg, scores, fold, list(self.samples.group[rows]))
+        unseen = "generators" if label == FAKE else "real sources"
+        kind = f"stored as PNG or JPEG, on unseen {unseen}"
+        return History(condition, ("real", "fake")[label], kind, auroc, low, high, *_counts(with_jpeg[fold >= 0]))
+
+    def placebo(self, condition: str, values: np.ndarray, extra: np.ndarray, table: FeatureTable) -> History:
+        changed = values.copy()
+        changed[extra] = table.values
+        rows = np.flatnonzero((self.samples.label == REAL) & np.isfinite(changed).all(axis=1))
+        with_jpeg = np.isin(rows, extra).astype(np.int64)
+        group = list(self.samples.group[rows])
+        counts = _counts(with_jpeg)
+        kind = "placebo: half of the reals with one extra JPEG pass"
+        if min(counts) < FOLDS or len(set(group)) < FOLDS:
+            return History(condition, "real", kind, np.nan, np.nan, np.nan, *counts)
+        scores, fold = out_of_fold(head.get("logreg"), changed[rows], with_jpeg, group, folds=FOLDS, seed=self.seed)
+        return History(condition, "real", kind, *self._auroc(with_jpeg, scores, fold, group), *counts)
+
+    def _auroc(
+        self, label: np.ndarray, scores: np.ndarray, fold: np.ndarray, group: list[str]
+    ) -> tuple[float, float, float]:
+        """Return the AUC of pairs within folds, and its interval."""
+        groups = np.array(group)
+        nothing = np.full(len(label), np.nan)
+        trials = []
+        for k in np.unique(fold[fold >= 0]):
+            mine = (fold == k) & np.isfinite(scores)
+            if len(np.unique(label[mine])) == 2:
+                trials.append(TrialSample(label[mine], scores[mine], nothing[mine], nothing[mine], groups[mine]))
+        if not trials:
+            return np.nan, np.nan, np.nan
+        weights = group_weights(groups, replicates=self.replicates, seed=self.seed)
+        estimate = evaluate(trials, ("auroc",), weights)["auroc"]
+        return estimate.value, *interval(estimate.replicates, level=self.level)
+
+
+def _shallow_trees() -> Entry:
+    """Few small trees: a probe asks whether a bias is there, not how well it could be used."""
+    return head.get("hist_gb").configured(max_iter=40, max_leaf_nodes=8)
+
+
+def _call(task: Callable[[], T]) -> T:
+    return task()
+
+
+def _fit_score(values: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
+    columns = tuple(str(k) for k in range(values.shape[1]))
+    return fit_head(head.get("logreg"), columns, values, label).score(test)
+
+
+def _folds_with_both(names: np.ndarray, stored_as: np.ndarray) -> np.ndarray | None:
+    """Assign whole generators to folds that each hold PNG- and JPEG-stored ones; None where that is impossible.
+
+    Generators with both kinds, or with other formats, are left out (fold -1): a probe could learn the generator.
+    """
+    kinds: dict[str, list[str]] = {"PNG": [], "JPEG": []}
+    for name in sorted(set(names)):
+        formats = set(stored_as[names == name])
+        if len(formats) == 1 and (only := formats.pop()) in kinds:
+            kinds[only].append(name)
+    n_folds = min(len(kinds["PNG"]), len(kinds["JPEG"]))
+    if n_folds < 2:
+        return None
+    fold = np.full(len(names), -1)
+    for of_kind in kinds.values():
+        for k, name in enumerate(of_kind):
+            fold[names == name] = k % n_folds
+    return fold
+
+
+def _counts(label: np.ndarray) -> tuple[int, int]:
+    return int((label == 0).sum()), int((label == 1).sum())

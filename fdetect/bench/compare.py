@@ -1,0 +1,107 @@
+"""Paired difference of two detectors on the same images, trials and conditions, by group bootstrap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from fdetect.bench.evaluate import ScoreTable, group_estimates
+from fdetect.errors import ParameterError
+from fdetect.metrics import Estimate, GroupWeights, difference, macro
+from fdetect.registry import nearest
+from fdetect.types import FAKE
+
+__all__ = ["PairedDifference", "paired_differences"]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """`first` minus `second` in macro AUROC under one condition.
+
+    `value`, `low`, `high` rest on the images that both detectors scored; `failures_wrong` is the difference when
+    every image that a detector failed on counts against it (a real as the highest score, a fake as the lowest).
+    """
+
+    first: str
+    second: str
+    condition: str
+    generators: tuple[str, ...]
+    auroc_first: float
+    auroc_second: float
+    value: float
+    low: float
+    high: float
+    failures_wrong: float
+    n_images: int
+    n_failed: int
+
+
+def paired_differences(
+    table: pa.Table, first: str, second: str, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[PairedDifference, ...]:
+    """Compare two detectors of a score table, once per condition and training set that both have.
+
+    The macro mean is over the generators that neither was trained on.  Raises ParameterError for a detector that
+    the table does not hold, and where the two share no trial.
+    """
+    scores = ScoreTable.of(table)
+    detectors = tuple(dict.fromkeys(name[0] for name in scores.names))
+    for wanted in (first, second):
+        if wanted not in detectors:
+            raise ParameterError(
+                f"no detector '{wanted}' in the scores{nearest(wanted, detectors)} ({', '.join(detectors)})"
+            )
+    weights = scores.weights(replicates=replicates, seed=seed)
+    rows_of = dict(zip(scores.names, scores.by_key, strict=True))
+    found = []
+    for name, mine in rows_of.items():
+        theirs = rows_of.get((second, *name[1:]))
+        if name[0] != first or theirs is None:
+            continue
+        mine, theirs = _shared(scores, mine, theirs)
+        if not len(mine):
+            continue
+        both_ok = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs])
+        pair = [_macro(scores, rows[both_ok], name[1], weights) for rows in (mine, theirs)]
+        bound = [_macro(_failures_wrong(scores), rows, name[1], weights)[1].value for rows in (mine, theirs)]
+        gap = difference(pair[0][1], pair[1][1], level=level)
+        found.append(
+            PairedDifference(
+                first=first,
+                second=second,
+                condition=name[3],
+                generators=pair[0][0],
+                auroc_first=pair[0][1].value,
+                auroc_second=pair[1][1].value,
+                value=gap.value,
+                low=gap.low,
+                high=gap.high,
+                failures_wrong=bound[0] - bound[1],
+                n_images=len(np.unique(scores.path[mine])),
+                n_failed=len(np.unique(scores.path[mine[~both_ok]])),
+            )
+        )
+    if not found:
+        raise ParameterError(f"'{first}' and '{second}' share no trial and condition in these scores")
+    return tuple(found)
+
+
+def _shared(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of both detectors for the (trial, path) that both have, in the same order."""
+    at = {(scores.trial[row], scores.path[row]): row for row in theirs}
+    pairs = [(row, at[key]) for row in mine if (key := (scores.trial[row], scores.path[row])) in at]
+    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return first, second
+
+
+def _macro(scores: ScoreTable, rows: np.ndarray, train: str, weights: GroupWeights) -> tuple[tuple[str, ...], Estimate]:
+    found = group_estimates(scores, rows, weights, ("auroc",))
+    unseen = tuple(name for name in found if name not in train.split(",")) or tuple(found)
+    return unseen, macro([found[name][1]["auroc"] for name in unseen])
+
+
+def _failures_wrong(scores: ScoreTable) -> ScoreTable:
+    wrong = np.where(scores.label == FAKE, -np.finfo(np.float64).max, np.finfo(np.float64).max)
+    return replace(scores, score=np.where(np.isfinite(scores.score), scores.score, wrong))

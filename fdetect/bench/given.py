@@ -1,0 +1,157 @@
+"""Scores made elsewhere: a CSV or Parquet table becomes a detector like any other (`bench --scores FILE`).
+
+    path, score                     one score per image, the same in every trial (a detector that nothing trains)
+    + condition                     which condition the row was scored under; needed if the run has more than one
+    + trial                         scores of a detector that was trained in each trial of the same protocol
+    + detector                      several detectors in one file; without it the file's name names the detector
+    + probability, threshold        of the image; of the detector at 5 % FPR, in that trial
+
+A larger score means more likely generated.  Without `threshold` it is set like everybody's, on the calibration
+reals, if the table scores them too; otherwise metrics that need a decision stay empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from fdetect.bench.protocols import Samples, Trial
+from fdetect.bench.scoring import Model
+from fdetect.decide import Threshold, conformal_threshold
+from fdetect.engine.work import content_id
+from fdetect.errors import DataError
+from fdetect.perturb import Condition
+from fdetect.registry import nearest
+
+__all__ = ["Given", "read_score_table", "read_scores", "read_table"]
+
+Row = tuple[float, float, float]  # score, probability, threshold
+
+
+@dataclass(frozen=True)
+class Given:
+    """A detector whose scores were read from a file; `rows` maps (trial or "", condition, path) to a row."""
+
+    name: str
+    file: Path
+    rows: Mapping[tuple[str, str, str], Row]
+    paths: np.ndarray
+    digest: str
+    reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+    def ready(self, trial: Trial, condition: str) -> Model:
+        """Nothing is trained here."""
+        return _GivenModel(self, trial)
+
+    def row(self, trial: str, condition: str, path: str) -> Row | None:
+        """Return the row of an image in a trial, or the one that holds in all trials."""
+        return self.rows.get((trial, condition, path)) or self.rows.get(("", condition, path))
+
+
+@dataclass(frozen=True)
+class _GivenModel:
+    given: Given
+    trial: Trial
+
+    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = self._rows(condition, rows)
+        if missing := [str(path) for path, row in zip(self.given.paths[rows], found, strict=True) if row is None]:
+            raise DataError(
+                f"{self.given.file}: no score of {self.given.name} for {missing[0]} under {condition} in trial "
+                f"{self.trial.name} ({len(missing)} missing); add the rows, with an empty score where it failed"
+            )
+        values = np.array([row[:2] for row in found if row is not None]).reshape(-1, 2)
+        return values[:, 0], values[:, 1]
+
+    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
+        found = [row for row in self._rows(condition, self.trial.test) if row is not None]
+        stated = {row[2] for row in found if np.isfinite(row[2])}
+        if len(stated) > 1:
+            raise DataError(
+                f"{self.given.file}: {self.given.name} has several thresholds in trial {self.trial.name} under "
+                f"{condition}; a threshold is one number per detector, trial and condition"
+            )
+        if stated:
+            return Threshold(stated.pop(), fpr, 0, True) if fpr == 0.05 else Threshold(np.inf, fpr, 0, False)
+        on_reals = [row[0] for row in self._rows(condition, calibration) if row is not None]
+        return conformal_threshold(np.array([score for score in on_reals if np.isfinite(score)]), fpr=fpr)
+
+    def _rows(self, condition: str, rows: np.ndarray) -> list[Row | None]:
+        return [self.given.row(self.trial.name, condition, str(path)) for path in self.given.paths[rows]]
+
+
+def read_table(file: Path) -> pa.Table:
+    """Read a CSV or Parquet file as an Arrow table; raises DataError naming the file."""
+    try:
+        return pa.parquet.read_table(file) if file.suffix == ".parquet" else pa.csv.read_csv(file)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{file}: not a readable CSV or Parquet table: {str(error).splitlines()[0]}") from None
+
+
+def read_score_table(file: Path) -> pa.Table:
+    """Read a table for `evaluate`: the columns of `scores.parquet`, those that are missing filled where they can be.
+
+    Needed are path, label, generator and score; `detector` falls back to the file's name, `condition` to "as given",
+    `trial` and `train` to one trial of an untrained detector.  Raises DataError naming the file and the column.
+    """
+    table = read_table(file)
+    for needed in ("path", "label", "generator", "score"):
+        if needed not in table.column_names:
+            raise DataError(f"{file}: no column '{needed}'{nearest(needed, table.column_names)}")
+    n = len(table)
+    defaults = {"detector": file.stem, "train": "", "train_condition": "", "condition": "as given", "trial": "all/0"}
+    defaults |= dict.fromkeys(("real_source", "group"), "")
+    made = {name: pa.array([str(v) for v in _column(table, name, default, n)]) for name, default in defaults.items()}
+    made |= {name: pa.array([str(v) for v in _column(table, name, "", n)]) for name in ("path", "generator")}
+    label = [int(value) if value in (0, 1, "0", "1") else -1 for value in _column(table, "label", "", n)]
+    if -1 in label:
+        raise DataError(f"{file}: row {label.index(-1) + 1} has a label other than 0 (real) and 1 (fake)")
+    made["label"] = pa.array(label, pa.int64())
+    for name in ("score", "probability", "threshold"):
+        made[name] = pa.array(_numbers(file, table, name, n), pa.float64(), from_pandas=True)
+    return pa.table(made)
+
+
+def read_scores(file: Path, samples: Samples, conditions: Sequence[Condition]) -> list[Given]:
+    """Read the detectors of a score table; raises DataError for missing columns and rows given twice."""
+    table = read_table(file)
+    for needed in ("path", "score"):
+        if needed not in table.column_names:
+            raise DataError(f"{file}: no column '{needed}'{nearest(needed, table.column_names)}")
+    if "condition" not in table.column_names and len(conditions) > 1:
+        raise DataError(f"{file}: no column 'condition', and the run has {len(conditions)}; say which each row is for")
+    n = len(table)
+    detector = _column(table, "detector", file.stem, n)
+    trial = _column(table, "trial", "", n)
+    condition = _column(table, "condition", conditions[0].name, n)
+    numbers = zip(*(_numbers(file, table, name, n) for name in ("score", "probability", "threshold")), strict=True)
+    found: dict[str, dict[tuple[str, str, str], Row]] = {}
+    for name, *key, row in zip(detector, trial, condition, _column(table, "path", "", n), numbers, strict=True):
+        rows, at = found.setdefault(str(name), {}), (str(key[0]), str(key[1]), str(key[2]))
+        if at in rows:
+            raise DataError(f"{file}: {name} has two rows for {at[2]} under {at[1]}{' in ' + at[0] if at[0] else ''}")
+        rows[at] = row
+    digest = content_id(file.read_bytes())
+    return [Given(name, file, rows, samples.path, digest) for name, rows in found.items()]
+
+
+def _column(table: pa.Table, name: str, default: str, n: int) -> list[Any]:
+    if name not in table.column_names:
+        return [default] * n
+    return ["" if value is None else value for value in table.column(name).to_pylist()]
+
+
+def _numbers(file: Path, table: pa.Table, name: str, n: int) -> list[float]:
+    if name not in table.column_names:
+        return [np.nan] * n
+    try:
+        return [np.nan if value is None else float(value) for value in table.column(name).to_pylist()]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: column '{name}' must hold numbers ({error})") from None

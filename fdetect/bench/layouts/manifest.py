@@ -1,0 +1,165 @@
+"""A manifest: a table with one row for each image, which says all that a folder tree can say and more."""
+
+from __future__ import annotations
+
+import csv
+import os
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from fdetect.bench.layouts.base import absolute, layout, manifest_table
+from fdetect.errors import DataError, ParameterError
+from fdetect.registry import nearest
+from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Table
+
+__all__ = ["LABEL_NAMES", "Manifest"]
+
+LABEL_NAMES = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE, "nature": REAL, "ai": FAKE}
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
+
+
+@layout
+@dataclass(frozen=True)
+class Manifest:
+    """A table of images: a .csv, .tsv or .parquet file, or a folder with one such file called manifest.
+
+        <folder>/
+            manifest.csv            path,label[,generator,family,real_source,category,group,split][,...]
+            <path>                  each image, relative to the folder of the manifest, or to `root`
+
+    `label` is 0 or real or nature, 1 or fake or ai, in any case.  Order is kept, and so is every further column: as
+    text from CSV, as it is from Parquet.  A fake without generator gets "unknown".  Paths are made POSIX: "./" and
+    "a/../" are resolved, an absolute path must lie below the root and is made relative to it, and backslashes become
+    slashes unless a file of that very name exists.  Links are not resolved.  That the files exist is not checked.
+
+    root         folder the paths are relative to; None for the folder of the manifest
+    label_names  further names of labels, such as {"photo": 0, "synthetic": 1}; they win over the known ones
+    """
+
+    root: str | Path | None = None
+    label_names: Mapping[str, int] | None = None
+
+    def recognise(self, path: Path) -> str | None:
+        """Return a one-line reading of a table file, or of a folder that holds a manifest; None for all else."""
+        if path.is_file() and path.suffix.lower() in (*_DELIMITERS, ".parquet"):
+            return f"manifest: {path.name}"
+        found = [name for name in _NAMES if (path / name).is_file()]
+        return f"manifest: {' and '.join(found)}" if found else None
+
+    def read(self, path: Path) -> Table:
+        """Read the manifest; raises DataError that names the file, and the column or data row (the first is 1)."""
+        file = _file(path)
+        table = _table(file)
+        root = absolute(self.root or file.parent)
+        columns = {name: _text(table, name, file) for name in MANIFEST_COLUMNS}
+        labels = self._labels(columns["label"], file)
+        columns["path"] = _paths(columns["path"], root, file)
+        columns["generator"] = [
+            "unknown" if label == FAKE and not name else name
+            for label, name in zip(labels, columns["generator"], strict=True)
+        ]
+        extra = table.drop_columns([name for name in MANIFEST_COLUMNS if name in table.column_names])
+        kept = f"; further columns: {', '.join(extra.column_names)}" if extra.column_names else ""
+        standard = {**columns, "label": labels}
+        return manifest_table(standard, extra, path=file, root=root, reading=f"manifest: {file.name}", remarks=kept)
+
+    def _labels(self, texts: list[str], file: Path) -> list[int]:
+        known = {**LABEL_NAMES, **{str(name).lower(): label for name, label in (self.label_names or {}).items()}}
+        if wrong := [name for name, label in known.items() if label not in (REAL, FAKE)]:
+            raise ParameterError(f"label_names: '{wrong[0]}' must stand for 0 (real) or 1 (fake)")
+        labels = []
+        for row, text in enumerate(texts, start=1):
+            label = known.get(text.strip().lower())
+            if label is None:
+                raise DataError(
+                    f"{file}: data row {row}: label {text!r} is none of {', '.join(known)}; correct it, or map it "
+                    "with label_names"
+                )
+            labels.append(label)
+        return labels
+
+
+def _file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = [path / name for name in _NAMES if (path / name).is_file()]
+    if len(found) != 1:
+        names = " and ".join(file.name for file in found) or f"none of {', '.join(_NAMES)}"
+        raise DataError(f"{path}: holds {names}, where one manifest is needed; point at the file itself")
+    return found[0]
+
+
+def _table(file: Path) -> Table:
+    """Read the file with every CSV column as text, and check the header."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            table = pq.ParquetFile(file).read()
+        elif file.suffix.lower() in _DELIMITERS:
+            table = _delimited(file, _DELIMITERS[file.suffix.lower()])
+        else:
+            raise DataError(f"{file}: a manifest is a .csv, .tsv or .parquet file; point at one, or at a folder")
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+        hint = "; save it as UTF-8" if "utf" in str(error).lower() else ""
+        raise DataError(f"{file}: cannot be read as a table ({' '.join(str(error).split())[:200]}){hint}") from None
+    names = table.column_names
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{file}: two columns are called '{twice[0]}'; rename or remove one")
+    for name in ("path", "label"):
+        if name not in names:
+            hint = nearest(name, names) or "; rename the one that holds it"
+            raise DataError(f"{file}: no column '{name}' among {', '.join(map(repr, names))}{hint}")
+    return table
+
+
+def _delimited(file: Path, delimiter: str) -> Table:
+    with file.open(encoding="utf-8-sig", newline="") as stream:  # "-sig": a byte-order mark is no part of a name
+        header = next(csv.reader(stream, delimiter=delimiter), [])
+    return pacsv.read_csv(
+        file,
+        read_options=pacsv.ReadOptions(use_threads=False),  # only then do Arrow's errors name the row
+        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(column_types={name: pa.string() for name in header}),
+    )
+
+
+def _text(table: Table, name: str, file: Path) -> list[str]:
+    """Return a column as N strings, empty where it or a value is missing."""
+    if name not in table.column_names:
+        return [""] * table.num_rows
+    try:
+        values: list[str] = pc.fill_null(pc.cast(table.column(name), pa.string()), "").to_pylist()
+    except pa.ArrowException:
+        raise DataError(f"{file}: column '{name}' holds {table.schema.field(name).type}; make it text") from None
+    return values
+
+
+def _paths(texts: list[str], root: Path, file: Path) -> list[str]:
+    paths: dict[str, int] = {}
+    for row, text in enumerate(texts, start=1):
+        path = _relative(text, str(root))
+        if not text or path is None:
+            why = f"path {text!r} is not below {root}; give --root a folder above it" if text else "the path is empty"
+            raise DataError(f"{file}: data row {row}: {why}")
+        if path in paths:
+            raise DataError(f"{file}: data row {row}: path {path!r} stands in row {paths[path]} already; keep one")
+        paths[path] = row
+    return list(paths)
+
+
+def _relative(text: str, root: str) -> str | None:
+    """Return the path as POSIX relative to the root, or None where it leads out of it."""
+    if "\\" in text and (os.sep == "\\" or not os.path.lexists(os.path.join(root, text))):
+        text = text.replace("\\", "/")
+    if os.path.isabs(text):
+        text = os.path.relpath(text, root).replace(os.sep, "/")
+    text = posixpath.normpath(text)
+    return None if text in (".", "..") or text.startswith("../") else text

@@ -1,0 +1,86 @@
+"""A run's folder: who may write to it, and the files of a finished run.
+
+    result.json         header, audit, cells, thresholds, failures, not_run; the same bytes when the run is repeated
+    scores.parquet      one row per image, detector, condition and trial
+    thresholds.parquet  one row per detector, training condition and trial
+    tables.md, cells.csv, report.html
+    config.toml         what `fdetect bench config.toml` repeats
+    run.json            times and host
+    parts/              scores of finished detectors, for resuming
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fdetect.bench.report import render_report
+from fdetect.bench.tables import cells_csv, grids, markdown
+from fdetect.config import RunConfig, to_toml
+from fdetect.engine.store import write_atomic
+from fdetect.errors import DataError
+from fdetect.types import RunResult
+
+__all__ = ["canonical_json", "claim_folder", "write_outputs", "write_run_json"]
+
+
+def claim_folder(out: Path | None, data: str, fingerprint: str, config: RunConfig) -> Path:
+    """Return the run's folder, made if it is new; raises DataError if it belongs to another run or to none."""
+    folder = out or Path("runs") / f"{data}-{fingerprint[:8]}"
+    owner = folder / "fingerprint"
+    if owner.exists():
+        if (found := owner.read_text(encoding="utf-8").strip()) != fingerprint:
+            raise DataError(
+                f"{folder} holds another run (fingerprint {found[:8]}, this one is {fingerprint[:8]}); "
+                "choose another --out, nothing was changed"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder} is not empty and holds no run of fdetect; choose another --out")
+    else:
+        write_atomic(owner, lambda path: path.write_text(fingerprint + "\n", encoding="utf-8"))
+    _write_text(folder / "config.toml", to_toml(config))
+    return folder
+
+
+def write_outputs(folder: Path, result: RunResult, scores: pa.Table, config: RunConfig) -> None:
+    """Write every file of a finished run, result.json last: where it stands, the run is complete."""
+    write_atomic(folder / "scores.parquet", lambda path: pq.write_table(scores, path, compression="zstd"))
+    thresholds = pa.Table.from_pylist(list(result.thresholds))
+    write_atomic(folder / "thresholds.parquet", lambda path: pq.write_table(thresholds, path))
+    _write_text(folder / "cells.csv", cells_csv(result.cells))
+    _write_text(folder / "tables.md", markdown(grids(result)))
+    _write_text(folder / "report.html", render_report(result))
+    _write_text(folder / "result.json", canonical_json({"schema": config.schema, **asdict(result)}))
+
+
+def write_run_json(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write times and host, which differ from run to run."""
+    _write_text(folder / "run.json", canonical_json(values))
+
+
+def canonical_json(value: Any) -> str:
+    """Write JSON with sorted keys; numbers that are not finite become null."""
+    return json.dumps(_finite(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _finite(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

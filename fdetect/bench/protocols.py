@@ -1,0 +1,198 @@
+"""Protocols: which images train, which give the threshold, which are tested.
+
+Every protocol cuts the groups into folds once.  A trial is tested on one fold and trained on the others, so no
+group (scene, prompt, source photograph, pair) is ever on both sides, whatever its generator.  A share of the
+training reals, whole groups of them, is kept from fitting: thresholds are set on these alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fdetect.errors import DataError, ParameterError
+from fdetect.registry import Registry, nearest
+from fdetect.splits import group_folds, hold_out
+from fdetect.types import FAKE, REAL, Table
+
+__all__ = ["Samples", "Trial", "protocol", "samples_of", "trials_of"]
+
+protocol = Registry("protocol")  # (samples, folds) -> trials before calibration is set apart
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The columns of a manifest that protocols look at, as (N,) arrays; an empty group became the path."""
+
+    path: np.ndarray
+    label: np.ndarray
+    generator: np.ndarray
+    real_source: np.ndarray
+    group: np.ndarray
+    split: np.ndarray
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """Names of the generators, sorted."""
+        return tuple(sorted(set(self.generator[self.label == FAKE])))
+
+    @property
+    def real_sources(self) -> tuple[str, ...]:
+        """Names of the real sources, sorted; "" where a manifest names none."""
+        return tuple(sorted(set(self.real_source[self.label == REAL])))
+
+    @property
+    def stratum(self) -> np.ndarray:
+        """(N,) generator of a fake, real source of a real: what folds are balanced over."""
+        return np.where(self.label == FAKE, "fake " + self.generator, "real " + self.real_source)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training set and one test set: `fit`, `calibration` (reals only) and `test` are row numbers."""
+
+    name: str  # <held-out>/<fold>
+    train: str  # what it was trained on, in words; a row of the train x test matrix
+    fit: np.ndarray
+    calibration: np.ndarray
+    test: np.ndarray
+    seen: tuple[str, ...] = ()  # test generators that were also trained on: shown, and left out of the macro mean
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A trial before calibration reals are set apart: boolean masks over the rows."""
+
+    name: str
+    train: str
+    training: np.ndarray
+    test: np.ndarray
+    seen: tuple[str, ...] = ()
+
+
+@protocol
+def leave_one_generator_out(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+    """Train on all generators but one, test on that one, fold by fold.
+
+    Trial `<generator>/<fold>`: test = the generator's fakes and the reals of the fold; training = all images of
+    the other folds but that generator's.
+    """
+    _need(len(samples.generators) > 1, "leave_one_generator_out needs at least two generators")
+    return [
+        _Cut(f"{name}/{k}", "all but the tested", ~here & ~mine, here & (mine | (samples.label == REAL)))
+        for name in samples.generators
+        for k, here in _folds(fold)
+        for mine in [samples.generator == name]
+    ]
+
+
+@protocol
+def cross_generator(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+    """Train on each generator alone, test on every other; the diagonal is the same generator's held-out fold.
+
+    Trial `<training generator>/<fold>`: training = that generator's fakes and the reals of the other folds.
+    """
+    return [
+        cut for name in (train or samples.generators) for cut in train_on(samples, fold, train=(name,))
+    ]
+
+
+@protocol
+def train_on(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+    """Train on the named generators together (`--train A,B`), test on all.
+
+    Trial `<names>/<fold>`: training = the named generators' fakes and the reals of the other folds.
+    """
+    _need(bool(train), "train_on needs the names of the training generators: --train NAME,NAME")
+    for name in train:
+        hint = f"no generator '{name}' in the data{nearest(name, samples.generators)}"
+        _need(name in samples.generators, f"{hint} ({', '.join(samples.generators)})")
+    named = (samples.label == REAL) | np.isin(samples.generator, train)
+    title = ",".join(train)
+    return [_Cut(f"{title}/{k}", title, ~here & named, here, train) for k, here in _folds(fold)]
+
+
+@protocol
+def leave_one_real_source_out(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+    """Train on all real sources but one, test that source against every generator, fold by fold.
+
+    Trial `<source>/<fold>`: test = the source's reals of all folds and the fakes of the fold; training = the
+    other sources' reals and all fakes of the other folds.  Generators are therefore seen in training.
+    """
+    _need(len(samples.real_sources) > 1, "leave_one_real_source_out needs at least two values of real_source")
+    cuts = []
+    for name in samples.real_sources:
+        mine = (samples.label == REAL) & (samples.real_source == name)
+        shared = np.isin(samples.group, samples.group[mine])  # a fake paired with a held-out real leaves training
+        for k, here in _folds(fold):
+            test = here & (mine | (samples.label == FAKE))
+            cuts.append(_Cut(f"{name}/{k}", "all but the tested real source", ~here & ~mine & ~shared, test))
+    return cuts
+
+
+@protocol
+def fixed_split(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+    """Train and test as the manifest's `split` column says (train or val, and test).
+
+    Trial `split/0`: training = train and val, test = test.  A group on both sides is refused.
+    """
+    split = np.char.lower(samples.split.astype(str))
+    training, test = np.isin(split, ("train", "val", "valid", "validation")), split == "test"
+    _need(bool(training.any() and test.any()), "fixed_split needs rows with split train and rows with split test")
+    both = np.intersect1d(samples.group[training], samples.group[test])
+    _need(not both.size, f"fixed_split: group '{both[0] if both.size else ''}' is in training and in test; move it")
+    return [_Cut("split/0", "train split", training, test, tuple(sorted(set(samples.generator[training]) - {""})))]
+
+
+def samples_of(manifest: Table) -> Samples:
+    """Return the manifest's columns as arrays; raises DataError where a class is empty."""
+    column = {name: np.array(manifest.column(name).to_pylist(), dtype=object) for name in
+              ("path", "generator", "real_source", "group", "split")}  # fmt: skip
+    label = np.array(manifest.column("label").to_pylist(), dtype=np.int64)
+    for name, value in (("real", REAL), ("fake", FAKE)):
+        if not (label == value).any():
+            raise DataError(f"the data holds no {name} images; a benchmark needs both classes")
+    group = np.where(column["group"] == "", column["path"], column["group"]).astype(object)
+    return Samples(column["path"], label, column["generator"], column["real_source"], group, column["split"])
+
+
+def trials_of(
+    samples: Samples,
+    *,
+    name: str,
+    folds: int = 3,
+    calibration: float = 0.25,
+    train: tuple[str, ...] = (),
+    seed: int = 0,
+) -> tuple[Trial, ...]:
+    """Return the trials of a protocol; those whose test part lacks a class are no trials.
+
+    Raises ParameterError where the protocol cannot be run on these data, and says what it lacks.
+    """
+    entry = protocol.get(name)
+    _need(folds >= 2, f"folds must be at least 2, got {folds}")
+    _need(0 < calibration < 1, f"calibration must lie between 0 and 1, got {calibration:g}")
+    fold = group_folds(list(samples.group), list(samples.stratum), n_folds=folds, seed=seed)
+    trials = []
+    for cut in entry(samples, fold, train=train):
+        reals = np.flatnonzero(cut.training & (samples.label == REAL))
+        if len(set(samples.label[cut.test])) < 2:
+            continue
+        _need(len(reals) > 1, f"trial {cut.name} of {name} has fewer than two real images to train on")
+        groups = list(samples.group[reals])
+        kept = reals[hold_out(groups, list(samples.stratum[reals]), share=calibration, seed=seed)]
+        fit = np.flatnonzero(cut.training & ~np.isin(samples.group, samples.group[kept]))
+        _need(len(set(samples.label[fit])) == 2, f"trial {cut.name} of {name} lacks a class to train on")
+        trials.append(Trial(cut.name, cut.train, fit, kept, np.flatnonzero(cut.test), cut.seen))
+    _need(bool(trials), f"{name}: no fold holds both classes; lower --folds or add images")
+    return tuple(trials)
+
+
+def _folds(fold: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    return [(int(k), fold == k) for k in np.unique(fold)]
+
+
+def _need(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ParameterError(otherwise)

@@ -1,0 +1,190 @@
+"""From features, embeddings or somebody's table to `scores`: one row per image, detector, condition and trial.
+
+All detectors go through the same loop.  For each trial a detector is made ready under the training condition
+(`native` for the native column, `matched` for all others), its threshold is set on the trial's calibration reals
+under that condition, and the test rows are scored under every condition that goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from fdetect.bench.protocols import Samples, Trial
+from fdetect.classifiers import fit_head, in_parallel
+from fdetect.decide import Threshold, conformal_threshold, decide
+from fdetect.engine.loop import Progress
+from fdetect.registry import Entry
+
+__all__ = [
+    "SCORE_COLUMNS",
+    "Contender",
+    "Fixed",
+    "Model",
+    "Trained",
+    "score_trials",
+    "thresholds_table",
+    "train_condition",
+]
+
+SCORE_COLUMNS = (
+    "id", "path", "label", "generator", "real_source", "group", "split", "trial", "train", "detector",
+    "train_condition", "condition", "score", "probability", "threshold", "decision", "status", "reason",
+)  # fmt: skip
+
+
+def train_condition(condition: str) -> str:
+    """Return the condition under which detectors are trained and thresholds frozen for a test condition."""
+    return "native" if condition == "native" else "matched"
+
+
+class Model(Protocol):
+    """A detector ready to score within one trial."""
+
+    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (n,) float64 scores (NaN = failed) and (n,) probabilities (NaN = the detector gives none)."""
+        ...
+
+    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
+        """Return the threshold at a false-positive rate, from calibration reals."""
+        ...
+
+
+class Contender(Protocol):
+    """Anything the benchmark compares: it gets ready for a trial, then scores rows."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def reasons(self) -> Mapping[str, Mapping[int, str]]:
+        """Why a row failed: condition -> row number -> one line."""
+        ...
+
+    def ready(self, trial: Trial, condition: str) -> Model:
+        """Return the model of this trial, trained under `condition` if there is anything to train."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """The rule that all detectors share: split-conformal thresholds on the trial's calibration reals."""
+
+    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
+        scores, _ = self.scores(condition, calibration)
+        return conformal_threshold(scores[np.isfinite(scores)], fpr=fpr)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A head on some columns: fitted anew in every trial.  `values` maps a condition to (N, D) float32."""
+
+    name: str
+    head: Entry
+    columns: tuple[str, ...]
+    values: Mapping[str, np.ndarray]
+    label: np.ndarray
+    reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+    def ready(self, trial: Trial, condition: str) -> Model:
+        """Fit the head on the trial's training rows under `condition`."""
+        fitted = fit_head(self.head, self.columns, self.values[condition][trial.fit], self.label[trial.fit])
+        return _FittedModel(fitted, self.values)
+
+
+@dataclass(frozen=True)
+class _FittedModel(_Calibrated):
+    fitted: Any
+    values: Mapping[str, np.ndarray]
+
+    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        scores = self.fitted.score(self.values[condition][rows])
+        return scores, self.fitted.probability(scores)
+
+
+@dataclass(frozen=True)
+class Fixed(_Calibrated):
+    """Scores that no trial changes (training-free detectors): `values` maps a condition to (N,) float64."""
+
+    name: str
+    values: Mapping[str, np.ndarray]
+    reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+    def ready(self, trial: Trial, condition: str) -> Model:
+        """Nothing is trained."""
+        return self
+
+    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Look the rows up."""
+        return self.values[condition][rows], np.full(len(rows), np.nan)
+
+
+def score_trials(
+    detector: Contender,
+    samples: Samples,
+    ids: Sequence[str],
+    trials: Sequence[Trial],
+    conditions: Sequence[str],
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> pa.Table:
+    """Return the scores of one detector over all trials and conditions, with thresholds and decisions."""
+    tables = []
+    one = partial(_score_trial, detector, samples, np.array(ids, dtype=object), tuple(conditions))
+    for k, parts in enumerate(in_parallel(one, trials, workers=workers)):
+        tables += parts
+        if progress:
+            progress(detector.name, k + 1, len(trials))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def thresholds_table(scores: pa.Table) -> list[dict[str, Any]]:
+    """Return every threshold once: detector, training condition, trial, value (None where not attainable)."""
+    names = ("detector", "train_condition", "trial", "threshold")
+    rows: dict[tuple[Any, ...], None] = dict.fromkeys(zip(*(scores.column(name).to_pylist() for name in names)))  # noqa: B905
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _score_trial(
+    detector: Contender, samples: Samples, ids: np.ndarray, conditions: tuple[str, ...], trial: Trial
+) -> list[pa.Table]:
+    tables = []
+    for trained_under in dict.fromkeys(train_condition(name) for name in conditions):
+        model = detector.ready(trial, trained_under)
+        five, one = (model.threshold(trial.calibration, trained_under, fpr) for fpr in (0.05, 0.01))
+        for condition in (name for name in conditions if train_condition(name) == trained_under):
+            score, probability = model.scores(condition, trial.test)
+            rows = trial.test
+            failed = ~np.isfinite(score)
+            why = detector.reasons.get(condition, {})
+            reason = ["" if not bad else why.get(int(row), "no score") for row, bad in zip(rows, failed, strict=True)]
+            columns = {
+                "id": ids[rows], "path": samples.path[rows], "label": samples.label[rows],
+                "generator": samples.generator[rows], "real_source": samples.real_source[rows],
+                "group": samples.group[rows], "split": samples.split[rows],
+                "score": score, "probability": probability,
+                "decision": decide(score, five, one),
+                "status": np.where(failed, "failed", "ok"), "reason": reason,
+            }  # fmt: skip
+            same = {"trial": trial.name, "train": trial.train, "detector": detector.name,
+                    "train_condition": trained_under, "condition": condition,
+                    "threshold": five.value if five.attainable else None}  # fmt: skip
+            tables.append(_table(columns, same, len(rows)))
+    return tables
+
+
+def _table(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any], n: int) -> pa.Table:
+    kinds = {"label": pa.int64(), "score": pa.float64(), "probability": pa.float64(), "threshold": pa.float64()}
+    made = {}
+    for name in SCORE_COLUMNS:
+        values = list(columns[name]) if name in columns else [same[name]] * n
+        made[name] = pa.array(values, kinds.get(name, pa.string()))
+    return pa.table(made)

@@ -1,0 +1,201 @@
+"""bench, evaluate, audit: the commands that judge."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from fdetect.cli.common import engine_options, open_store, progress_bar, read_options, show, show_rows, words
+
+if TYPE_CHECKING:
+    from fdetect.bench.compare import PairedDifference
+    from fdetect.config import RunConfig
+
+__all__ = ["audit", "bench", "evaluate"]
+
+
+@click.command()
+@click.argument("data", required=False, type=click.Path())
+@click.option("--protocol", help="leave_one_generator_out (default), cross_generator, train_on, fixed_split, ...")
+@click.option("--train", help="Generators that train_on (or cross_generator) trains on, separated by commas.")
+@click.option("--folds", type=int, help="Folds by group; default 3.")
+@click.option("--conditions", help="native, matched, rescaled, jpeg70, resize50, ..., separated by commas.")
+@click.option("--crop", type=int, help="Side in px of what detectors see, a multiple of 8; default 224 (built-in 128).")
+@click.option("--features", help="Presets, features or patterns; none for no hand-crafted detector.")
+@click.option("--heads", help="Heads on all columns together; default logreg,hist_gb.")
+@click.option("--family-heads", help="Heads on each family alone; default logreg.")
+@click.option("--detectors", help="Training-free detectors; default rigid; none for none.")
+@click.option("--weights", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
+@click.option("--scores", multiple=True, type=click.Path(), help="Scores made elsewhere, CSV or Parquet; repeatable.")
+@click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
+@click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
+@click.option("--dry-run", is_flag=True, help="Show counts, sizes, formats, JPEG qualities and trials; run nothing.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
+@click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if the audit marks any condition.")
+@read_options
+@engine_options
+def bench(data: str | None, **flags: Any) -> None:
+    """Run a benchmark on DATA: a folder, a manifest, or a run.toml. Without DATA, the small built-in one, offline.
+
+    Every detector is trained and tested in the trials of the protocol, under every condition, beside an audit of
+    what could be told without any trace. A killed run resumes when the same command is given again.
+    """
+    from fdetect.bench.output import write_run_json
+    from fdetect.bench.run import bench as run_bench
+    from fdetect.bench.run import host
+    from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, result_grids
+    from fdetect.engine.pool import default_workers
+
+    config = _config(data, flags)
+    if flags["dry_run"]:
+        _dry_run(config, flags)
+        return
+    workers = flags["workers"] or default_workers()
+    out = Path(flags["out"]) if flags["out"] else None
+    with progress_bar() as progress:
+        done = run_bench(
+            config, out=out, store=open_store(flags["store"]), workers=workers, backend=flags["backend"],
+            progress=progress,
+        )  # fmt: skip
+    write_run_json(done.folder, {"seconds": dict(done.timing), "workers": workers, "host": host()})
+    for warning in done.warnings:
+        click.echo(f"fdetect: {warning}", err=True)
+    result, about = done.result, done.result.header["data"]
+    click.secho(about["detected"] or about["description"], bold=bool(about["detected"]))
+    click.echo(f"{about['n_real']} real and {about['n_fake']} fake images in {about['n_groups']} groups, "
+               f"{result.header['trials']} trials of {config.protocol.name}")  # fmt: skip
+    marks = result.audit["biased_by"]
+    for grid in audit_grids(result.audit):
+        show(grid)
+    for grid in result_grids(result.cells, marks):
+        show(grid)
+    show(not_run_grid(result))
+    show(failure_grid(result))
+    seconds = sum(done.timing.values())
+    click.echo(f"\nwritten to {done.folder}/ (report.html, tables.md, cells.csv, scores.parquet, result.json) "
+               f"in {seconds:.0f} s")  # fmt: skip
+    if flags["fail_if_biased"] and any(marks.values()):
+        sys.exit(1)
+    if flags["strict"] and result.failures:
+        sys.exit(3)
+
+
+@click.command()
+@click.argument("scores", nargs=-1, required=True, type=click.Path())
+@click.option("--pair", multiple=True, help="FIRST,SECOND: paired difference of two detectors; repeatable.")
+@click.option("--replicates", type=int, default=1000, show_default=True, help="Bootstrap replicates.")
+@click.option("--level", type=float, default=0.95, show_default=True, help="Level of the intervals.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--csv", type=click.Path(dir_okay=False), help="Write every metric of every cell to this file.")
+def evaluate(
+    scores: tuple[str, ...], pair: tuple[str, ...], replicates: int, level: float, seed: int, csv: str | None
+) -> None:
+    """Judge score tables (scores.parquet of a run, or anybody's with its columns); nothing but them is read."""
+    import pyarrow as pa
+
+    from fdetect.bench.compare import paired_differences
+    from fdetect.bench.evaluate import cells_of
+    from fdetect.bench.given import read_score_table
+    from fdetect.bench.tables import cells_csv, result_grids
+    from fdetect.errors import ParameterError
+
+    table = pa.concat_tables([read_score_table(Path(file)) for file in scores], promote_options="permissive")
+    settings: dict[str, Any] = {"replicates": replicates, "level": level, "seed": seed}
+    pairs: list[PairedDifference] = []
+    for text in pair:
+        names = text.split(",")
+        if len(names) != 2:
+            raise ParameterError(f"--pair takes two detectors separated by a comma, got '{text}'")
+        pairs += paired_differences(table, names[0], names[1], **settings)
+    if not pair or csv:
+        with progress_bar() as progress:
+            cells = cells_of(table, progress=progress, **settings)
+        for grid in result_grids(cells):
+            show(grid)
+        if csv:
+            Path(csv).write_text(cells_csv(cells), encoding="utf-8")
+    _show_pairs(pairs, level)
+
+
+@click.command()
+@click.argument("data", required=False, type=click.Path())
+@click.option("--conditions", help="native, matched, rescaled, jpeg70, ..., separated by commas.")
+@click.option("--crop", type=int, help="Side in px, a multiple of 8; default 224 (built-in 128).")
+@click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if any condition is marked.")
+@click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
+@read_options
+@engine_options
+def audit(data: str | None, **flags: Any) -> None:
+    """Show what the labels of DATA can be told from without any trace: sizes, formats, JPEG tables, content."""
+    from fdetect.bench.run import audit_only
+    from fdetect.bench.tables import audit_grids
+    from fdetect.engine.pool import default_workers
+
+    config = _config(data, flags)
+    with progress_bar() as progress:
+        found = audit_only(
+            config, store=open_store(flags["store"]), workers=flags["workers"] or default_workers(),
+            backend=flags["backend"], progress=progress,
+        )  # fmt: skip
+    for grid in audit_grids(found.as_json()):
+        show(grid)
+    if flags["fail_if_biased"] and any(found.biased_by.values()):
+        sys.exit(1)
+
+
+def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
+    """Read run.toml if DATA is one, then let the flags override it."""
+    from fdetect.config import RunConfig, override, read_config
+
+    is_toml = bool(data) and str(data).endswith(".toml")
+    config = read_config(Path(str(data))) if is_toml else RunConfig()
+    keys = {
+        "data.layout": flags.get("layout"), "data.root": flags.get("root"),
+        "data.path": None if is_toml else data,
+        "protocol.name": flags.get("protocol"), "protocol.folds": flags.get("folds"),
+        "protocol.train": words(flags.get("train")),
+        "conditions.names": words(flags.get("conditions")), "conditions.crop": flags.get("crop"),
+        "features.names": words(flags.get("features")),
+        "heads.all_columns": words(flags.get("heads")), "heads.per_family": words(flags.get("family_heads")),
+        "detectors.names": words(flags.get("detectors")), "detectors.weights": flags.get("weights"),
+        "detectors.scores": flags.get("scores") or None,
+        "metrics.replicates": flags.get("replicates"), "seed": flags.get("seed"),
+    }  # fmt: skip
+    return override(config, keys)
+
+
+def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
+    from fdetect.bench.overview import overview
+    from fdetect.bench.protocols import samples_of
+    from fdetect.bench.run import load_data, resolved, trials_for
+
+    config = resolved(config)
+    manifest = load_data(config, open_store(flags["store"]))
+    seen = overview(manifest)
+    if seen.detected:
+        click.secho(seen.detected, bold=True)
+    rows = seen.as_rows()
+    show_rows(tuple(rows[0]), [tuple(str(value) for value in row.values()) for row in rows])
+    for warning in seen.warnings:
+        click.secho(f"beware: {warning}", fg="yellow")
+    trials = trials_for(samples_of(manifest), config)
+    click.echo(f"\n{config.protocol.name}: {len(trials)} trials, crop {config.conditions.crop} px, "
+               f"conditions {', '.join(config.conditions.names)}")  # fmt: skip
+    show_rows(
+        ("trial", "trained on", "to fit", "calibration reals", "to test"),
+        [(t.name, t.train, str(len(t.fit)), str(len(t.calibration)), str(len(t.test))) for t in trials],
+    )
+
+
+def _show_pairs(pairs: list[PairedDifference], level: float) -> None:
+    for p in pairs:
+        verdict = "no difference shown" if p.low <= 0 <= p.high else ("better" if p.value > 0 else "worse")
+        click.echo(
+            f"\n{p.first} minus {p.second} under {p.condition}: macro AUROC {p.auroc_first:.3f} - {p.auroc_second:.3f} "
+            f"= {p.value:+.3f} [{p.low:+.3f}, {p.high:+.3f}] ({level:.0%}, paired group bootstrap over "
+            f"{p.n_images} images): {verdict}"
+        )
+        click.echo(f"  failures counted wrong: {p.failures_wrong:+.3f} ({p.n_failed} images failed in either)")

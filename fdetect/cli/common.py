@@ -1,0 +1,112 @@
+"""What the commands share: options, lists separated by commas, a progress bar on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from fdetect.bench.tables import Grid
+    from fdetect.engine import Store
+
+__all__ = ["engine_options", "open_store", "progress_bar", "read_options", "show", "show_rows", "words"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_QUIET_SECONDS = 2.0  # shorter steps show no bar
+
+
+def words(value: str | None) -> tuple[str, ...] | None:
+    """Split a comma-separated option; "none" is the empty list, an absent option stays None."""
+    if value is None:
+        return None
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    return () if parts == ("none",) else parts
+
+
+def read_options(command: F) -> F:
+    """Add the options that say how data are read."""
+    command = click.option("--root", type=click.Path(), help="Folder that manifest paths are relative to.")(command)
+    return click.option("--layout", default=None, help="Layout of DATA (fdetect list layouts); default: recognised.")(
+        command
+    )
+
+
+def engine_options(command: F) -> F:
+    """Add the options that change how fast a command runs and what it keeps, never its result."""
+    for option in (
+        click.option("--backend", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True,
+                     help="Where maps and features are computed; gpu that cannot run is an error."),
+        click.option("--workers", type=click.IntRange(1), default=None, help="Worker processes; default: the cores."),
+        click.option("--store", type=click.Path(file_okay=False), help="Folder of finished rows; default: "
+                     "$FDETECT_CACHE, else the user's cache. Runs resume from it."),
+        click.option("--seed", type=int, default=None, help="Seed of crops, folds, noise and bootstrap; default 0."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def open_store(folder: str | None) -> Store:
+    """Open the store of finished rows."""
+    from fdetect.engine import Store
+
+    return Store(folder)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield a progress callback with rate and time left on stderr; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
+               TextColumn("{task.fields[rate]}"), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as bar:
+        started: dict[str, tuple[float, TaskID]] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            now = time.monotonic()
+            if what not in started:
+                started[what] = (now, bar.add_task(what, total=total, visible=False, rate=""))
+            begin, task = started[what]
+            seconds = max(now - begin, 1e-6)
+            bar.update(task, completed=done, total=total, rate=f"{done / seconds:.1f}/s",
+                       visible=done < total and seconds > _QUIET_SECONDS)  # fmt: skip
+
+        yield update
+
+
+def show(grid: Grid) -> None:
+    """Print one table to stdout as aligned text; a table too wide for the terminal becomes one block a row."""
+    click.secho(f"\n{grid.title}", bold=True)
+    if not grid.rows:
+        click.echo("  none")
+        return
+    show_rows(grid.columns, grid.rows)
+    if grid.note:
+        click.secho(f"  {grid.note}", dim=True)
+
+
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print aligned rows, or one block a row where they do not fit the terminal."""
+    widths = [max(len(row[k]) for row in (columns, *rows)) for k in range(len(columns))]
+    if sum(widths) + 2 * len(widths) <= shutil.get_terminal_size((160, 24)).columns:
+        for row in (columns, *rows):
+            click.echo("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        return
+    label = max(len(name) for name in columns[1:])
+    for row in rows:
+        click.echo(f"  {row[0]}")
+        for name, text in zip(columns[1:], row[1:], strict=True):
+            if text:
+                click.echo(f"    {name.ljust(label)}  {text}")

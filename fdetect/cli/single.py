@@ -1,0 +1,122 @@
+"""extract, fit, score: the commands that make one table or one file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from fdetect.cli.common import engine_options, open_store, progress_bar, read_options
+
+__all__ = ["extract", "fit", "score"]
+
+_OUT = click.Path(dir_okay=False)
+
+
+@click.command()
+@click.argument("data", type=click.Path())
+@click.option("-o", "--out", required=True, type=_OUT, help="Table to write: .parquet or .csv.")
+@click.option("--features", default="standard", show_default=True, help="Presets, features or patterns.")
+@click.option("--condition", default="native", show_default=True, help="What is done to every image first.")
+@click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
+@read_options
+@engine_options
+def extract(data: str, out: str, features: str, condition: str, crop: int, **flags: Any) -> None:
+    """Write the named features of every image of DATA (a folder, a manifest, an image) to a table."""
+    from fdetect.bench import steps
+
+    manifest = steps.any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
+    with progress_bar() as progress:
+        table = steps.extract(
+            manifest, features=features, condition_name=condition, crop=crop, **_engine(flags, progress)
+        )
+    steps.write_table(steps.as_table(table, manifest), Path(out))
+    click.echo(f"{len(table.ids)} images, {len(table.columns)} columns, {len(table.failures)} failed: {out}")
+    _report_failures(table.failures, flags["strict"])
+
+
+@click.command()
+@click.argument("data", type=click.Path())
+@click.option("-o", "--out", required=True, type=_OUT, help="File of the fitted detector, such as my.fdetect.")
+@click.option("--head", default="logreg", show_default=True, help="fdetect list heads")
+@click.option("--features", default="standard", show_default=True, help="Presets, features or patterns.")
+@click.option("--condition", default="matched", show_default=True, help="Condition under which it is trained.")
+@click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see.")
+@click.option("--calibration", type=float, default=0.25, show_default=True, help="Share of reals kept for thresholds.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
+@read_options
+@engine_options
+def fit(data: str, out: str, head: str, features: str, condition: str, **flags: Any) -> None:
+    """Fit a head on labelled DATA and write it, with its thresholds, to one file that holds no code."""
+    from fdetect.bench import steps
+    from fdetect.bench.layouts import read_manifest
+    from fdetect.classifiers.saved import save_detector
+
+    manifest = read_manifest(data, layout=flags["layout"] or "auto", root=flags["root"])
+    with progress_bar() as progress:
+        fitted = steps.fit(
+            manifest, head_name=head, features=features, condition_name=condition, crop=flags["crop"],
+            calibration=flags["calibration"], **_engine(flags, progress),
+        )  # fmt: skip
+    save_detector(fitted, Path(out))
+    n = sum(fitted.trained_on.values())
+    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {condition}: {out}")
+    click.echo(f"threshold at 5 % FPR {fitted.five}, at 1 % {fitted.one} ({fitted.five.n_reals} calibration reals)")
+    if flags["strict"] and fitted.n_failed:
+        sys.exit(3)
+
+
+@click.command()
+@click.argument("data", type=click.Path())
+@click.option("--model", type=click.Path(dir_okay=False), help="File written by fdetect fit.")
+@click.option("--detector", help="A training-free detector instead (fdetect list detectors).")
+@click.option("--weights", default="", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
+@click.option("--condition", default="", help="Default: the model's own; native for a training-free detector.")
+@click.option("--crop", type=int, default=224, show_default=True, help="For conditions of training-free detectors.")
+@click.option("-o", "--out", required=True, type=_OUT, help="Table to write: .parquet or .csv.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
+@read_options
+@engine_options
+def score(data: str, model: str | None, detector: str | None, out: str, **flags: Any) -> None:
+    """Score every image of DATA: larger = more likely generated."""
+    from fdetect.bench import steps
+    from fdetect.classifiers.saved import load_detector
+    from fdetect.errors import ParameterError
+
+    if bool(model) == bool(detector):
+        raise ParameterError("score needs either --model FILE or --detector NAME")
+    scorer = load_detector(Path(model)) if model else str(detector)
+    manifest = steps.any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
+    with progress_bar() as progress:
+        scores = steps.score(
+            manifest, scorer, condition_name=flags["condition"], weights=flags["weights"], crop=flags["crop"],
+            **_engine(flags, progress),
+        )  # fmt: skip
+    condition = flags["condition"] or (scorer if isinstance(scorer, str) else scorer.condition)
+    steps.write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
+    click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {out}")
+    _report_failures(scores.failures, flags["strict"])
+
+
+def _engine(flags: dict[str, Any], progress: Any) -> dict[str, Any]:
+    from fdetect.engine.pool import default_workers
+
+    return {
+        "seed": flags["seed"] or 0,
+        "workers": flags["workers"] or default_workers(),
+        "store": open_store(flags["store"]),
+        "backend": flags["backend"],
+        "progress": progress,
+    }
+
+
+def _report_failures(failures: Any, strict: bool) -> None:
+    for failure in failures[:5]:
+        click.echo(f"fdetect: {failure.path}: {failure.stage}: {failure.reason}", err=True)
+    if len(failures) > 5:
+        click.echo(f"fdetect: and {len(failures) - 5} more; the table names each in its column 'reason'", err=True)
+    if strict and failures:
+        sys.exit(3)

@@ -1,0 +1,180 @@
+"""The configuration of a run: frozen dataclasses, read from TOML, overridden by flags, named by a fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from fdetect.errors import ParameterError
+from fdetect.registry import nearest
+
+__all__ = ["RunConfig", "fingerprint", "override", "read_config", "to_toml"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images are and how their folder is read."""
+
+    path: str = ""  # empty: the built-in benchmark
+    layout: str = "auto"
+    root: str = ""  # folder that manifest paths are relative to; empty: the manifest's own
+
+
+@dataclass(frozen=True)
+class ProtocolConfig:
+    """Which images train, calibrate and test."""
+
+    name: str = "leave_one_generator_out"
+    folds: int = 3
+    calibration: float = 0.25  # share of each trial's training reals kept for thresholds, never fitted on
+    train: tuple[str, ...] = ()  # generators of `train_on`
+
+
+@dataclass(frozen=True)
+class ConditionsConfig:
+    """What is done to every image before a detector sees it."""
+
+    names: tuple[str, ...] = ("native", "matched", "jpeg70", "rescaled")
+    crop: int = 0  # C in px; 0: 224, and 128 in the built-in benchmark
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """The hand-crafted features: a preset, names or patterns."""
+
+    names: tuple[str, ...] = ("standard",)
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """Which classifiers are trained: on every family alone, and on all columns together."""
+
+    per_family: tuple[str, ...] = ("logreg",)
+    all_columns: tuple[str, ...] = ("logreg", "hist_gb")
+
+
+@dataclass(frozen=True)
+class DetectorsConfig:
+    """Training-free detectors, where their weights are, and score tables made elsewhere."""
+
+    names: tuple[str, ...] = ("rigid",)
+    weights: str = ""  # a folder, or a hub id to look for in the cache; empty: the detector's own
+    scores: tuple[str, ...] = ()  # files for `--scores`
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    """How intervals are made."""
+
+    replicates: int = 1000
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's result; where it is stored and how many workers compute it is not part of it."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    detectors: DetectorsConfig = field(default_factory=DetectorsConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    seed: int = 0
+    schema: int = SCHEMA
+
+
+T = TypeVar("T")
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read a TOML file; raises ParameterError naming the file and the key that is unknown or of a wrong type."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ParameterError(f"{path}: not a readable TOML file: {error}") from None
+    config = _build(RunConfig, values, str(path))
+    if config.schema != SCHEMA:
+        raise ParameterError(f"{path}: schema = {config.schema} is not supported; this version reads schema = {SCHEMA}")
+    return config
+
+
+def override(config: RunConfig, flags: dict[str, Any]) -> RunConfig:
+    """Return the configuration with dotted keys replaced ("conditions.crop": 128); a value of None changes nothing."""
+    for key, value in flags.items():
+        if value is None:
+            continue
+        table, _, name = key.rpartition(".")
+        if not table:
+            config = replace(config, **{name: value})
+        else:
+            config = replace(config, **{table: replace(getattr(config, table), **{name: value})})
+    return config
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 16 hex digits of dataclasses or JSON values, the same on every machine."""
+    text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def to_toml(config: RunConfig) -> str:
+    """Write a configuration as TOML that `read_config` reads back to an equal value."""
+    plain = [f.name for f in fields(config) if not _is_table(config, f.name)]
+    lines = [f"{name} = {_toml_value(getattr(config, name))}" for name in plain]
+    for f in fields(config):
+        if _is_table(config, f.name):
+            table = getattr(config, f.name)
+            lines += ["", f"[{f.name}]"]
+            lines += [f"{g.name} = {_toml_value(getattr(table, g.name))}" for g in fields(table)]
+    return "\n".join(lines) + "\n"
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    hints = get_type_hints(kind)
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise ParameterError(f"{where}: unknown key '{key}'{nearest(key, hints)}")
+        made[key] = _checked(hints[key], value, f"{where}: {key}")
+    return kind(**made)
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise ParameterError(f"{where} must be a table [{where.rsplit(' ', 1)[-1]}]")
+        return _build(hint, value, where)
+    if hint == tuple[str, ...]:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise ParameterError(f"{where} must be a list of strings, got {value!r}")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ParameterError(f"{where} must be of type {hint.__name__}, got {value!r}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"no canonical JSON for {type(value).__name__}")
+
+
+def _is_table(config: RunConfig, name: str) -> bool:
+    return dataclasses.is_dataclass(getattr(config, name))
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)  # TOML strings, numbers and booleans are written as in JSON

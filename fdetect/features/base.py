@@ -1,0 +1,116 @@
+"""Features: named columns made from the maps of a batch, one row per image; their registry, presets and digests.
+
+    @feature(columns=("slope", "offset"), family="spectrum")
+    def radial_slope(radial_profile, *, low=0.10, high=0.90): ...      # reads the map `radial_profile`
+
+`columns` is a tuple, or a function of the settings that returns one, so that it is known before any data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from fdetect.backend import asnumpy
+from fdetect.errors import ParameterError, UnknownName
+from fdetect.forensics.base import GIVEN, per_image, signal, signal_map
+from fdetect.registry import Entry, Registry, nearest
+from fdetect.types import Batch
+
+__all__ = ["PRESETS", "code_of", "column_names", "compute", "feature", "preset", "select_features"]
+
+feature = Registry("feature", "columns", "family")
+
+# Names that stand for lists of features.  Probes measure file history and content for the audit; a detector must
+# never learn from them, so none is in any preset.
+PRESETS: dict[str, tuple[str, ...]] = {
+    "standard": ("radial_spectrum", "npr_statistics", "residual_cooccurrence", "cross_difference_harmonics"),
+    "quick": ("radial_spectrum", "npr_statistics"),
+    "full": (
+        "radial_spectrum",
+        "radial_spectrum_hann",
+        "npr_statistics",
+        "residual_cooccurrence",
+        "cross_difference_harmonics_16",  # holds the frequencies of period 8
+    ),
+}
+
+
+def compute(entry: Entry, batch: Batch) -> np.ndarray:
+    """Return the feature's columns for every image of a batch: (B, D) float32 on NumPy.
+
+    Maps come from `signal`, so each is computed once for all features of the batch.  Raises ParameterError where a
+    (third-party) feature returns another shape or dtype than it declares.
+    """
+    values = asnumpy(per_image(entry, *(signal(batch, name) for name in entry.reads)))
+    expected = (len(batch), len(_columns(entry)))
+    if values.shape != expected or values.dtype != np.float32:
+        raise ParameterError(
+            f"feature '{entry.name}' returned {values.shape} {values.dtype} where {expected} float32 is declared: "
+            "correct its columns or its return value"
+        )
+    return values
+
+
+def column_names(entry: Entry) -> tuple[str, ...]:
+    """Return the feature's column names, each of the form `feature:column`."""
+    return tuple(f"{entry.name}:{column}" for column in _columns(entry))
+
+
+def preset(name: str) -> tuple[Entry, ...]:
+    """Return the features of a preset; raises UnknownName with the nearest known preset."""
+    if name not in PRESETS:
+        raise UnknownName(f"no preset '{name}'{nearest(name, PRESETS)} ({', '.join(PRESETS)})")
+    return tuple(feature.get(member) for member in PRESETS[name])
+
+
+def select_features(text: str) -> tuple[Entry, ...]:
+    """Return the features named by a comma-separated list of presets, names and shell patterns, each once.
+
+    The order is that of registration, so the same choice always makes the same table.  A pattern matches no probe:
+    probes are for the audit and must be named in full.  Raises UnknownName for a part that matches nothing.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ParameterError(f"no feature is named; give presets ({', '.join(PRESETS)}), names or patterns")
+    chosen: set[str] = set()
+    for part in parts:
+        if part in PRESETS:
+            chosen.update(PRESETS[part])
+        elif part in feature:
+            chosen.add(part)
+        else:
+            found = [entry.name for entry in feature.select(*_known(part)) if entry.meta["family"] != "probe"]
+            if not found:
+                raise UnknownName(f"'{part}' matches only probes, which no detector may use; name them in full")
+            chosen.update(found)
+    return tuple(entry for entry in feature if entry.name in chosen)
+
+
+def code_of(entry: Entry) -> str:
+    """Return 16 hex digits that change with the source file or settings of the feature or of any map it reads."""
+    parts = [f"{entry.name} {entry.code} {entry.reads} {dict(entry.settings)}"]
+    waiting, seen = list(entry.reads), set(GIVEN)
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        read = signal_map.get(name)
+        parts.append(f"{name} {read.code} {read.reads} {dict(read.settings)}")
+        waiting += read.reads
+    return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=8).hexdigest()
+
+
+def _columns(entry: Entry) -> tuple[str, ...]:
+    columns: Any = entry.meta["columns"]
+    return tuple(columns(**entry.settings) if callable(columns) else columns)
+
+
+def _known(part: str) -> tuple[str, ...]:
+    """Return the pattern, or raise UnknownName that suggests presets as well as features for a plain name."""
+    if not any(sign in part for sign in "*?[") and (hint := nearest(part, (*PRESETS, *feature.names()))):
+        raise UnknownName(f"no feature or preset '{part}'{hint} (fdetect list features)")
+    return (part,)

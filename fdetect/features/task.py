@@ -1,0 +1,54 @@
+"""A registered feature as an engine task: what `extract` and `bench` hand to `engine.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdetect.features.base import code_of, column_names, compute, feature
+from fdetect.images import Geometry
+from fdetect.registry import Entry
+from fdetect.types import Batch
+
+__all__ = ["FeatureTask", "feature_tasks"]
+
+
+@dataclass(frozen=True)
+class FeatureTask:
+    """One feature of the registry, by name: it travels to worker processes as a few words."""
+
+    name: str
+    geometry: Geometry
+    in_process: bool = False
+
+    @property
+    def entry(self) -> Entry:
+        """The registered feature."""
+        return feature.get(self.name)
+
+    @property
+    def version(self) -> str:
+        """Digest of the source of the feature and of every map it reads."""
+        return code_of(self.entry)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The keyword-only settings it runs with."""
+        return self.entry.settings
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names `feature:column`, known before any data."""
+        return column_names(self.entry)
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        """(B, H, W, 3) images -> (B, D) float32."""
+        return compute(self.entry, batch)
+
+
+def feature_tasks(entries: tuple[Entry, ...], *, crop: int) -> tuple[FeatureTask, ...]:
+    """Return one task per feature, on the exact size C of the run: natively a centre crop, else as it comes."""
+    return tuple(FeatureTask(entry.name, Geometry("aligned_crop", crop)) for entry in entries)

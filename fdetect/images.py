@@ -1,0 +1,215 @@
+"""From the bytes of a file to pixels and facts, by stated rules; and the named ways to cut or resize.
+
+Decoding rules.  JPEG through simplejpeg where it is installed (its pixels equal Pillow's), everything else and
+every doubtful JPEG through Pillow.  Pixels are those stored: no EXIF rotation (the orientation is recorded), no
+colour management, the first frame of an animation.  Grey is repeated to three channels, a palette is looked up,
+alpha is dropped (the stored colour under it is kept, nothing is blended), CMYK becomes RGB by Pillow's plain
+formula, 16-bit samples keep their high byte.  32-bit integer and float samples have no agreed range: refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import ExifTags, Image, UnidentifiedImageError, features
+
+from fdetect.errors import DataError, ParameterError
+from fdetect.types import Facts
+
+__all__ = ["MAX_PIXELS", "Decoded", "Geometry", "decode", "decoder_id", "jpeg_quality", "read_facts"]
+
+MAX_PIXELS = 1 << 27  # 134 megapixels, 0.4 GB as RGB: beyond every camera, below what a bomb claims
+
+_EIGHT_BIT = ("RGB", "L", "1", "P", "PA", "LA", "RGBA", "RGBX", "CMYK", "YCbCr", "RGBa", "La", "HSV", "LAB")
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels (H, W, 3) uint8 and the facts of the file they came from."""
+
+    pixels: np.ndarray
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A named way to one exact size; it stands in the configuration, the cache key and the report.
+
+    name    "as_is" (unchanged), "aligned_crop" (centre crop on the 8-px grid; smaller images unchanged), or
+            "squash" (resize to size x size without keeping the aspect ratio)
+    size    side in pixels; 0 for "as_is"
+    filter  "bilinear" or "bicubic", with Pillow's anti-aliasing; used by "squash" alone
+    """
+
+    name: str = "as_is"
+    size: int = 0
+    filter: str = ""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Apply to (H, W, 3) uint8 pixels; raises ParameterError for a name that does not exist."""
+        if self.name == "as_is":
+            return pixels
+        if self.name == "aligned_crop":
+            top, left = (max(side - self.size, 0) // 2 // 8 * 8 for side in pixels.shape[:2])
+            return pixels[top : top + self.size, left : left + self.size]
+        if self.name == "squash":
+            resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[self.filter]
+            return np.asarray(Image.fromarray(pixels).resize((self.size, self.size), resample))
+        raise ParameterError(f"no geometry '{self.name}' (as_is, aligned_crop, squash)")
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode one image file by the rules at the top of this module.
+
+    Raises DataError in one line for bytes that are no image, a truncated image, a pixel type without an agreed
+    range, and for a header that claims more than MAX_PIXELS (before anything of that size is allocated).
+    """
+    with _opened(data) as (image, facts):
+        pixels = _fast_jpeg(data, facts)
+        return Decoded(_to_rgb(image) if pixels is None else pixels, facts)
+
+
+def read_facts(data: bytes) -> Facts:
+    """Read the facts of one image file without its pixels: the `facts` that `decode` returns, from the header.
+
+    The first bytes of a file are enough where they hold the whole header; `Facts.bytes` is then their number.
+    Raises DataError as `decode` does, save for what only the pixels would show (a truncated or damaged body).
+    """
+    with _opened(data) as (_, facts):
+        return facts
+
+
+@functools.cache
+def decoder_id() -> str:
+    """Return the libraries that turn bytes into pixels, with versions: part of every cache key."""
+    parts = [f"Pillow {PIL.__version__}", f"libjpeg-turbo {features.version('libjpeg_turbo') or 'none'}"]
+    parts += [f"{name} {features.version(name) or 'none'}" for name in ("zlib", "webp")]
+    return ", ".join(parts)
+
+
+def jpeg_quality(qtables: tuple[tuple[int, ...], ...]) -> tuple[int, bool] | None:
+    """Return the IJG quality whose scaled luma table is nearest, and whether it is equal; None without tables.
+
+    IJG scaling: s = 5000/q for q < 50, else 200 - 2q; entry = clip((base * s + 50) // 100, 1, 255).
+    Source: ITU-T T.81 (1992) Table K.1 and libjpeg `jcparam.c` (jpeg_quality_scaling).
+    """
+    if not qtables or len(qtables[0]) != 64:
+        return None
+    table = np.asarray(qtables[0])
+    distance = np.abs(_ijg_luma_tables() - table).sum(axis=1)
+    best = int(distance.argmin())
+    return best + 1, bool(distance[best] == 0)
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[tuple[Image.Image, Facts]]:
+    """Open with the limit and the errors that `decode` promises, for whatever is done inside the block too."""
+    if not data:
+        raise DataError("the file is empty (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(f"the header claims {width} x {height} pixels, above the limit of {MAX_PIXELS}")
+            yield image, _facts(image, data)
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError("not an image that Pillow can read (unknown or damaged header)") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"the header claims more pixels than the limit of {MAX_PIXELS}") from None
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError,
+            MemoryError, RuntimeError, struct.error) as error:  # what Pillow's plug-ins raise on damaged bytes
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"cannot be decoded: {text}") from None
+
+
+def _facts(image: Image.Image, data: bytes) -> Facts:
+    qtables = getattr(image, "quantization", None) or {}
+    exif = _exif(image, data)
+    names = ((ExifTags.TAGS.get(tag, str(tag)), str(value)[:80]) for tag, value in exif.items())
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
+    return Facts(
+        format="JPEG" if image.format == "MPO" else image.format or "",
+        width=image.size[0],
+        height=image.size[1],
+        bytes=len(data),
+        mode=image.mode,
+        subsampling=_subsampling(image),
+        qtables=tuple(tuple(int(v) for v in qtables[key]) for key in sorted(qtables)),
+        progressive=bool(image.info.get("progressive", False)),
+        orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
+        exif=tuple(sorted(names)),
+    )
+
+
+def _exif(image: Image.Image, data: bytes) -> Image.Exif:
+    # Pillow decodes a whole PNG to look for EXIF after the pixels; only a file that names such a chunk needs that
+    if image.format == "PNG" and not any(key in data for key in (b"eXIf", b"Raw profile type", b"adobe.xmp")):
+        return Image.Exif()
+    return image.getexif()
+
+
+def _subsampling(image: Image.Image) -> str:
+    layer: Any = getattr(image, "layer", None)  # [(component, h, v, table), ...] of Pillow's JPEG plug-in
+    if not layer or len(layer) != 3:
+        return ""
+    ratio = (layer[0][1] // max(layer[1][1], 1), layer[0][2] // max(layer[1][2], 1))
+    return {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1"}.get(ratio, "other")
+
+
+def _fast_jpeg(data: bytes, facts: Facts) -> np.ndarray | None:
+    """Decode with simplejpeg, or return None where Pillow must decide (absent, CMYK, any warning)."""
+    if facts.format != "JPEG" or facts.mode not in ("RGB", "L") or not _has_simplejpeg():
+        return None
+    import simplejpeg
+
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True)
+    except ValueError:
+        return None
+    return np.asarray(pixels) if pixels.shape == (facts.height, facts.width, 3) else None
+
+
+@functools.cache
+def _has_simplejpeg() -> bool:
+    return importlib.util.find_spec("simplejpeg") is not None
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.format == "TIFF":  # Pillow would turn a TIFF, and nothing else, by its orientation
+        image.getexif().pop(ExifTags.Base.Orientation, None)
+    if image.mode in _SIXTEEN_BIT:
+        high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(high[:, :, None], 3, axis=2)
+    if image.mode not in _EIGHT_BIT:
+        raise DataError(f"pixel type '{image.mode}' has no agreed range; convert the image to 8 or 16 bits a sample")
+    if image.mode in ("P", "PA"):  # a palette with transparency would be blended by a direct conversion
+        image = image.convert("RGBA")
+    if image.mode in ("RGBA", "RGBX"):
+        return np.ascontiguousarray(np.asarray(image)[:, :, :3])
+    if image.mode == "LA":
+        return np.repeat(np.asarray(image)[:, :, :1], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
+@functools.cache
+def _ijg_luma_tables() -> np.ndarray:
+    base = np.array([
+        16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
+        14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+        49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+    ])  # fmt: skip
+    quality = np.arange(1, 101)
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return np.asarray(np.clip((base[None] * scale[:, None] + 50) // 100, 1, 255))

@@ -1,0 +1,297 @@
+"""Metrics of one trial over B weightings of its images, and cells pooled from trials.
+
+Every metric is a function of three positional arguments: `label` (N,) int, 0 = real and 1 = fake; the column it
+reads, (N,); and `weight` (B, N) float64 >= 0, one row a weighting: all ones for the sample itself, counts for a
+bootstrap replicate.  It returns (B,) float64, NaN where a class it needs has no weight.  The columns are
+`score` float64, larger = more likely generated; `probability` float64 in [0, 1] of being fake; and `decision`
+bool, whether the image was called fake at the threshold frozen at 5 % FPR.  Fakes are the positive class unless a
+name says otherwise.  In the formulas w is a weight, R and F are the weights of all reals and of all fakes.
+
+What the decorator is told: `better` ("higher" or "lower"), `range`, `needs` (the column) and `mass`: what a
+trial counts by when trials are pooled into a cell ("pairs", "fakes", "reals" or "images").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+
+from fdetect.bootstrap import (
+    Difference,
+    Estimate,
+    GroupWeights,
+    Interval,
+    TrialSample,
+    difference,
+    group_weights,
+    interval,
+    macro,
+    pooled,
+)
+from fdetect.registry import Registry
+from fdetect.roc import Curve, curve_of, share_curve
+
+__all__ = [
+    "Difference",
+    "Estimate",
+    "GroupWeights",
+    "Interval",
+    "TrialSample",
+    "difference",
+    "evaluate",
+    "group_weights",
+    "interval",
+    "macro",
+    "masses",
+    "metric",
+    "pooled",
+]
+
+_UNIT = (0.0, 1.0)
+
+metric = Registry("metric", "better", "range")
+
+
+def evaluate(trials: Sequence[TrialSample], names: Sequence[str], weights: GroupWeights) -> dict[str, Estimate]:
+    """Compute metrics of a cell: within each trial, then pooled by the mass that each metric declares.
+
+    T trials -> one Estimate per name, with `weights.replicates` replicates.  A metric whose column is missing in
+    any of the trials is NaN for the whole cell: a mean over the other trials would be about other images.
+    Raises UnknownName for a metric that does not exist, ParameterError for a group the weights do not know.
+    """
+    entries = [metric.get(name) for name in names]
+    needs = {entry.name: entry.meta.get("needs", "score") for entry in entries}
+    present = {need for need in needs.values() if all(trial.column(need) is not None for trial in trials)}
+    shape = (len(trials), 1 + weights.replicates)  # column 0 is the sample itself
+    values = {name: np.full(shape, np.nan) for name in needs}
+    mass = {kind: np.zeros(shape) for kind in ("pairs", "fakes", "reals", "images")}
+
+    for t, trial in enumerate(trials):
+        columns = {need: trial.column(need) for need in present}
+        for rows, weight in weights.blocks(trial.group):
+            for kind, amount in masses(trial.label, weight).items():
+                mass[kind][t, rows] = amount
+            score = columns.get("score")
+            with nullcontext() if score is None else share_curve(trial.label, score, weight):
+                for entry in entries:
+                    if needs[entry.name] in present:
+                        values[entry.name][t, rows] = entry(trial.label, columns[needs[entry.name]], weight)
+
+    cells = {entry.name: pooled(values[entry.name], mass[entry.meta.get("mass", "images")]) for entry in entries}
+    return {name: Estimate(float(cell[0]), cell[1:]) for name, cell in cells.items()}
+
+
+def masses(label: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """What a trial can count by: (N,) int, (B, N) float64 -> (B,) float64 of pairs, fakes, reals and images."""
+    fakes, reals = _sum(weight, label == 1), _sum(weight, label == 0)
+    return {"pairs": fakes * reals, "fakes": fakes, "reals": reals, "images": fakes + reals}
+
+
+@metric(better="higher", range=_UNIT, needs="score", mass="pairs")
+def auroc(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve: the chance that a fake scores above a real, a tie counting half.
+
+    sum over (fake i, real j) of w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / (F R), by the trapezium rule.
+    Hanley and McNeil 1982, 10.1148/radiology.143.1.7063747; Fawcett 2006, algorithm 2.
+    """
+    curve = curve_of(label, score, weight)
+    fakes, reals = curve.fakes, curve.reals
+    area = np.einsum("bk,bk->b", np.diff(reals), fakes[:, 1:] + fakes[:, :-1]) / 2.0
+    return _ratio(area, fakes[:, -1] * reals[:, -1])
+
+
+@metric(better="higher", range=_UNIT, needs="score", mass="images")
+def ap_fake(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Average precision with the fakes as the positive class.
+
+    sum_k (recall_k - recall_{k-1}) precision_k over the distinct scores from high to low, without interpolation.
+    Manning, Raghavan and Schuetze 2008, Introduction to Information Retrieval, section 8.4.
+    """
+    return _average_precision(curve_of(label, score, weight))
+
+
+@metric(better="higher", range=_UNIT, needs="score", mass="images")
+def ap_real(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Average precision with the reals as the positive class, ranked by the negative score, as RIGID reports it.
+
+    The formula of `ap_fake` over the distinct scores from low to high.
+    """
+    return _average_precision(curve_of(label, score, weight).exchanged())
+
+
+@metric(better="higher", range=_UNIT, needs="score", mass="fakes")
+def tpr_roc_1(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of fakes found at the largest FPR <= 1 % on the test curve: read off the test, not a frozen threshold.
+
+    max TPR_k over the points k of the ROC curve with FPR_k <= 0.01, without interpolation.
+    """
+    return _tpr_at(curve_of(label, score, weight), 0.01)
+
+
+@metric(better="higher", range=_UNIT, needs="score", mass="fakes")
+def tpr_roc_5(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of fakes found at the largest FPR <= 5 % on the test curve: read off the test, not a frozen threshold.
+
+    max TPR_k over the points k of the ROC curve with FPR_k <= 0.05, without interpolation.
+    """
+    return _tpr_at(curve_of(label, score, weight), 0.05)
+
+
+@metric(better="lower", range=_UNIT, needs="score", mass="reals")
+def fpr_at_95_tpr(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of reals called fake once at least 95 % of the fakes are found, read off the test curve.
+
+    min FPR_k over the points k of the ROC curve with TPR_k >= 0.95.  Papers on out-of-distribution detection, and
+    RIGID, take the reals as the positive class: theirs is another number.
+    """
+    curve = curve_of(label, score, weight)
+    return _at(curve.fpr, np.count_nonzero(curve.tpr < 0.95, axis=1))
+
+
+@metric(better="lower", range=_UNIT, needs="score", mass="images")
+def eer(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Equal error rate: the FPR where the straight pieces of the ROC curve meet FPR = 1 - TPR.
+
+    With d_k = FPR_k + TPR_k - 1, k the first point with d_k >= 0 and t = d_{k-1} / (d_{k-1} - d_k), it is
+    FPR_{k-1} + t (FPR_k - FPR_{k-1}).
+    """
+    curve = curve_of(label, score, weight)
+    excess = curve.fpr + curve.tpr - 1.0
+    k = np.count_nonzero(excess < 0.0, axis=1)
+    before, after = _at(excess, k - 1), _at(excess, k)
+    low, high = _at(curve.fpr, k - 1), _at(curve.fpr, k)
+    return np.asarray(low + (high - low) * before / (before - after))
+
+
+@metric(better="higher", range=_UNIT, needs="decision", mass="images")
+def balanced_accuracy(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Mean of the shares of fakes and of reals that the frozen threshold gets right.
+
+    (TPR + 1 - FPR) / 2.  Brodersen, Ong, Stephan and Buhmann 2010, 10.1109/ICPR.2010.764.
+    """
+    found, wrong = _share(weight, label == 1, decision), _share(weight, label == 0, decision)
+    return np.asarray((found + 1.0 - wrong) / 2.0)
+
+
+@metric(better="higher", range=_UNIT, needs="decision", mass="fakes")
+def tpr_frozen_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of the fakes called fake at the threshold frozen at 5 % FPR, sum of w [called, fake] / F."""
+    return _share(weight, label == 1, decision)
+
+
+@metric(better="lower", range=_UNIT, needs="decision", mass="reals")
+def fpr_achieved_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of the reals called fake at the threshold frozen at 5 % FPR, sum of w [called, real] / R."""
+    return _share(weight, label == 0, decision)
+
+
+@metric(better="higher", range=_UNIT, needs="decision", mass="images")
+def precision(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of fakes among the images called fake at the frozen threshold; NaN where none is called fake.
+
+    It depends on how many reals and fakes the test has: compare it within one test only.
+    """
+    return np.where(_both(label, weight), _share(weight, decision, label == 1), np.nan)
+
+
+@metric(better="higher", range=_UNIT, needs="decision", mass="fakes")
+def recall(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of the fakes called fake at the frozen threshold: `tpr_frozen_5` under its other name."""
+    return tpr_frozen_5(label, decision, weight)
+
+
+@metric(better="higher", range=_UNIT, needs="decision", mass="images")
+def f1(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Harmonic mean of precision and recall at the frozen threshold, 2 TP / (called + F); 0 where TP = 0.
+
+    van Rijsbergen 1979, Information Retrieval, chapter 7.
+    """
+    found = _sum(weight, decision & (label == 1))
+    value = _ratio(2.0 * found, _sum(weight, decision) + _sum(weight, label == 1))
+    return np.where(_both(label, weight), value, np.nan)
+
+
+@metric(better="higher", range=_UNIT, needs="probability", mass="images")
+def accuracy_at_half(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of images that calling fake at probability >= 0.5 gets right; it leans to the larger class."""
+    return _share(weight, np.ones_like(label, dtype=np.bool_), (probability >= 0.5) == (label == 1))
+
+
+@metric(better="higher", range=_UNIT, needs="probability", mass="reals")
+def real_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of the reals with a probability below 0.5."""
+    return _share(weight, label == 0, probability < 0.5)
+
+
+@metric(better="higher", range=_UNIT, needs="probability", mass="fakes")
+def fake_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Share of the fakes with a probability of 0.5 or more."""
+    return _share(weight, label == 1, probability >= 0.5)
+
+
+@metric(better="lower", range=_UNIT, needs="probability", mass="images")
+def ece(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Expected calibration error in 15 equal bins of the probability, either class having half of the weight.
+
+    sum_m |sum_{i in bin m} v_i (p_i - y_i)|,  v_i = w_i / 2F for fakes and w_i / 2R for reals,
+    bin m = [m/15, (m+1)/15), the last one closed.
+    Guo, Pleiss, Sun and Weinberger 2017, arXiv 1706.04599, equation 3; balanced as in B-Free, arXiv 2412.17671.
+    """
+    fakes, reals = (np.where(total > 0, total, np.nan) for total in (_sum(weight, label == y) for y in (1, 0)))
+    bins = np.digitize(probability, np.arange(1, 15) / 15.0)
+    error = 0.0 * (fakes + reals)  # NaN where either class is missing
+    for m in np.unique(bins):
+        fake, real = (bins == m) & (label == 1), (bins == m) & (label == 0)
+        gap = _sum(weight[:, fake], probability[fake] - 1.0) / fakes
+        error += abs(gap + _sum(weight[:, real], probability[real]) / reals)
+    return error / 2.0
+
+
+@metric(better="lower", range=(0.0, math.inf), needs="probability", mass="images")
+def nll(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood in nats, the mean of -log(probability of the true class), clipped at 1e-12."""
+    right = np.where(label == 1, probability, 1.0 - probability)
+    return _ratio(-_sum(weight, np.log(np.clip(right, 1e-12, 1.0))), weight.sum(axis=1))
+
+
+@metric(better="lower", range=_UNIT, needs="probability", mass="images")
+def brier(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Mean squared distance between probability and label, sum of w (p - y)^2 / sum of w.
+
+    Brier 1950, 10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2, halved for two classes.
+    """
+    return _ratio(_sum(weight, (probability - label) ** 2), weight.sum(axis=1))
+
+
+def _sum(weight: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """(B, N), (N,) -> (B,); einsum and not @, whose last bits depend on the number of BLAS threads."""
+    return np.asarray(np.einsum("bn,n->b", weight, column.astype(np.float64)))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.asarray(part / np.where(whole > 0, whole, np.nan))
+
+
+def _share(weight: np.ndarray, of: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    return _ratio(_sum(weight, of & hit), _sum(weight, of))
+
+
+def _both(label: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.asarray(masses(label, weight)["pairs"] > 0)
+
+
+def _at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return np.asarray(values[np.arange(len(values)), index])
+
+
+def _tpr_at(curve: Curve, level: float) -> np.ndarray:
+    return _at(curve.tpr, np.count_nonzero(curve.fpr <= level, axis=1) - 1)
+
+
+def _average_precision(curve: Curve) -> np.ndarray:
+    found, called = curve.fakes[:, 1:], curve.fakes[:, 1:] + curve.reals[:, 1:]
+    area = np.einsum("bk,bk->b", np.diff(curve.fakes), found / np.where(called > 0, called, 1.0))
+    return np.where(curve.both, _ratio(area, curve.fakes[:, -1]), np.nan)

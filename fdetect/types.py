@@ -1,0 +1,203 @@
+"""The values that travel between the rooms: frozen dataclasses, and two Arrow tables with fixed columns.
+
+Label 0 = real, 1 = fake.  A larger score means more likely generated, for every detector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "FAKE",
+    "MANIFEST_COLUMNS",
+    "REAL",
+    "Array",
+    "Batch",
+    "Cell",
+    "Embeddings",
+    "Facts",
+    "Failure",
+    "FeatureTable",
+    "MetricValue",
+    "NotRun",
+    "Record",
+    "RunResult",
+    "Scores",
+    "Table",
+    "records",
+]
+
+REAL, FAKE = 0, 1
+
+Array = Any  # NumPy, CuPy or Torch: whatever `fdetect.backend.namespace` understands
+Table = Any  # pyarrow.Table; pyarrow is imported where tables are made, never at the top of a light module
+
+MANIFEST_COLUMNS = ("path", "label", "generator", "family", "real_source", "category", "group", "split")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of itself, or what the encoded result of a condition would say; no pixel is in it."""
+
+    format: str  # "JPEG", "PNG", "WEBP", ...; "RAW" for pixels that were never encoded
+    width: int
+    height: int
+    bytes: int
+    mode: str = "RGB"  # Pillow's name of the stored pixel type, before it became RGB
+    subsampling: str = ""  # "4:4:4", "4:2:2", "4:2:0" or "" where it does not apply
+    qtables: tuple[tuple[int, ...], ...] = ()  # JPEG quantisation tables in zig-zag-free (row) order
+    progressive: bool = False
+    orientation: int = 1  # EXIF orientation; recorded, never applied: traces live on the stored pixel grid
+    exif: tuple[tuple[str, str], ...] = ()  # (tag name, text) of the main EXIF directory, sorted
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one exact size, side by side: what every task receives.
+
+    `ids` are content hashes (32 hex digits); `rgb8` is (B, H, W, 3) uint8 on NumPy or CuPy; `seed` is the run's.
+    `maps` holds every signal map computed so far, so that each is computed once for all features of the batch.
+    """
+
+    ids: tuple[str, ...]
+    rgb8: Array
+    facts: tuple[Facts, ...]
+    seed: int = 0
+    maps: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One image that could not be carried through: which, at which stage, and why, in one line."""
+
+    id: str
+    path: str
+    stage: str  # "read", "decode", "geometry", or the name of a task
+    reason: str
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Named features of N images in manifest order; a failed image is a row of NaN and a `Failure`.
+
+    `values` is (N, D) float32; `columns` has D names of the form `feature:column`.
+    """
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: np.ndarray
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def ok(self) -> np.ndarray:
+        """(N,) bool: rows whose every value is finite."""
+        return np.asarray(np.isfinite(self.values).all(axis=1))
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One view of N images through an encoder: `values` is (N, D) float32, NaN rows where it failed."""
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    view: str
+    values: np.ndarray
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of N images by one detector: `values` is (N,) float64, larger = more likely generated, NaN = failed."""
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    detector: str
+    values: np.ndarray
+    settings: tuple[tuple[str, str], ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One metric with its bootstrap interval and the counts it rests on; NaN where it is not defined."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n_real: int
+    n_fake: int
+    n_failed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of the results: a detector, trained on `train`, tested on `generator` under `condition`."""
+
+    detector: str
+    train: str  # names of the training generators, or what was left out ("not stylegan2"); "" if untrained
+    train_condition: str
+    condition: str
+    generator: str  # "macro" and "worst" are the rows over all generators; "" in the rows of a real source
+    real_source: str  # "" = all reals of the trial; a name in the rows that hold one source's false-positive rate
+    metrics: tuple[MetricValue, ...]
+    n_groups: int  # groups of the fakes (of the reals, in the rows of a real source)
+    flags: tuple[str, ...] = ()
+
+    def metric(self, name: str) -> MetricValue:
+        """Return the metric of that name; raises KeyError where the cell has none."""
+        for value in self.metrics:
+            if value.name == name:
+                return value
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A detector that was asked for and could not run: the reason, and what to do about it."""
+
+    detector: str
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """All of a benchmark run that does not depend on when and where it ran: the content of `result.json`."""
+
+    header: dict[str, Any]
+    audit: dict[str, Any]
+    cells: tuple[Cell, ...]
+    thresholds: tuple[dict[str, Any], ...]
+    failures: tuple[Failure, ...]
+    not_run: tuple[NotRun, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a manifest, for code that looks at a single image."""
+
+    path: str
+    label: int
+    generator: str = ""
+    family: str = ""
+    real_source: str = ""
+    category: str = ""
+    group: str = ""
+    split: str = ""
+
+
+def records(manifest: pa.Table) -> list[Record]:
+    """Row view of a manifest: its standard columns as `Record`s, in order."""
+    columns = [manifest.column(name).to_pylist() for name in MANIFEST_COLUMNS]
+    return [Record(*row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,298 @@
+"""Slow, plain references of every map and feature: loops over pixels in float64, straight from the formulas.
+
+Nothing of fdetect is imported.  A reference has the name and the settings of what it judges; it takes and returns
+whole batches as NumPy float64 arrays.
+"""
+
+from __future__ import annotations
+
+import cmath
+import itertools
+import math
+
+import numpy as np
+from naive_facts import container, dimensions, file_bytes, tables_exif  # noqa: F401 (references too, of another file)
+
+COLOURS = 3
+
+
+def each(function, *batches):
+    """Apply a function of one image to every image and stack the results."""
+    return np.array([function(*images) for images in zip(*batches, strict=True)], np.float64)
+
+
+# --- maps ------------------------------------------------------------------------------------------------------
+
+
+def planes(rgb8):
+    def one(image):
+        height, width, _ = image.shape
+        return [[[float(image[y, x, c]) for x in range(width)] for y in range(height)] for c in range(COLOURS)]
+
+    return each(one, rgb8)
+
+
+def luma(planes):
+    def one(image):
+        _, height, width = image.shape
+        result = np.zeros((height, width))
+        for y, x in np.ndindex(height, width):
+            result[y, x] = 0.299 * image[0, y, x] + 0.587 * image[1, y, x] + 0.114 * image[2, y, x]
+        return result
+
+    return each(one, planes)
+
+
+def dft(samples):
+    """Full-plane discrete Fourier transform of an (H, W) array, rows first, then columns."""
+    height, width = samples.shape
+    rows = np.zeros((height, width), complex)
+    for y, u in np.ndindex(height, width):
+        rows[y, u] = sum(samples[y, x] * cmath.exp(-2j * math.pi * ((u * x) % width) / width) for x in range(width))
+    result = np.zeros((height, width), complex)
+    for v, u in np.ndindex(height, width):
+        result[v, u] = sum(rows[y, u] * cmath.exp(-2j * math.pi * ((v * y) % height) / height) for y in range(height))
+    return result
+
+
+def log_power(luma, *, window="hann"):
+    def one(image):
+        height, width = image.shape
+        mean = math.fsum(image.ravel().tolist()) / (height * width)
+        taper = np.ones((height, width))
+        if window == "hann":
+            for y, x in np.ndindex(height, width):
+                taper[y, x] = math.sin(math.pi * y / height) ** 2 * math.sin(math.pi * x / width) ** 2
+        level = math.sqrt(math.fsum((taper**2).ravel().tolist()) / (height * width))
+        spectrum = dft((image - mean) * taper / level)
+        result = np.zeros((height, width // 2 + 1))
+        for v, u in np.ndindex(*result.shape):
+            result[v, u] = math.log(abs(spectrum[v, u]) ** 2 / (height * width) + 1e-4)
+        return result
+
+    return each(one, luma)
+
+
+def radial_profile(log_power_plain, luma, *, bins=64):
+    def one(half, image):
+        height, width = image.shape
+        side = min(height, width)
+        rings = {}
+        for v, u in np.ndindex(height, width):  # the full plane: each coefficient once
+            value = half[v, u] if u <= width // 2 else half[-v % height, width - u]
+            x, y = min(u, width - u) * side / width, min(v, height - v) * side / height
+            rings.setdefault(math.floor(math.sqrt(x * x + y * y) + 0.5), []).append(value)
+        mean = {ring: math.fsum(values) / len(values) for ring, values in rings.items()}
+        profile = []
+        for j in range(bins):
+            position = max(side * 0.5 * (j + 1) / bins, 1.0)
+            below = math.floor(position)
+            share = position - below
+            profile.append((1 - share) * mean[below] + share * mean[below + 1])
+        return profile
+
+    return each(one, log_power_plain, luma)
+
+
+def npr(planes, *, factor=2):
+    def one(image):
+        colours, height, width = image.shape
+        result = np.zeros((colours, height // factor * factor, width // factor * factor))
+        for c, y, x in np.ndindex(*result.shape):
+            result[c, y, x] = image[c, y, x] - image[c, y - y % factor, x - x % factor]
+        return result
+
+    return each(one, planes)
+
+
+def cross_difference(planes):
+    def one(image):
+        colours, height, width = image.shape
+        result = np.zeros((colours, height - 1, width - 1))
+        for c, y, x in np.ndindex(*result.shape):
+            result[c, y, x] = abs(
+                image[c, y, x] + image[c, y + 1, x + 1] - image[c, y, x + 1] - image[c, y + 1, x]
+            )
+        return result
+
+    return each(one, planes)
+
+
+# Offsets (row, column) from the predicted pixel and their coefficients, per direction; the mask's reach; the divisor.
+RESIDUALS = {
+    "first": ([{(0, 0): -1, (0, 1): 1}, {(0, 0): -1, (-1, 0): 1}], 1, 1),
+    "second": ([{(0, -1): 1, (0, 0): -2, (0, 1): 1}, {(-1, 0): 1, (0, 0): -2, (1, 0): 1}], 1, 2),
+    "third": (
+        [{(0, -1): 1, (0, 0): -3, (0, 1): 3, (0, 2): -1}, {(1, 0): 1, (0, 0): -3, (-1, 0): 3, (-2, 0): -1}],
+        2,
+        3,
+    ),
+    "edge3x3": (
+        [
+            {(-1, -1): -1, (-1, 0): 2, (-1, 1): -1, (0, -1): 2, (0, 0): -4, (0, 1): 2},
+            {(-1, -1): -1, (0, -1): 2, (1, -1): -1, (-1, 0): 2, (0, 0): -4, (1, 0): 2},
+            {(1, -1): -1, (1, 0): 2, (1, 1): -1, (0, -1): 2, (0, 0): -4, (0, 1): 2},
+            {(-1, 1): -1, (0, 1): 2, (1, 1): -1, (-1, 0): 2, (0, 0): -4, (1, 0): 2},
+        ],
+        1,
+        4,
+    ),
+    "square3x3": (
+        [{(i, j): -4 if i == j == 0 else 2 if i * j == 0 else -1 for i in (-1, 0, 1) for j in (-1, 0, 1)}],
+        1,
+        4,
+    ),
+    "square5x5": (
+        [
+            {
+                (i, j): {(0, 0): -12, (0, 1): 8, (1, 1): -6, (0, 2): -2, (1, 2): 2, (2, 2): -1}[
+                    tuple(sorted((abs(i), abs(j))))
+                ]
+                for i in range(-2, 3)
+                for j in range(-2, 3)
+            }
+        ],
+        2,
+        12,
+    ),
+}
+
+
+def residual(luma, *, kernel="first"):
+    directions, reach, divisor = RESIDUALS[kernel]
+
+    def one(image):
+        height, width = image.shape
+        result = np.zeros((len(directions), height - 2 * reach, width - 2 * reach))
+        for d, y, x in np.ndindex(*result.shape):
+            thousandths = 0
+            for (i, j), coefficient in directions[d].items():
+                thousandths += coefficient * round(1000 * image[y + reach + i, x + reach + j])
+            result[d, y, x] = thousandths / (1000 * divisor)
+        return result
+
+    return each(one, luma)
+
+
+def block_dct(luma):
+    def one(image):
+        rows, columns = image.shape[0] // 8, image.shape[1] // 8
+        result = np.zeros((rows, columns, 8, 8))
+        for i, j, v, u in np.ndindex(*result.shape):
+            total = 0.0
+            for y, x in np.ndindex(8, 8):
+                wave = math.cos(math.pi * (2 * y + 1) * v / 16) * math.cos(math.pi * (2 * x + 1) * u / 16)
+                total += image[8 * i + y, 8 * j + x] * wave
+            result[i, j, v, u] = total * math.sqrt((1 if v else 0.5) * (1 if u else 0.5)) / 4
+        return result
+
+    return each(one, luma)
+
+
+# --- features --------------------------------------------------------------------------------------------------
+
+
+def radial_spectrum(radial_profile):
+    return np.array(radial_profile, np.float64)
+
+
+def npr_statistics(npr):
+    def one(image):
+        row = []
+        for c, (i, j) in itertools.product(range(COLOURS), ((0, 1), (1, 0), (1, 1))):
+            x = [float(v) for v in image[c, i::2, j::2].ravel()]
+            n = len(x)
+            mean = math.fsum(x) / n
+            variance = math.fsum((v - mean) ** 2 for v in x) / n
+            fourth = math.fsum((v - mean) ** 4 for v in x) / n
+            row += [
+                math.fsum(abs(v) for v in x) / n,
+                math.sqrt(variance),
+                fourth / variance**2 - 3 if variance > 0 else 0.0,
+                sum(v == 0 for v in x) / n,
+            ]
+        return row
+
+    return each(one, npr)
+
+
+def orbit(four):
+    """The largest of a 4-tuple, its reverse and their negatives."""
+    back, minus = four[::-1], tuple(-v for v in four)
+    return max(four, back, minus, minus[::-1])
+
+
+def quantised(value, step):
+    """Rounded to whole steps, halves away from zero, cut to -2..2."""
+    steps = math.floor(abs(value) / step + 0.5)
+    return int(math.copysign(min(steps, 2), value))
+
+
+def residual_cooccurrence(*classes, step=3.0):
+    orbits = sorted({orbit(four) for four in itertools.product(range(-2, 3), repeat=4)})
+
+    def one(*residuals):
+        row = []
+        for residual in residuals:
+            count, total = dict.fromkeys(orbits, 0), 0
+            for direction in residual:
+                r = [[quantised(v, step) for v in line] for line in direction.tolist()]
+                for lines in (r, [list(column) for column in zip(*r, strict=True)]):
+                    for line in lines:
+                        for k in range(len(line) - 3):
+                            count[orbit(tuple(line[k : k + 4]))] += 1
+                            total += 1
+            row += [math.sqrt(count[key] / total) for key in orbits]
+        return row
+
+    return each(one, *classes)
+
+
+def cross_difference_harmonics(cross_difference, *, period=8):
+    def one(image):
+        height, width = (side // period * period for side in image.shape[1:])
+        wave = [cmath.exp(-2j * math.pi * k / period) for k in range(period)]
+        row = []
+        for c, j in itertools.product(range(COLOURS), range(-(period // 2), period // 2 + 1)):
+            for i in range(period // 2 + 1):
+                total = 0j
+                for n, m in np.ndindex(height, width):
+                    total += image[c, n, m] * wave[(i * m + j * n) % period]
+                row.append(math.log(abs(total) / math.sqrt(height * width) + 0.01))
+        return row
+
+    return each(one, cross_difference)
+
+
+def thumbnail(luma):
+    def overlap(cell, pixel, length):
+        return max(0.0, min((cell + 1) * length / 16, pixel + 1) - max(cell * length / 16, pixel))
+
+    def one(image):
+        height, width = image.shape
+        result = np.zeros((16, 16))
+        for i, y in np.ndindex(16, height):
+            share = overlap(i, y, height) * 16 / height
+            for j, x in np.ndindex(16, width) if share else ():
+                result[i, j] += share * overlap(j, x, width) * 16 / width * image[y, x]
+        return result.ravel()
+
+    return each(one, luma)
+
+
+ZIGZAG = [
+    (0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2), (2, 1), (3, 0), (4, 0),
+    (3, 1), (2, 2), (1, 3), (0, 4), (0, 5), (1, 4), (2, 3), (3, 2), (4, 1), (5, 0),
+]  # fmt: skip
+
+
+def block_dct_histogram(block_dct):
+    def one(image):
+        row = []
+        for v, u in ZIGZAG:
+            magnitudes = [abs(c) for c in image[:, :, v, u].ravel().tolist()]
+            levels = [min(math.floor(m + 0.5), 11) for m in magnitudes]
+            row += [levels.count(k) / len(levels) for k in range(12)]
+        return row
+
+    return each(one, block_dct)

@@ -1,0 +1,295 @@
+"""The report holds all of a result, loads nothing, lets no name out of its quotes, and shows where a number is bad."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fdetect.bench.output import canonical_json
+from fdetect.bench.report import render_report
+from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, result_grids
+from fdetect.types import Cell, Failure, MetricValue, NotRun, RunResult
+
+GENERATORS = ("adm", "biggan", "dalle-3", "glide", "midjourney-v5", "stable-diffusion-v1-4", "stylegan3", "wukong")
+DETECTORS = ("logreg:spectral", "logreg:neighbours", "hist_gb:all", "rigid")
+SOURCES = ("imagenet", "raise-1k")
+CONDITIONS = {"native": ("file_bytes", "dimensions"), "matched": ()}
+PROBES = ("file_bytes", "dimensions", "container", "tables_exif", "thumbnail")
+HOSTILE = "<script>alert('1')</script>\"&\u202e你好"
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+def values(auroc: float, n_real: int = 400, n_fake: int = 100) -> tuple[MetricValue, ...]:
+    names = {"auroc": auroc, "tpr_frozen_5": auroc / 3, "fpr_achieved_5": 0.06, "balanced_accuracy": (auroc + 0.5) / 2}
+    return tuple(
+        MetricValue(name, value, max(value - 0.04, 0), min(value + 0.03, 1), n_real, n_fake, 2)
+        for name, value in names.items()
+    )
+
+
+def cells_of(detector: str, train: str, condition: str, aurocs: dict[str, float]) -> list[Cell]:
+    def cell(generator: str, source: str, auroc: float, groups: int, *flags: str) -> Cell:
+        trained = "native" if condition == "native" else "matched"
+        return Cell(detector, train, trained, condition, generator, source, values(auroc), groups, flags)
+
+    found = []
+    for name, value in aurocs.items():
+        flags = ("seen in training",) if name == train else ()
+        lost = ("lost 2.0 % of the fake images",) if name == "glide" else ()
+        found.append(cell(name, "", value, 12 if name == "wukong" else 96, *flags, *lost))
+    finite = {name: value for name, value in aurocs.items() if math.isfinite(value)}
+    found.append(cell("macro", "", float(np.mean(list(finite.values()))), 700))
+    found.append(cell("worst", "", min(finite.values()), 96, min(finite, key=lambda name: finite[name])))
+    return found + [cell("", source, 0.5, 200) for source in SOURCES]
+
+
+def example(trains: tuple[str, ...] = ("all but the tested",)) -> RunResult:
+    """Return a result as a run makes it: the numbers are invented, from a fixed seed."""
+    rng = np.random.default_rng(5)
+    cells = []
+    for condition in CONDITIONS:
+        for d, detector in enumerate(DETECTORS):
+            for train in trains:
+                drawn = np.clip(rng.normal(0.5 + 0.13 * d - 0.05 * (condition != "native"), 0.12, 8), 0.02, 0.995)
+                aurocs = dict(zip(GENERATORS, drawn, strict=True))
+                if (detector, condition) == ("rigid", "matched"):
+                    aurocs["biggan"] = float("nan")
+                cells += cells_of(detector, train, condition, aurocs)
+    probes = [
+        {"condition": c, "probe": p, "auroc": 0.93 if p in marked else 0.52, "low": 0.48, "high": 0.96,
+         "balanced_accuracy": 0.88 if p in marked else 0.51, "biased": p in marked, "n_real": 400, "n_fake": 800}
+        for c, marked in CONDITIONS.items()
+        for p in PROBES
+    ]  # fmt: skip
+    history = [
+        {"condition": c, "images": images, "kind": kind, "auroc": auroc, "low": auroc - 0.05, "high": auroc + 0.05,
+         "n_without": 200, "n_with": 200}
+        for c in CONDITIONS
+        for images, kind, auroc in (
+            ("fake", "stored as PNG or JPEG, on unseen generators", 0.71),
+            ("real", "placebo: half of the reals with one extra JPEG pass", 0.62),
+        )
+    ]  # fmt: skip
+    return RunResult(
+        header=header(),
+        audit={"threshold": 0.6, "biased_by": {c: list(names) for c, names in CONDITIONS.items()}, "probes": probes,
+               "history": history},
+        cells=tuple(cells),
+        thresholds=tuple(
+            {"detector": d, "train_condition": "native", "trial": f"{g}/{k}", "threshold": None if k else 1.2345678}
+            for d in DETECTORS for g in GENERATORS for k in range(3)
+        ),
+        failures=(
+            Failure("0" * 32, "wukong/broken 1.png", "decode", "not an image that can be read"),
+            Failure("1" * 32, "wukong/broken 2.png", "decode", "not an image that can be read"),
+            Failure("2" * 32, "raise-1k/small.jpg", "geometry", "200 x 180 px is too small for a window of 224 px"),
+        ),
+        not_run=(NotRun("aeroblade", "no weights of 'sd-vae' in the cache", "fdetect weights get sd-vae"),),
+    )  # fmt: skip
+
+
+def header() -> dict[str, Any]:
+    return {
+        "fingerprint": "0123456789abcdef",
+        "data": {
+            "name": "genimage-tiny", "layout": "genimage", "detected": "8 generators with nature and ai folders",
+            "description": "", "hash": "fedcba9876543210", "n_real": 400, "n_fake": 800, "n_groups": 1100,
+            "n_same_content": 1, "generators": dict.fromkeys(GENERATORS, 100),
+            "real_sources": dict.fromkeys(SOURCES, 200),
+        },
+        "trials": 24,
+        "config": {
+            "protocol": {"name": "leave_one_generator_out", "folds": 3, "calibration": 0.25, "train": []},
+            "conditions": {"names": list(CONDITIONS), "crop": 224}, "detectors": {"names": ["rigid", "aeroblade"]},
+        },
+        "seed": 7,
+        "versions": {"fdetect": "0.1.0", "numpy": "2.4.0", "decoder": "Pillow 12 / libjpeg-turbo 3.1"},
+        "backend": {"name": "cpu", "reason": "CuPy is not installed"},
+        "weights": {"rigid": {"name": "dinov2-small", "sha256": "ab" * 32, "mean": [0.485, 0.456, 0.406]}},
+    }  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on a tag that does not close."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.feed(source)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render_report(example()))
+
+
+def test_page_holds_everything(page: Page) -> None:
+    result = example()
+    wanted = [*GENERATORS, *DETECTORS, *CONDITIONS, *SOURCES, *PROBES, "genimage-tiny", "0123456789abcdef",
+              "leave_one_generator_out", "24 trials", "seed 7", "1 file with the content of another file"]  # fmt: skip
+    wanted += [part for row in result.not_run for part in (row.detector, row.reason, row.fix)]
+    wanted += [part for f in result.failures for part in (f.stage, f.reason)]
+    wanted += ["wukong/broken 1.png", "raise-1k/small.jpg", "3 images failed", "not attainable", "1.23457"]
+    wanted += ["versions.decoder", "Pillow 12 / libjpeg-turbo 3.1", "0.485, 0.456, 0.406", "CuPy is not installed"]
+    assert [text for text in wanted if text not in page.text] == []
+
+
+def test_page_shows_the_tables_of_the_run_and_no_others(page: Page) -> None:
+    result = example()
+    of_conditions = [g for c in CONDITIONS for g in result_grids([x for x in result.cells if x.condition == c])]
+    grids = [*audit_grids(result.audit), *of_conditions, not_run_grid(result), failure_grid(result)]
+    for grid in grids:
+        assert grid.title in page.text
+        assert grid.note in page.text
+        for text in (*grid.columns, *(text for row in grid.rows for text in row)):
+            assert re.sub(r"\s+", " ", text) in page.text
+    assert page.tags.count("table") == len(grids) + 2  # thresholds and settings
+
+
+def test_biased_condition_is_marked_wherever_its_figures_stand(page: Page) -> None:
+    mark = "biased by file_bytes, dimensions"
+    # the verdict, the audit's figure, the section, its two charts and its two tables; never for the other condition
+    assert page.text.count(mark) == page.text.count("biased by ") == 7
+    assert "matched : not marked" in page.text
+    assert "JPEG history AUC 0.710 [0.66, 0.76] (fake images, stored as PNG or JPEG, on unseen generators)" in page.text
+
+
+def test_audit_stands_above_every_result(page: Page) -> None:
+    assert 0 < page.text.index("Audit: the label from facts") < page.text.index("AUROC: detector by test generator")
+
+
+def test_unmeasured_probe_is_said_not_hidden() -> None:
+    result = example()
+    for probe in result.audit["probes"]:
+        if (probe["condition"], probe["probe"]) == ("matched", "thumbnail"):
+            probe.update(auroc=None, low=None, high=None, balanced_accuracy=float("nan"))
+    assert "not marked (not measured: thumbnail)" in Page(render_report(result)).text
+
+
+def test_description_of_the_built_in_benchmark_is_shown() -> None:
+    result = example()
+    result.header["data"]["description"] = "No generative model made any of these images."
+    text = Page(render_report(result)).text
+    assert text.index("No generative model made") < text.index("400 real images against 800 generated ones")
+
+
+def test_page_loads_nothing(page: Page) -> None:
+    source = render_report(example())
+    assert "http:" not in source
+    assert "https:" not in source
+    assert not {"link", "img", "iframe", "object", "embed", "base", "form", "use", "image"} & set(page.tags)
+    loading = {"src", "srcset", "action", "data", "poster", "xlink:href", "background"}
+    assert not [found for found in page.attributes if found[1] in loading]
+    assert all(value.startswith("#") for _, name, value in page.attributes if name == "href")
+    assert not re.search(r"url\(|@import|@font-face", source)
+    policy = [value for tag, name, value in page.attributes if (tag, name) == ("meta", "content")]
+    assert any(value.startswith("default-src 'none'") for value in policy)
+
+
+def test_anchors_lead_somewhere(page: Page) -> None:
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for _, name, value in page.attributes if name == "href"} <= set(ids)
+
+
+def test_hostile_names_stay_text() -> None:
+    plain = example()
+    cells = tuple(
+        replace(c, detector=HOSTILE + c.detector, train=HOSTILE, condition=HOSTILE + c.condition,
+                train_condition=HOSTILE,
+                generator=c.generator if c.generator in ("", "macro", "worst") else HOSTILE + c.generator,
+                real_source=c.real_source and HOSTILE + c.real_source, flags=(*c.flags, HOSTILE))
+        for c in plain.cells
+    )  # fmt: skip
+    audit = {
+        "threshold": 0.6,
+        "biased_by": {HOSTILE + c: [HOSTILE] for c in CONDITIONS},
+        "probes": [{**p, "condition": HOSTILE + p["condition"], "probe": HOSTILE} for p in plain.audit["probes"]],
+        "history": [{**h, "condition": HOSTILE + h["condition"], "kind": HOSTILE} for h in plain.audit["history"]],
+    }
+    hostile = RunResult(
+        {"fingerprint": HOSTILE, "config": {HOSTILE: [HOSTILE]}, "data": {**plain.header["data"], "name": HOSTILE,
+         "description": HOSTILE, "generators": {HOSTILE: 1}}},
+        audit, cells, ({"detector": HOSTILE, "threshold": HOSTILE},), (Failure("", HOSTILE, HOSTILE, HOSTILE),),
+        (NotRun(HOSTILE, HOSTILE, HOSTILE),),
+    )  # fmt: skip
+    found, usual = Page(render_report(hostile)), Page(render_report(plain))
+    assert found.tags.count("script") == usual.tags.count("script") == 1
+    assert {name for _, name, _ in found.attributes} <= {name for _, name, _ in usual.attributes}
+    assert not [name for _, name, _ in found.attributes if name.startswith("on")]
+    assert found.text.count("<script>alert('1')</script>\"&\u202e你好") > 50
+
+
+def test_same_result_gives_same_bytes() -> None:
+    assert render_report(example()).encode() == render_report(example()).encode()
+
+
+def test_result_read_back_from_json_gives_the_same_page() -> None:
+    result = example()
+    assert any(math.isnan(m.value) for c in result.cells for m in c.metrics)
+    plain = json.loads(canonical_json(result))  # keys sorted, NaN written as null
+    cells = [
+        Cell(**{**cell, "metrics": tuple(MetricValue(**m) for m in cell["metrics"]), "flags": tuple(cell["flags"])})
+        for cell in plain["cells"]
+    ]
+    again = RunResult(
+        plain["header"], plain["audit"], tuple(cells), tuple(plain["thresholds"]),
+        tuple(Failure(**row) for row in plain["failures"]), tuple(NotRun(**row) for row in plain["not_run"]),
+    )  # fmt: skip
+    assert render_report(again) == render_report(result)
+
+
+def test_several_training_sets_make_one_map_a_detector() -> None:
+    result = example(trains=("adm", "biggan", "stylegan3"))
+    text = Page(render_report(result)).text
+    for detector in DETECTORS:
+        assert text.count(f"AUROC of {detector}: training set by test generator") == len(CONDITIONS)
+    assert "AUROC: detector by test generator" not in text
+    assert "logreg:spectral trained on adm, tested on adm: AUROC" in text
+    untrained = tuple(c for c in result.cells if c.detector != "rigid" or c.train == "adm")
+    text = Page(render_report(replace(result, cells=untrained))).text
+    assert text.count("AUROC: detector by test generator") == len(CONDITIONS)
+    assert "AUROC of rigid" not in text
+
+
+def test_empty_run_is_a_page() -> None:
+    empty = RunResult({}, {"threshold": 0.6, "biased_by": {}, "probes": [], "history": []}, (), (), (), ())
+    assert Page(render_report(empty)).text.count("None.") >= 4
+
+
+def test_template_is_in_the_package() -> None:
+    assert files("fdetect.bench").joinpath("templates/report.html.j2").is_file()
