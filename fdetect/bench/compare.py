@@ -64,8 +64,8 @@ def paired_differences(
         if not len(mine):
             continue
         both_ok = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs])
-        pair = [_macro(scores, rows[both_ok], name[1], weights) for rows in (mine, theirs)]
-        bound = [_macro(_failures_wrong(scores), rows, name[1], weights)[1].value for rows in (mine, theirs)]
+        pair = [_macro(scores, rows[both_ok], weights) for rows in (mine, theirs)]
+        bound = [_macro(_failures_wrong(scores), rows, weights)[1].value for rows in (mine, theirs)]
         gap = difference(pair[0][1], pair[1][1], level=level)
         found.append(
             PairedDifference(
@@ -96,9 +96,9 @@ def _shared(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[n
     return first, second
 
 
-def _macro(scores: ScoreTable, rows: np.ndarray, train: str, weights: GroupWeights) -> tuple[tuple[str, ...], Estimate]:
+def _macro(scores: ScoreTable, rows: np.ndarray, weights: GroupWeights) -> tuple[tuple[str, ...], Estimate]:
     found = group_estimates(scores, rows, weights, ("auroc",))
-    unseen = tuple(name for name in found if name not in train.split(",")) or tuple(found)
+    unseen = tuple(name for name, (both, _) in found.items() if not scores.seen[both].any()) or tuple(found)
     return unseen, macro([found[name][1]["auroc"] for name in unseen])
 
 

@@ -17,10 +17,11 @@ from fdetect.engine.loop import Progress
 from fdetect.metrics import Estimate, GroupWeights, TrialSample, evaluate, group_weights, interval, macro, metric
 from fdetect.types import FAKE, REAL, Cell, MetricValue
 
-__all__ = ["FEW_GROUPS", "ScoreTable", "cells_of", "group_estimates"]
+__all__ = ["FEW_GROUPS", "SEEN", "ScoreTable", "cells_of", "group_estimates"]
 
 FEW_GROUPS = 20  # a generator with fewer groups cannot be "the worst" while another has as many
 LOST = 0.01  # share of a class whose loss flags a cell
+SEEN = "seen in training"
 REAL_ONLY = ("fpr_achieved_5", "real_accuracy")
 
 
@@ -36,6 +37,7 @@ class ScoreTable:
     path: np.ndarray
     score: np.ndarray
     probability: np.ndarray
+    seen: np.ndarray  # (n,) bool: the row's generator was in the training set of its trial
     called_fake: np.ndarray  # 1, 0, or NaN where no threshold was attainable
     keys: np.ndarray  # (n,) number of the (detector, train, train_condition, condition) of each row
     names: tuple[tuple[str, str, str, str], ...]  # what those numbers stand for
@@ -63,6 +65,7 @@ class ScoreTable:
             path=path,
             score=score,
             probability=number("probability"),
+            seen=np.array(table.column("seen").to_pylist(), dtype=bool),
             called_fake=called,
             keys=keys,
             names=names,
@@ -125,13 +128,13 @@ def _cells_of_one(
     found = group_estimates(scores, rows, weights, metrics)
     cells = {}
     for generator, (both, estimates) in found.items():
-        flags = ("seen in training",) if generator in train.split(",") else ()
+        flags = (SEEN,) if scores.seen[both].any() else ()
         cells[generator] = Cell(
             detector, train, train_condition, condition, generator, "",
             _values(scores, both, estimates, level), _groups(scores, both, FAKE), flags + _lost(scores, both),
         )  # fmt: skip
     yield from cells.values()
-    unseen = [generator for generator, cell in cells.items() if "seen in training" not in cell.flags] or list(cells)
+    unseen = [generator for generator, cell in cells.items() if SEEN not in cell.flags] or list(cells)
     everything = np.unique(np.concatenate([found[generator][0] for generator in unseen]))
     mean = {m: macro([found[generator][1][m] for generator in unseen]) for m in metrics}
     yield Cell(

@@ -114,6 +114,7 @@ def read_score_table(file: Path) -> pa.Table:
     if -1 in label:
         raise DataError(f"{file}: row {label.index(-1) + 1} has a label other than 0 (real) and 1 (fake)")
     made["label"] = pa.array(label, pa.int64())
+    made["seen"] = pa.array([value is True for value in _column(table, "seen", False, n)])
     for name in ("score", "probability", "threshold"):
         made[name] = pa.array(_numbers(file, table, name, n), pa.float64(), from_pandas=True)
     return pa.table(made)
@@ -142,7 +143,7 @@ def read_scores(file: Path, samples: Samples, conditions: Sequence[Condition]) -
     return [Given(name, file, rows, samples.path, digest) for name, rows in found.items()]
 
 
-def _column(table: pa.Table, name: str, default: str, n: int) -> list[Any]:
+def _column(table: pa.Table, name: str, default: Any, n: int) -> list[Any]:
     if name not in table.column_names:
         return [default] * n
     return ["" if value is None else value for value in table.column(name).to_pylist()]

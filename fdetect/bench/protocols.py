@@ -57,7 +57,7 @@ class Trial:
     fit: np.ndarray
     calibration: np.ndarray
     test: np.ndarray
-    seen: tuple[str, ...] = ()  # test generators that were also trained on: shown, and left out of the macro mean
+    seen: tuple[str, ...] = ()  # generators it was trained on: their cells are shown, and left out of the macro mean
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def leave_one_real_source_out(samples: Samples, fold: np.ndarray, *, train: tupl
         shared = np.isin(samples.group, samples.group[mine])  # a fake paired with a held-out real leaves training
         for k, here in _folds(fold):
             test = here & (mine | (samples.label == FAKE))
-            cuts.append(_Cut(f"{name}/{k}", "all but the tested real source", ~here & ~mine & ~shared, test))
+            training = ~here & ~mine & ~shared
+            cuts.append(_Cut(f"{name}/{k}", "all but the tested real source", training, test, samples.generators))
     return cuts
 
 
@@ -153,6 +154,8 @@ def samples_of(manifest: Table) -> Samples:
     for name, value in (("real", REAL), ("fake", FAKE)):
         if not (label == value).any():
             raise DataError(f"the data holds no {name} images; a benchmark needs both classes")
+    if reserved := sorted({"macro", "worst"} & set(column["generator"])):
+        raise DataError(f"a generator is called '{reserved[0]}', which names a row of every table; rename it")
     group = np.where(column["group"] == "", column["path"], column["group"]).astype(object)
     return Samples(column["path"], label, column["generator"], column["real_source"], group, column["split"])
 

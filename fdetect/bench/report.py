@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fdetect.bench.charts import Dot, HeatCell, colour_scale, dot_plot, heat_map
-from fdetect.bench.evaluate import FEW_GROUPS
+from fdetect.bench.evaluate import FEW_GROUPS, SEEN
 from fdetect.bench.tables import (
     OVERALL,
     Grid,
@@ -192,7 +192,7 @@ def _heat_cell(cell: Cell | None) -> HeatCell | None:
     if cell is None:
         return None
     auroc = cell.metric("auroc")
-    seen, lost = "seen in training" in cell.flags, any("lost" in flag for flag in cell.flags)
+    seen, lost = SEEN in cell.flags, any("lost" in flag for flag in cell.flags)
     few = cell.n_groups < FEW_GROUPS
     title = (
         f"{cell.detector}{f' trained on {cell.train}' if cell.train else ''}, tested on {cell.generator}: AUROC "

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 SCORE_COLUMNS = (
-    "id", "path", "label", "generator", "real_source", "group", "split", "trial", "train", "detector",
+    "id", "path", "label", "generator", "real_source", "group", "split", "trial", "train", "seen", "detector",
     "train_condition", "condition", "score", "probability", "threshold", "decision", "status", "reason",
 )  # fmt: skip
 
@@ -170,6 +170,7 @@ def _score_trial(
                 "id": ids[rows], "path": samples.path[rows], "label": samples.label[rows],
                 "generator": samples.generator[rows], "real_source": samples.real_source[rows],
                 "group": samples.group[rows], "split": samples.split[rows],
+                "seen": np.isin(samples.generator[rows], trial.seen),
                 "score": score, "probability": probability,
                 "decision": decide(score, five, one),
                 "status": np.where(failed, "failed", "ok"), "reason": reason,
@@ -182,7 +183,8 @@ def _score_trial(
 
 
 def _table(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any], n: int) -> pa.Table:
-    kinds = {"label": pa.int64(), "score": pa.float64(), "probability": pa.float64(), "threshold": pa.float64()}
+    kinds = dict.fromkeys(("score", "probability", "threshold"), pa.float64())
+    kinds |= {"label": pa.int64(), "seen": pa.bool_()}
     made = {}
     for name in SCORE_COLUMNS:
         values = list(columns[name]) if name in columns else [same[name]] * n

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fdetect.bench.evaluate import SEEN
 from fdetect.metrics import metric
 from fdetect.types import Cell, MetricValue, RunResult
 
@@ -202,7 +203,7 @@ def _short(cell: Cell | None) -> str:
     value = _value(cell, "auroc")
     if value is None or cell is None:
         return "–"
-    marks = ("*" if "seen in training" in cell.flags else "") + ("!" if any("lost" in f for f in cell.flags) else "")
+    marks = ("*" if SEEN in cell.flags else "") + ("!" if any("lost" in f for f in cell.flags) else "")
     return f"{pretty(value.value)}{marks}"
 
 

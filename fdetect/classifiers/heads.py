@@ -47,7 +47,7 @@ def logreg(*, c: float = 0.01, max_iter: int = 2000) -> Any:
 
 @head
 def hist_gb(
-    *, learning_rate: float = 0.1, max_iter: int = 100, max_leaf_nodes: int = 15, min_samples_leaf: int = 10
+    *, learning_rate: float = 0.1, max_iter: int = 100, max_leaf_nodes: int = 15, min_samples_leaf: int = 10, max_bins: int = 64
 ) -> Any:
     """Histogram gradient boosting of shallow trees: (N, D) float32 -> (N,) log-odds.
 
@@ -62,6 +62,7 @@ def hist_gb(
         max_iter=max_iter,
         max_leaf_nodes=max_leaf_nodes,
         min_samples_leaf=min_samples_leaf,
+        max_bins=max_bins,
         early_stopping=False,
         random_state=0,
     )

@@ -43,9 +43,9 @@ def bench(data: str | None, **flags: Any) -> None:
     Every detector is trained and tested in the trials of the protocol, under every condition, beside an audit of
     what could be told without any trace. A killed run resumes when the same command is given again.
     """
+    from fdetect.bench.header import host
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
-    from fdetect.bench.run import host
     from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, result_grids
     from fdetect.engine.pool import default_workers
 

@@ -27,14 +27,6 @@ feature = Registry("feature", "columns", "family")
 # never learn from them, so none is in any preset.
 PRESETS: dict[str, tuple[str, ...]] = {
     "standard": ("radial_spectrum", "npr_statistics", "residual_cooccurrence", "cross_difference_harmonics"),
-    "quick": ("radial_spectrum", "npr_statistics"),
-    "full": (
-        "radial_spectrum",
-        "radial_spectrum_hann",
-        "npr_statistics",
-        "residual_cooccurrence",
-        "cross_difference_harmonics_16",  # holds the frequencies of period 8
-    ),
 }
 
 

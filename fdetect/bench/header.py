@@ -1,0 +1,88 @@
+"""The header of a result: what is needed to judge or repeat a run, and nothing that changes when it is repeated."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import fdetect
+from fdetect import images
+from fdetect.backend import Backend
+from fdetect.bench import builtin
+from fdetect.bench.contenders import Prepared
+from fdetect.bench.protocols import Samples, Trial
+from fdetect.config import RunConfig
+from fdetect.engine import Extraction
+from fdetect.types import Table
+
+__all__ = ["data_name", "header", "host", "portable"]
+
+PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "simplejpeg", "pyarrow", "torch", "transformers", "cupy",
+)  # fmt: skip
+
+
+def header(
+    config: RunConfig, manifest: Table, samples: Samples, trials: tuple[Trial, ...], name: str, data: str,
+    backend: Backend, prepared: Sequence[Prepared], extraction: Extraction,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything a reader needs to judge or repeat the run; nothing that changes when it is repeated."""
+    meta = manifest.schema.metadata
+    doubles = len(extraction.ids) - len(set(extraction.ids))
+    return {
+        "fingerprint": name,
+        "data": {
+            "name": data_name(config),
+            "layout": meta[b"fdetect.layout"].decode(),
+            "detected": meta.get(b"fdetect.detected", b"").decode(),
+            "description": builtin.DESCRIPTION if not config.data.path else "",
+            "hash": data,
+            "n_real": int((samples.label == 0).sum()),
+            "n_fake": int((samples.label == 1).sum()),
+            "n_groups": len(set(samples.group)),
+            "n_same_content": doubles,
+            "generators": {g: int((samples.generator == g).sum()) for g in samples.generators},
+            "real_sources": {
+                s: int(((samples.real_source == s) & (samples.label == 0)).sum()) for s in samples.real_sources
+            },
+        },
+        "trials": len(trials),
+        "config": asdict(portable(config)),
+        "seed": config.seed,
+        "versions": {**_versions(), "decoder": images.decoder_id()},
+        "backend": asdict(backend),
+        "weights": {one.name: asdict(one.tasks[0].card) for one in prepared},
+    }
+
+
+def portable(config: RunConfig) -> RunConfig:
+    """The configuration without the folders of this machine."""
+    return replace(config, data=replace(config.data, path=Path(config.data.path).name, root=""))
+
+
+def data_name(config: RunConfig) -> str:
+    """Return the word that names the data in a run folder."""
+    path = Path(config.data.path)
+    if not config.data.path:
+        return "builtin"
+    return path.parent.name if path.stem == "manifest" else path.stem
+
+
+def host() -> dict[str, Any]:
+    """Return what is known of the machine, for run.json."""
+    return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
+
+
+def _versions() -> dict[str, str]:
+    found = {"fdetect": fdetect.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
