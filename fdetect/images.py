@@ -139,10 +139,11 @@ def _facts(image: Image.Image, data: bytes) -> Facts:
     exif = _exif(image, data)
     names = ((ExifTags.TAGS.get(tag, str(tag)), str(value)[:80]) for tag, value in exif.items())
     orientation = exif.get(ExifTags.Base.Orientation, 1)
+    width, height = _stored_size(image)
     return Facts(
         format="JPEG" if image.format == "MPO" else image.format or "",
-        width=image.size[0],
-        height=image.size[1],
+        width=width,
+        height=height,
         bytes=len(data),
         mode=image.mode,
         subsampling=_subsampling(image),
@@ -151,6 +152,14 @@ def _facts(image: Image.Image, data: bytes) -> Facts:
         orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
         exif=tuple(sorted(names)),
     )
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    # of a TIFF on its side, and of nothing else, Pillow states the size after the turn that is not done here
+    tags: Any = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    if not tags:
+        return image.size
+    return int(tags[ExifTags.Base.ImageWidth]), int(tags[ExifTags.Base.ImageLength])
 
 
 def _exif(image: Image.Image, data: bytes) -> Image.Exif:
@@ -189,6 +198,7 @@ def _has_simplejpeg() -> bool:
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.format == "TIFF":  # Pillow would turn a TIFF, and nothing else, by its orientation
         image.getexif().pop(ExifTags.Base.Orientation, None)
+        image = image.copy()  # the copy has the size of the stored pixels, the original that of the turned ones
     if image.mode in _SIXTEEN_BIT:
         high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(high[:, :, None], 3, axis=2)

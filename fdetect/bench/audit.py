@@ -6,8 +6,9 @@ content.  Above 0.60 balanced accuracy each of these five marks the column "bias
 
 The sixth asks what is left of the JPEG history: images of one class that were stored as PNG against images of the
 same class that were stored as JPEG, told apart from block-DCT histograms and tested on generators (or real
-sources) that the probe was not trained on.  Where a class cannot be cut so, the placebo: the same images, half of
-them with one extra JPEG pass.  Its AUC is a property of the condition and is printed beside the results.
+sources) that the probe was not trained on.  Generators differ in more than their storage, so this is an upper
+bound.  The placebo has no such doubt: the same reals, half of them with one extra JPEG pass; it is always run.
+Both AUCs are properties of the data and the condition, never of the label, and stand beside the results.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ class _Judge:
         kind = "placebo: half of the reals with one extra JPEG pass"
         if min(counts) < FOLDS or len(set(group)) < FOLDS:
             return History(condition, "real", kind, np.nan, np.nan, np.nan, *counts)
-        scores, fold = out_of_fold(head.get("logreg"), changed[rows], with_jpeg, group, folds=FOLDS, seed=self.seed)
+        scores, fold = out_of_fold(head.get("hist_gb"), changed[rows], with_jpeg, group, folds=FOLDS, seed=self.seed)
         return History(condition, "real", kind, *self._auroc(with_jpeg, scores, fold, group), *counts)
 
     def _auroc(
@@ -217,7 +218,7 @@ def _call(task: Callable[[], T]) -> T:
 
 def _fit_score(values: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
     columns = tuple(str(k) for k in range(values.shape[1]))
-    return fit_head(head.get("logreg"), columns, values, label).score(test)
+    return fit_head(head.get("hist_gb"), columns, values, label).score(test)
 
 
 def _folds_with_both(names: np.ndarray, stored_as: np.ndarray) -> np.ndarray | None:

@@ -23,7 +23,8 @@ from fdetect.types import Table
 __all__ = ["data_name", "header", "host", "portable"]
 
 PACKAGES = (
-    "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "simplejpeg", "pyarrow", "torch", "transformers", "cupy",
+    "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "simplejpeg", "pyarrow",
+    "torch", "transformers", "cupy",
 )  # fmt: skip
 
 

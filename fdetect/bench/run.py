@@ -182,7 +182,8 @@ def _extract(
         "root": manifest.schema.metadata[b"fdetect.root"].decode(), "crop": crop, "seed": config.seed,
         "store": store, "workers": workers, "backend": backend, "progress": progress,
     }  # fmt: skip
-    tasks: list[Task] = [*feature_tasks(entries + tuple(p for p in probes if p not in entries), crop=crop), *views.values()]
+    features = entries + tuple(probe for probe in probes if probe not in entries)
+    tasks: list[Task] = [*feature_tasks(features, crop=crop), *views.values()]
     extraction = run(tasks, list(samples.path), conditions=list(needed.values()), **common)
     extra = placebo_rows(samples, extraction.ids, seed=config.seed)
     again = [replace(c, name=f"after_jpeg:{c.name}", after_jpeg=True) for c in conditions]

@@ -31,7 +31,7 @@ head = Registry("head")  # (*, settings) -> an unfitted scikit-learn classifier 
 
 
 @head
-def logreg(*, c: float = 0.01, max_iter: int = 2000) -> Any:
+def logreg(*, c: float = 0.1, max_iter: int = 2000) -> Any:
     """Logistic regression with an L2 penalty on standardised columns: (N, D) float32 -> (N,) log-odds.
 
         log-odds = w . (x - mean) / std + b,   minimise |w|^2 / (2 C) + sum of log-losses
@@ -47,7 +47,12 @@ def logreg(*, c: float = 0.01, max_iter: int = 2000) -> Any:
 
 @head
 def hist_gb(
-    *, learning_rate: float = 0.1, max_iter: int = 100, max_leaf_nodes: int = 15, min_samples_leaf: int = 10, max_bins: int = 64
+    *,
+    learning_rate: float = 0.1,
+    max_iter: int = 100,
+    max_leaf_nodes: int = 15,
+    min_samples_leaf: int = 10,
+    max_bins: int = 64,
 ) -> Any:
     """Histogram gradient boosting of shallow trees: (N, D) float32 -> (N,) log-odds.
 
