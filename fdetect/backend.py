@@ -51,10 +51,11 @@ def resolve(wanted: str = "auto") -> Backend:
     `$FDETECT_BACKEND` replaces "auto".  Only "auto" falls back to the CPU; "gpu" that cannot run raises
     BackendError with the reason.
     """
-    if wanted == "auto":
-        wanted = os.environ.get("FDETECT_BACKEND", "auto")
+    option = "backend"
+    if wanted == "auto" and os.environ.get("FDETECT_BACKEND"):
+        option, wanted = "$FDETECT_BACKEND", os.environ["FDETECT_BACKEND"]
     if wanted not in ("auto", "cpu", "gpu"):
-        raise ParameterError(f"backend is one of auto, cpu, gpu; got '{wanted}'")
+        raise ParameterError(f"{option} is one of auto, cpu, gpu; got '{wanted}'")
     if wanted == "cpu":
         return Backend("cpu", "asked for")
     why_not = _gpu_unusable()

@@ -99,12 +99,12 @@ def read_config(path: Path) -> RunConfig:
     """Read a TOML file; raises ParameterError naming the file and the key that is unknown or of a wrong type."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, not TOML, an endless number
         raise ParameterError(f"{path}: not a readable TOML file: {error}") from None
-    config = _build(RunConfig, values, str(path))
-    if config.schema != SCHEMA:
-        raise ParameterError(f"{path}: schema = {config.schema} is not supported; this version reads schema = {SCHEMA}")
-    return config
+    if values.get("schema", SCHEMA) != SCHEMA:  # before its keys are judged: another schema has other keys
+        schema = values["schema"]
+        raise ParameterError(f"{path}: schema = {schema} is not supported; this version reads schema = {SCHEMA}")
+    return _build(RunConfig, values, str(path))
 
 
 def override(config: RunConfig, flags: dict[str, Any]) -> RunConfig:
@@ -177,4 +177,6 @@ def _is_table(config: RunConfig, name: str) -> bool:
 def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)  # TOML strings, numbers and booleans are written as in JSON
+    if isinstance(value, float):
+        return repr(value)  # as JSON but for inf and nan
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one character TOML wants escaped

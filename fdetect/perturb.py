@@ -108,8 +108,11 @@ class Condition:
         if self.rescaled:
             target = _rescaled_side(crop)
             pixels = np.asarray(Image.fromarray(pixels).resize((target, target), Image.Resampling.BICUBIC))
+        seen: list[str] = []
         for name, amount in self.steps[:-1]:
-            pixels = perturbation.get(name)(pixels, amount, rng_for(seed, content, name))
+            purpose = f"{name}/{seen.count(name)}" if name in seen else name  # noise twice is not the same noise twice
+            pixels = perturbation.get(name)(pixels, amount, rng_for(seed, content, purpose))
+            seen.append(name)
         return decode(_encode(pixels, "JPEG", quality=int(self.steps[-1][1]), subsampling=2))
 
 
@@ -140,6 +143,8 @@ def _step(word: str, name: str) -> tuple[str, float]:
     low, high = limit.get(match[1], (0, float("inf")))
     if not low <= amount <= high:
         raise ParameterError(f"condition '{name}': {match[1]} takes {low:g} to {high:g}, got {amount:g}")
+    if match[1] in ("jpeg", "webp") and not amount.is_integer():
+        raise ParameterError(f"condition '{name}': {match[1]} takes whole qualities, got {amount:g}")
     return match[1], amount
 
 

@@ -13,7 +13,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -41,7 +41,9 @@ class Entry:
         return self.target(*data, **{**self.settings, **settings})
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self.meta:
+        if name.startswith("_"):  # copy and pickle ask for some before there are any fields
+            raise AttributeError(name)
+        if name not in self.meta:
             raise AttributeError(f"{self.kind} '{self.name}' has no attribute '{name}'")
         return self.meta[name]
 
@@ -64,9 +66,7 @@ class Entry:
         """Return the same entry under the same name with other settings; raises ParameterError on an unknown one."""
         for name in settings:
             if name not in self.settings:
-                raise ParameterError(
-                    f"{self.kind} '{self.name}' has no setting '{name}'{nearest(name, self.settings)}"
-                )
+                raise ParameterError(f"{self.kind} '{self.name}' has no setting '{name}'{nearest(name, self.settings)}")
         return replace(self, settings={**self.settings, **settings})
 
 
@@ -101,9 +101,7 @@ class Registry:
 
         return decorate if target is None else decorate(target)
 
-    def variant(
-        self, base: Callable[..., Any], name: str, *, reads: tuple[str, ...] = (), **settings: Any
-    ) -> Entry:
+    def variant(self, base: Callable[..., Any], name: str, *, reads: tuple[str, ...] = (), **settings: Any) -> Entry:
         """Register other settings of a registered thing, or other maps to read, under a name of its own."""
         entry = replace(self.of(base).configured(**settings), name=name)
         if reads and len(reads) != len(entry.reads):
@@ -164,7 +162,7 @@ class Registry:
             try:
                 point.load()  # the module registers itself with the decorator, as ours do
             except Exception as error:  # a broken plug-in must not take the suite down; `fdetect list` shows it
-                self.broken[point.name] = f"plug-in {point.value} failed: {error}"
+                self.broken[point.name] = f"plug-in {point.value} failed: {' '.join(str(error).split())}"
 
 
 @functools.cache
@@ -186,13 +184,18 @@ def _entry(kind: str, target: Callable[..., Any], meta: Mapping[str, Any]) -> En
     given = dict(meta)
     name = given.pop("name", None) or _snake_case(target.__name__)
     if inspect.isclass(target):
-        assert is_dataclass(target), f"{kind} '{name}' must be a frozen dataclass"
+        if not (is_dataclass(target) and target.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+            raise ParameterError(f"{kind} '{name}' must be a function or a frozen dataclass")
         reads: tuple[str, ...] = ()
-        settings = {f.name: f.default for f in fields(target)}
+        made = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(target)}
+        settings = {f.name: made[f.name] for f in fields(target) if f.init}
     else:
         parameters = inspect.signature(target).parameters.values()
         reads = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
         settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for setting, default in settings.items():
+        if default is MISSING or default is inspect.Parameter.empty:
+            raise ParameterError(f"{kind} '{name}': the setting '{setting}' needs a default")
     return Entry(kind, name, target, reads, settings, given)
 
 

@@ -117,14 +117,15 @@ def train_on(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ())
 def leave_one_real_source_out(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
     """Train on all real sources but one, test that source against every generator, fold by fold.
 
-    Trial `<source>/<fold>`: test = the source's reals of all folds and the fakes of the fold; training = the
-    other sources' reals and all fakes of the other folds.  Generators are therefore seen in training.
+    Trial `<source>/<fold>`: test = the source's reals and all fakes of the fold; training = the other sources'
+    reals and the fakes of the other folds, without those paired with a real of the source.  Generators are
+    therefore seen in training.
     """
     _need(len(samples.real_sources) > 1, "leave_one_real_source_out needs at least two values of real_source")
     cuts = []
     for name in samples.real_sources:
         mine = (samples.label == REAL) & (samples.real_source == name)
-        shared = np.isin(samples.group, samples.group[mine])  # a fake paired with a held-out real leaves training
+        shared = _among(samples.group, samples.group[mine])  # a fake paired with a held-out real leaves training
         for k, here in _folds(fold):
             test = here & (mine | (samples.label == FAKE))
             training = ~here & ~mine & ~shared
@@ -178,18 +179,24 @@ def trials_of(
     _need(0 < calibration < 1, f"calibration must lie between 0 and 1, got {calibration:g}")
     fold = group_folds(list(samples.group), list(samples.stratum), n_folds=folds, seed=seed)
     trials = []
-    for cut in entry(samples, fold, train=train):
+    for cut in entry(samples, fold, train=tuple(dict.fromkeys(train))):
         reals = np.flatnonzero(cut.training & (samples.label == REAL))
         if len(set(samples.label[cut.test])) < 2:
             continue
         _need(len(reals) > 1, f"trial {cut.name} of {name} has fewer than two real images to train on")
         groups = list(samples.group[reals])
         kept = reals[hold_out(groups, list(samples.stratum[reals]), share=calibration, seed=seed)]
-        fit = np.flatnonzero(cut.training & ~np.isin(samples.group, samples.group[kept]))
+        fit = np.flatnonzero(cut.training & ~_among(samples.group, samples.group[kept]))
         _need(len(set(samples.label[fit])) == 2, f"trial {cut.name} of {name} lacks a class to train on")
         trials.append(Trial(cut.name, cut.train, fit, kept, np.flatnonzero(cut.test), cut.seen))
     _need(bool(trials), f"{name}: no fold holds both classes; lower --folds or add images")
     return tuple(trials)
+
+
+def _among(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Whether each text is one of the chosen ones: (N,) bool; `np.isin` of objects compares every pair."""
+    known = set(chosen)
+    return np.fromiter((value in known for value in values), np.bool_, len(values))
 
 
 def _folds(fold: np.ndarray) -> list[tuple[int, np.ndarray]]:

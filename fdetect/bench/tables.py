@@ -15,7 +15,7 @@ from fdetect.metrics import metric
 from fdetect.types import Cell, MetricValue, RunResult
 
 __all__ = ["Grid", "audit_grids", "cells_csv", "failure_grid", "grids", "interval_text", "markdown", "not_run_grid",
-           "pretty", "result_grids"]  # fmt: skip
+           "pretty", "result_grids", "summary_grids"]  # fmt: skip
 
 OVERALL = ("macro", "worst")
 
@@ -84,6 +84,26 @@ def result_grids(cells: Sequence[Cell], biased_by: dict[str, list[str]] | None =
         mark = f"  [biased by {', '.join(names)}]" if names else ""
         made.append(_auroc_grid(here, f"AUROC under {condition} (trained under {trained}){mark}"))
         made.append(_threshold_grid(here, f"At the threshold frozen at 5 % FPR, under {condition}"))
+    return made
+
+
+def summary_grids(cells: Sequence[Cell], biased_by: dict[str, list[str]]) -> list[Grid]:
+    """Return one narrow table per condition: what a terminal shows of a run."""
+    made = []
+    for condition in dict.fromkeys(cell.condition for cell in cells):
+        here = [cell for cell in cells if cell.condition == condition]
+        rows = []
+        for name in dict.fromkeys((c.detector, c.train) for c in here):
+            mine = {c.generator: c for c in here if (c.detector, c.train) == name and not c.real_source}
+            macro, worst = mine["macro"], mine.get("worst")
+            title = " ".join(name) if len({c.train for c in here}) > 1 else name[0]
+            worst_text = f"{_short(worst)} {', '.join(worst.flags[:2])}" if worst else "–"
+            decided = (_metric(macro, m) for m in ("tpr_frozen_5", "fpr_achieved_5"))
+            rows.append((title, _metric(macro, "auroc"), worst_text, *decided))
+        marks = ", ".join(biased_by.get(condition, []))
+        title = f"{condition}, trained under {here[0].train_condition}" + (f"  [biased by {marks}]" if marks else "")
+        columns = ("detector", "macro AUROC", "worst generator", "fakes found at 5 % FPR", "FPR achieved")
+        made.append(Grid(title, columns, tuple(rows)))
     return made
 
 

@@ -123,7 +123,6 @@ def in_parallel(function: Callable[[S], T], items: Iterable[S], *, workers: int 
     One core a fit also fixes the order of its sums, so that the number of workers changes no result.
     """
     import sklearn.ensemble  # noqa: F401 (only libraries that are loaded can be limited)
-    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: F401 (a library must be loaded to be limited)
     from threadpoolctl import threadpool_limits
 
     def start() -> None:

@@ -46,7 +46,7 @@ def bench(data: str | None, **flags: Any) -> None:
     from fdetect.bench.header import host
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
-    from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, result_grids
+    from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, summary_grids
     from fdetect.engine.pool import default_workers
 
     config = _config(data, flags)
@@ -70,12 +70,12 @@ def bench(data: str | None, **flags: Any) -> None:
     marks = result.audit["biased_by"]
     for grid in audit_grids(result.audit):
         show(grid)
-    for grid in result_grids(result.cells, marks):
+    for grid in summary_grids(result.cells, marks):
         show(grid)
     show(not_run_grid(result))
     show(failure_grid(result))
     seconds = sum(done.timing.values())
-    click.echo(f"\nwritten to {done.folder}/ (report.html, tables.md, cells.csv, scores.parquet, result.json) "
+    click.echo(f"\nevery generator, real source and metric: {done.folder}/ (report.html, tables.md, cells.csv) "
                f"in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"] and any(marks.values()):
         sys.exit(1)

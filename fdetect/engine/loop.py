@@ -100,6 +100,13 @@ class _Collected:
         self.jobs: list[Job] = [(c, t) for c in range(len(plan.conditions)) for t in range(len(plan.tasks))]
         self.described = {job: _describe(plan, job) for job in self.jobs}
         self.keys = {job: f"{plan.tasks[job[1]].name}-{fingerprint(self.described[job])}" for job in self.jobs}
+        named: dict[tuple[str, str], str] = {}
+        for job, key in self.keys.items():
+            pair = (plan.conditions[job[0]].name, plan.tasks[job[1]].name)
+            if named.setdefault(pair, key) != key:
+                raise ParameterError(
+                    f"two different things are named condition '{pair[0]}', task '{pair[1]}'; rename one"
+                )
         self.rows: dict[Job, dict[str, np.ndarray]] = {
             job: store.load(self.keys[job], len(plan.tasks[job[1]].columns)) if store else {} for job in self.jobs
         }
@@ -188,6 +195,7 @@ def _describe(plan: Plan, job: Job) -> dict[str, Any]:
         "columns": fingerprint(task.columns),
         "geometry": asdict(task.geometry),
         "condition": asdict(condition),
+        "steps": [perturb.perturbation.get(step).code for step, _ in condition.steps],  # a plug-in's are elsewhere
         "crop": plan.crop,
         "seed": plan.seed,
         "backend": plan.backend.name,

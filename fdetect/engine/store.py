@@ -36,14 +36,15 @@ class Store:
         rows: dict[str, np.ndarray] = {}
         for part in sorted((self.folder / key).glob("part-*.parquet")):
             try:
-                table = pq.read_table(part)
+                table = pq.read_table(part, page_checksum_verification=True)
                 values = table.column("values").combine_chunks()
                 block = np.asarray(values.values).reshape(len(table), width)
-            except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                self.warnings.append(f"{part}: cannot be read ({reason}); its rows are computed again")
+                ids = table.column("id").to_pylist()
+            except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                self.warnings.append(f"{part}: cannot be read ({reason}); delete it: its rows are computed again")
                 continue
-            rows.update(zip(table.column("id").to_pylist(), block, strict=True))
+            rows.update(zip(ids, block, strict=True))
         return rows
 
     def write(self, key: str, description: Mapping[str, Any], ids: list[str], values: np.ndarray) -> None:
@@ -54,7 +55,9 @@ class Store:
         name = xxhash.xxh3_64_hexdigest("".join(ids).encode())
         write_atomic(
             self.folder / key / f"part-{name}.parquet",
-            lambda path: pq.write_table(table, path, compression="zstd", use_dictionary=False),
+            lambda path: pq.write_table(
+                table, path, compression="zstd", use_dictionary=False, write_page_checksum=True
+            ),
         )
 
 

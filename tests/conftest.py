@@ -1,0 +1,56 @@
+"""Shared by all tests: where the real images are, a private store, and a small labelled set of photographs."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads inside them only wait for each other
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images, or a skip."""
+    if not (SHARED / "manifest.csv").exists():
+        pytest.skip("the folder of real images (../shared/data) is not here")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _private_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache, or finds weights there."""
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("FDETECT_CACHE", str(base / "store"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(base / "no-hub"))
+    monkeypatch.delenv("FDETECT_BACKEND", raising=False)
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of 36 reals and 36 simulated fakes (two decoders) in 12 groups, from the built-in photographs."""
+    from fdetect.bench.builtin import builtin_manifest
+
+    base = tmp_path_factory.mktemp("small")
+    table = builtin_manifest(base)
+    root = table.schema.metadata[b"fdetect.root"].decode()
+    taken: dict[tuple[str, str], int] = {}
+    rows = []
+    for row in table.to_pylist():
+        key = (row["group"], row["generator"])
+        limit = 3 if row["label"] == 0 else 2
+        few_groups = len({group for group, _ in taken} | {row["group"]}) <= 12
+        if row["generator"] in ("", "sim-nearest", "sim-transposed") and taken.get(key, 0) < limit and few_groups:
+            taken[key] = taken.get(key, 0) + 1
+            rows.append(row)
+    manifest = Path(root) / "small.csv"
+    with manifest.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return manifest

@@ -1,0 +1,193 @@
+"""The command line as a user meets it: help, one-sentence errors, exit codes, files."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fdetect.cli import cli, main
+
+COMMANDS = sorted(cli.commands)
+
+
+@pytest.fixture
+def fdetect(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process: arguments -> (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fdetect", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 1
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+QUICK = ("--features", "radial_spectrum,npr_statistics", "--workers", "1")
+BENCH = (*QUICK, "--crop", "128", "--conditions", "native,matched", "--heads", "logreg", "--replicates", "20")
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_is_there(fdetect, command):
+    code, out, _ = fdetect(*([command] if command else []), "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_help_names_every_command(fdetect):
+    _, out, _ = fdetect("--help")
+    for command in ("bench", "extract", "fit", "score", "evaluate", "audit", "list", "doctor"):
+        assert command in out
+
+
+def test_the_installed_command_and_the_module_are_the_same():
+    outs = [
+        subprocess.run([*start, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+        for start in ([str(Path(sys.executable).with_name("fdetect"))], [sys.executable, "-m", "fdetect"])
+    ]
+    assert outs[0] == outs[1]
+    assert "fdetect" in outs[0]
+
+
+def test_bench_prints_the_audit_first_and_says_where_it_wrote(fdetect, small_set, tmp_path):
+    code, out, err = fdetect("bench", small_set, *BENCH, "--out", tmp_path / "run")
+    assert code == 0, err
+    order = [out.index(text) for text in ("Audit: the label", "JPEG history", "native, trained under", "Not run")]
+    assert order == sorted(order)
+    assert "report.html" in out
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "run" / "run.json").exists()
+    again, repeated, _ = fdetect("bench", tmp_path / "run" / "config.toml", "--workers", "1", "--out", tmp_path / "run")
+    assert again == 0
+    assert repeated.split("every generator")[0] == out.split("every generator")[0]
+
+
+def test_dry_run_runs_nothing(fdetect, small_set, tmp_path):
+    code, out, _ = fdetect("bench", small_set, "--dry-run")
+    assert code == 0
+    assert "sim-nearest" in out
+    assert "PNG" in out
+    assert "sim-nearest/0" in out  # the trials
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_biased_set_fails_on_request(fdetect, small_set, tmp_path):
+    with small_set.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    from PIL import Image
+
+    for row in rows:
+        with Image.open(small_set.parent / row["path"]) as image:
+            name = Path(row["path"]).stem + row["generator"]
+            row["path"] = f"{name}.{'png' if row['label'] == '1' else 'jpg'}"
+            image.convert("RGB").resize((160, 160 + 20 * int(row["label"]))).save(tmp_path / row["path"])
+    with (tmp_path / "m.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    options = ("--crop", "128", "--conditions", "native", "--workers", "1", "--replicates", "20")
+    code, out, _ = fdetect("audit", tmp_path / "m.csv", *options, "--fail-if-biased")
+    assert code == 1
+    assert "BIASED" in out
+    code, _, _ = fdetect("audit", tmp_path / "m.csv", *options)
+    assert code == 0
+
+
+def test_extract_fit_score_evaluate(fdetect, small_set, tmp_path):
+    shape = (*QUICK, "--crop", "128")
+    code, out, err = fdetect("extract", small_set, "-o", "features.csv", *shape)
+    assert code == 0, err
+    with (tmp_path / "features.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert "radial_spectrum:" in ",".join(rows[0])
+    assert {"id", "path", "label", "status", "reason"} <= set(rows[0])
+    code, out, err = fdetect("fit", small_set, "-o", "my.fdetect", *shape)
+    assert code == 0, err
+    assert "calibration reals" in out
+    code, _, err = fdetect("score", small_set, "--model", "my.fdetect", "-o", "scores.csv", "--workers", "1")
+    assert code == 0, err
+    code, out, err = fdetect("evaluate", "scores.csv", "--replicates", "20")
+    assert code == 0, err
+    assert "AUROC" in out
+
+
+def test_strict_turns_failures_into_exit_code_3(fdetect, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.jpg").write_bytes(b"no image")
+    arguments = ("extract", "pictures", "-o", "f.csv", *QUICK)
+    code, out, err = fdetect(*arguments)
+    assert code == 0
+    assert "1 failed" in out
+    assert "a.jpg: decode:" in err
+    assert fdetect(*arguments, "--strict")[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("bench", "nowhere"), "nowhere"),
+        (("bench", "nowhere.toml"), "nowhere.toml"),
+        (("extract", "nowhere", "-o", "x.csv"), "nowhere"),
+        (("score", "nowhere", "-o", "x.csv"), "--model FILE or --detector NAME"),
+        (("evaluate", "nowhere.csv"), "nowhere.csv"),
+        (("fit", "nowhere", "-o", "x"), "nowhere"),
+        (("audit", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_code_2(fdetect, arguments, words):
+    code, _, err = fdetect(*arguments)
+    assert code == 2
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+
+
+def test_an_unknown_option_is_bad_usage(fdetect):
+    assert fdetect("bench", "--condition", "native")[0] == 2
+
+
+def test_gpu_that_is_not_there_is_an_error_and_never_a_fallback(fdetect, small_set):
+    from fdetect.backend import resolve
+
+    if resolve("auto").name == "gpu":
+        pytest.skip("this machine has a GPU")
+    code, _, err = fdetect("extract", small_set, "-o", "x.csv", "--backend", "gpu")
+    assert code == 2
+    assert "gpu cannot run" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("features", "npr_statistics"), ("maps", "log_power"), ("detectors", "rigid"), ("heads", "hist_gb"),
+        ("protocols", "cross_generator"), ("layouts", "genimage"), ("metrics", "auroc"), ("presets", "standard"),
+        ("perturbations", "webp"),
+    ],
+)  # fmt: skip
+def test_list_shows_names_and_lines(fdetect, kind, name):
+    code, out, _ = fdetect("list", kind)
+    assert code == 0
+    assert name in out
+
+
+def test_list_of_one_thing_is_its_documentation(fdetect):
+    code, out, _ = fdetect("list", "features", "npr_statistics")
+    assert code == 0
+    assert "->" in out
+
+
+def test_doctor_says_what_is_absent_and_how_to_get_it(fdetect):
+    code, out, _ = fdetect("doctor")
+    assert code == 0
+    assert "weights facebook/dinov2-large" in out
+    assert "backend gpu" in out
