@@ -64,17 +64,18 @@ def paired_differences(
         if not len(mine):
             continue
         both_ok = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs])
-        pair = [_macro(scores, rows[both_ok], weights) for rows in (mine, theirs)]
-        bound = [_macro(_failures_wrong(scores), rows, weights)[1].value for rows in (mine, theirs)]
-        gap = difference(pair[0][1], pair[1][1], level=level)
+        generators = _unseen(scores, mine, theirs)
+        pair = [_macro(scores, rows[both_ok], weights, generators) for rows in (mine, theirs)]
+        bound = [_macro(_failures_wrong(scores), rows, weights, generators).value for rows in (mine, theirs)]
+        gap = difference(*pair, level=level)
         found.append(
             PairedDifference(
                 first=first,
                 second=second,
                 condition=name[3],
-                generators=pair[0][0],
-                auroc_first=pair[0][1].value,
-                auroc_second=pair[1][1].value,
+                generators=generators,
+                auroc_first=pair[0].value,
+                auroc_second=pair[1].value,
                 value=gap.value,
                 low=gap.low,
                 high=gap.high,
@@ -96,10 +97,20 @@ def _shared(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[n
     return first, second
 
 
-def _macro(scores: ScoreTable, rows: np.ndarray, weights: GroupWeights) -> tuple[tuple[str, ...], Estimate]:
+def _unseen(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[str, ...]:
+    """Return the tested generators that neither was trained on; all of them where there is none."""
+    rows = np.concatenate([mine, theirs])
+    tested, seen = (
+        set(scores.generator[rows[(scores.label[rows] == FAKE) & chosen]]) for chosen in (True, scores.seen[rows])
+    )
+    return tuple(sorted(tested - seen or tested))
+
+
+def _macro(scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, generators: tuple[str, ...]) -> Estimate:
+    """Mean AUROC over these generators; NaN where one of them is left without a fake or a real in every trial."""
     found = group_estimates(scores, rows, weights, ("auroc",))
-    unseen = tuple(name for name, (both, _) in found.items() if not scores.seen[both].any()) or tuple(found)
-    return unseen, macro([found[name][1]["auroc"] for name in unseen])
+    nothing = Estimate(float("nan"), np.full(weights.replicates, np.nan))
+    return macro([found[name][1]["auroc"] if name in found else nothing for name in generators] or [nothing])
 
 
 def _failures_wrong(scores: ScoreTable) -> ScoreTable:

@@ -84,8 +84,11 @@ class ScoreTable:
     def samples(self, rows: np.ndarray) -> list[TrialSample]:
         """Return the rows that have a score, trial by trial."""
         rows = rows[np.isfinite(self.score[rows])]
-        columns = (self.label, self.score, self.probability, self.called_fake, self.group.astype(str))
-        return [TrialSample(*(column[mine] for column in columns)) for _, mine in _split_by(self.trial, rows)]
+        columns = (self.label, self.score, self.probability, self.called_fake)
+        return [
+            TrialSample(*(column[mine] for column in columns), self.group[mine].astype(str))
+            for _, mine in _split_by(self.trial, rows)
+        ]
 
 
 def cells_of(
@@ -135,12 +138,14 @@ def _cells_of_one(
         )  # fmt: skip
     yield from cells.values()
     unseen = [generator for generator, cell in cells.items() if SEEN not in cell.flags] or list(cells)
-    everything = np.unique(np.concatenate([found[generator][0] for generator in unseen]))
-    mean = {m: macro([found[generator][1][m] for generator in unseen]) for m in metrics}
-    yield Cell(
-        detector, train, train_condition, condition, "macro", "",
-        _values(scores, everything, mean, level), _groups(scores, everything, FAKE), _lost(scores, everything),
-    )  # fmt: skip
+    if unseen:  # a table of reals alone has no generator to average over
+        everything = np.unique(np.concatenate([found[generator][0] for generator in unseen]))
+        mean = {m: macro([found[generator][1][m] for generator in unseen]) for m in metrics}
+        flags = (SEEN,) if SEEN in cells[unseen[0]].flags else ()
+        yield Cell(
+            detector, train, train_condition, condition, "macro", "", _values(scores, everything, mean, level),
+            _groups(scores, everything, FAKE), flags + _lost(scores, everything),
+        )  # fmt: skip
     many = [generator for generator in unseen if cells[generator].n_groups >= FEW_GROUPS]
     aurocs = {generator: found[generator][1]["auroc"].value for generator in many or unseen}
     if aurocs := {generator: value for generator, value in aurocs.items() if np.isfinite(value)}:
@@ -162,8 +167,9 @@ def _values(
     scores: ScoreTable, rows: np.ndarray, estimates: dict[str, Estimate], level: float
 ) -> tuple[MetricValue, ...]:
     """Turn estimates into values with intervals; images are counted once, however many trials tested them."""
-    n_real, n_fake = (len(np.unique(scores.path[rows[scores.label[rows] == label]])) for label in (REAL, FAKE))
-    failed = len(np.unique(scores.path[rows[~np.isfinite(scores.score[rows])]]))
+    ok = np.isfinite(scores.score[rows])
+    n_real, n_fake = (len(np.unique(scores.path[rows[ok & (scores.label[rows] == k)]])) for k in (REAL, FAKE))
+    failed = len(np.unique(scores.path[rows[~ok]]))
     return tuple(
         MetricValue(name, estimate.value, *interval(estimate.replicates, level=level), n_real, n_fake, failed)
         for name, estimate in estimates.items()
@@ -171,7 +177,8 @@ def _values(
 
 
 def _groups(scores: ScoreTable, rows: np.ndarray, label: int) -> int:
-    return len(np.unique(scores.group[rows[scores.label[rows] == label]]))
+    """Count the groups of a class that have a score: those that the figures rest on."""
+    return len(np.unique(scores.group[rows[(scores.label[rows] == label) & np.isfinite(scores.score[rows])]]))
 
 
 def _lost(scores: ScoreTable, rows: np.ndarray) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fdetect.bench.protocols import Samples, Trial
-from fdetect.bench.scoring import Model
+from fdetect.bench.scoring import Model, train_condition
 from fdetect.decide import Threshold, conformal_threshold
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError
@@ -33,6 +34,10 @@ from fdetect.registry import nearest
 __all__ = ["Given", "read_score_table", "read_scores", "read_table"]
 
 Row = tuple[float, float, float]  # score, probability, threshold
+
+# Read as text even where a CSV shows only digits in them: group 007 is not group 7.
+_TEXT = ("path", "generator", "real_source", "group", "split", "trial", "train", "detector", "train_condition",
+         "condition")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Given:
     paths: np.ndarray
     digest: str
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+    @cached_property
+    def conditions(self) -> tuple[str, ...]:
+        """Return the conditions that the table has rows for."""
+        return tuple(dict.fromkeys(condition for _, condition, _ in self.rows))
 
     def ready(self, trial: Trial, condition: str) -> Model:
         """Nothing is trained here."""
@@ -71,12 +81,13 @@ class _GivenModel:
         return values[:, 0], values[:, 1]
 
     def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
-        found = [row for row in self._rows(condition, self.trial.test) if row is not None]
+        under = [name for name in self.given.conditions if train_condition(name) == condition]
+        found = [row for name in under for row in self._rows(name, self.trial.test) if row is not None]
         stated = {row[2] for row in found if np.isfinite(row[2])}
         if len(stated) > 1:
             raise DataError(
                 f"{self.given.file}: {self.given.name} has several thresholds in trial {self.trial.name} under "
-                f"{condition}; a threshold is one number per detector, trial and condition"
+                f"{' and '.join(under)}; a threshold is one number per detector, trial and training condition"
             )
         if stated:
             return Threshold(stated.pop(), fpr, 0, True) if fpr == 0.05 else Threshold(np.inf, fpr, 0, False)
@@ -90,7 +101,11 @@ class _GivenModel:
 def read_table(file: Path) -> pa.Table:
     """Read a CSV or Parquet file as an Arrow table; raises DataError naming the file."""
     try:
-        return pa.parquet.read_table(file) if file.suffix == ".parquet" else pa.csv.read_csv(file)
+        if file.suffix == ".parquet":
+            return pa.parquet.ParquetFile(file).read()
+        whole = pa.csv.ReadOptions(block_size=max(file.stat().st_size, 1))  # types are read off the first block
+        types = pa.csv.ConvertOptions(column_types=dict.fromkeys(_TEXT, pa.string()))
+        return pa.csv.read_csv(file, read_options=whole, convert_options=types)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file}: not a readable CSV or Parquet table: {str(error).splitlines()[0]}") from None
 
@@ -108,13 +123,18 @@ def read_score_table(file: Path) -> pa.Table:
     n = len(table)
     defaults = {"detector": file.stem, "train": "", "train_condition": "", "condition": "as given", "trial": "all/0"}
     defaults |= dict.fromkeys(("real_source", "group"), "")
-    made = {name: pa.array([str(v) for v in _column(table, name, default, n)]) for name, default in defaults.items()}
-    made |= {name: pa.array([str(v) for v in _column(table, name, "", n)]) for name in ("path", "generator")}
+    defaults |= dict.fromkeys(("path", "generator"), "")
+    text = {name: [str(value) for value in _column(table, name, default, n)] for name, default in defaults.items()}
     label = [int(value) if value in (0, 1, "0", "1") else -1 for value in _column(table, "label", "", n)]
     if -1 in label:
         raise DataError(f"{file}: row {label.index(-1) + 1} has a label other than 0 (real) and 1 (fake)")
+    text["generator"] = [g or "unknown" if k else g for g, k in zip(text["generator"], label, strict=True)]
+    if reserved := sorted({"macro", "worst"} & set(text["generator"])):
+        raise DataError(f"{file}: a generator is called '{reserved[0]}', which names a row of every table; rename it")
+    _refuse_twice(file, text)
+    made = {name: pa.array(values, pa.string()) for name, values in text.items()}
     made["label"] = pa.array(label, pa.int64())
-    made["seen"] = pa.array([value is True for value in _column(table, "seen", False, n)])
+    made["seen"] = pa.array([value in (True, "true", "True") for value in _column(table, "seen", False, n)], pa.bool_())
     for name in ("score", "probability", "threshold"):
         made[name] = pa.array(_numbers(file, table, name, n), pa.float64(), from_pandas=True)
     return pa.table(made)
@@ -141,6 +161,15 @@ def read_scores(file: Path, samples: Samples, conditions: Sequence[Condition]) -
         rows[at] = row
     digest = content_id(file.read_bytes())
     return [Given(name, file, rows, samples.path, digest) for name, rows in found.items()]
+
+
+def _refuse_twice(file: Path, text: Mapping[str, list[str]]) -> None:
+    names = ("detector", "train", "train_condition", "condition", "trial", "path")
+    seen: set[tuple[str, ...]] = set()
+    for row in zip(*(text[name] for name in names), strict=True):
+        if row in seen:
+            raise DataError(f"{file}: {row[0]} has two rows for {row[5]} under {row[3]} in {row[4]}; keep one")
+        seen.add(row)
 
 
 def _column(table: pa.Table, name: str, default: Any, n: int) -> list[Any]:

@@ -222,9 +222,14 @@ def _forest(cells: Sequence[Cell], condition: str) -> _Figure:
 
 
 def _thresholds(rows: Sequence[Mapping[str, Any]]) -> Grid:
-    columns = ("detector", "train_condition", "trial", "threshold")
-    body = tuple(tuple(_plain(row.get(key), "not attainable") for key in columns) for row in rows)
-    return Grid("Thresholds at 5 % FPR", columns, body, "A larger score means more likely generated.")
+    names = ("detector", "train_condition", "trial")
+    levels = ("threshold", "threshold_1")
+    body: list[tuple[str, ...]] = []
+    for row in rows:
+        nothing = f"not attainable ({row.get('n_calibration', 0)})"  # a level needs at least 1 / FPR - 1 reals
+        body.append((*(_plain(row.get(key), "") for key in names), *(_plain(row.get(key), nothing) for key in levels)))
+    columns = (*names, "5 % FPR", "1 % FPR")
+    return Grid("Frozen thresholds", columns, tuple(body), "Split-conformal, on the calibration reals of each trial.")
 
 
 def _settings(header: Mapping[str, Any]) -> Grid:

@@ -34,7 +34,8 @@ __all__ = [
 
 SCORE_COLUMNS = (
     "id", "path", "label", "generator", "real_source", "group", "split", "trial", "train", "seen", "detector",
-    "train_condition", "condition", "score", "probability", "threshold", "decision", "status", "reason",
+    "train_condition", "condition", "score", "probability", "threshold", "threshold_1",
+    "n_calibration", "decision", "status", "reason",
 )  # fmt: skip
 
 
@@ -147,8 +148,10 @@ def score_trials(
 
 
 def thresholds_table(scores: pa.Table) -> list[dict[str, Any]]:
-    """Return every threshold once: detector, training condition, trial, value (None where not attainable)."""
-    names = ("detector", "train_condition", "trial", "threshold")
+    """Return every threshold once: detector, training condition, trial, the thresholds at 5 and 1 % FPR and the
+    number of calibration reals; a threshold is None where that many reals cannot support the level.
+    """
+    names = ("detector", "train_condition", "trial", "threshold", "threshold_1", "n_calibration")
     rows: dict[tuple[Any, ...], None] = dict.fromkeys(zip(*(scores.column(name).to_pylist() for name in names)))  # noqa: B905
     return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -177,14 +180,16 @@ def _score_trial(
             }  # fmt: skip
             same = {"trial": trial.name, "train": trial.train, "detector": detector.name,
                     "train_condition": trained_under, "condition": condition,
-                    "threshold": five.value if five.attainable else None}  # fmt: skip
+                    "threshold": five.value if five.attainable else None,
+                    "threshold_1": one.value if one.attainable else None,
+                    "n_calibration": five.n_reals}  # fmt: skip
             tables.append(_table(columns, same, len(rows)))
     return tables
 
 
 def _table(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any], n: int) -> pa.Table:
-    kinds = dict.fromkeys(("score", "probability", "threshold"), pa.float64())
-    kinds |= {"label": pa.int64(), "seen": pa.bool_()}
+    kinds = dict.fromkeys(("score", "probability", "threshold", "threshold_1"), pa.float64())
+    kinds |= {"label": pa.int64(), "n_calibration": pa.int64(), "seen": pa.bool_()}
     made = {}
     for name in SCORE_COLUMNS:
         values = list(columns[name]) if name in columns else [same[name]] * n
