@@ -56,16 +56,18 @@ class Geometry:
     filter: str = ""
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Apply to (H, W, 3) uint8 pixels; raises ParameterError for a name that does not exist."""
+        """Apply to (H, W, 3) uint8 pixels; raises ParameterError for a name or filter that does not exist."""
         if self.name == "as_is":
             return pixels
         if self.name == "aligned_crop":
             top, left = (max(side - self.size, 0) // 2 // 8 * 8 for side in pixels.shape[:2])
             return pixels[top : top + self.size, left : left + self.size]
-        if self.name == "squash":
-            resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[self.filter]
-            return np.asarray(Image.fromarray(pixels).resize((self.size, self.size), resample))
-        raise ParameterError(f"no geometry '{self.name}' (as_is, aligned_crop, squash)")
+        if self.name != "squash":
+            raise ParameterError(f"no geometry '{self.name}' (as_is, aligned_crop, squash)")
+        filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+        if self.filter not in filters:
+            raise ParameterError(f"geometry squash has no filter '{self.filter}' (bilinear, bicubic)")
+        return np.asarray(Image.fromarray(pixels).resize((self.size, self.size), filters[self.filter]))
 
 
 def decode(data: bytes) -> Decoded:
@@ -82,7 +84,8 @@ def decode(data: bytes) -> Decoded:
 def read_facts(data: bytes) -> Facts:
     """Read the facts of one image file without its pixels: the `facts` that `decode` returns, from the header.
 
-    The first bytes of a file are enough where they hold the whole header; `Facts.bytes` is then their number.
+    The first bytes of a file are enough where they hold the whole header; `Facts.bytes` is then their number.  WebP
+    and AVIF are opened whole or not at all.
     Raises DataError as `decode` does, save for what only the pixels would show (a truncated or damaged body).
     """
     with _opened(data) as (_, facts):

@@ -134,8 +134,10 @@ def _step(word: str, name: str) -> tuple[str, float]:
     match = re.fullmatch(r"([a-z_]+?)(\d+(?:\.\d+)?)", word)
     if not match or match[1] not in perturbation:
         known = ["native", "matched", "rescaled", *perturbation.names()]
+        stem = word.rstrip("0123456789.")
+        hint = f"; '{stem}' takes one number as its amount" if stem in perturbation else nearest(stem, known)
         raise ParameterError(
-            f"no condition '{name}'{nearest(word.rstrip('0123456789.'), known)} "
+            f"no condition '{name}'{hint} "
             "(native, matched, rescaled, jpeg70, resize50, blur1, noise2, webp80, or a chain such as resize50+blur1)"
         )
     amount = float(match[2])

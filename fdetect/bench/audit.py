@@ -59,7 +59,7 @@ class History:
 
     condition: str
     images: str  # "fake" or "real"
-    kind: str  # "stored PNG against JPEG, on unseen generators", or "placebo"
+    kind: str  # "stored as PNG or JPEG, on unseen generators" (or "real sources"), or "placebo: ..."
     auroc: float
     low: float
     high: float
@@ -167,11 +167,15 @@ class _Judge:
         self, condition: str, label: int, values: np.ndarray, rows: np.ndarray, stored_as: np.ndarray, fold: np.ndarray
     ) -> History:
         with_jpeg = (stored_as == "JPEG").astype(np.int64)
+        group = list(self.samples.group[rows])
         scores = np.full(len(rows), np.nan)
         for k in np.unique(fold[fold >= 0]):
-            test, train = fold == k, (fold != k) & (fold >= 0)
-            scores[test] = _fit_score(values[train], with_jpeg[train], values[test])
-        auroc, low, high = self._auroc(with_jpeg, scores, fold, list(self.samples.group[rows]))
+            test = fold == k
+            tested = {group[row] for row in np.flatnonzero(test)}  # a prompt may be shared across generators
+            train = (fold >= 0) & ~np.array([name in tested for name in group])
+            if len(np.unique(with_jpeg[train])) == 2:
+                scores[test] = _fit_score(values[train], with_jpeg[train], values[test])
+        auroc, low, high = self._auroc(with_jpeg, scores, fold, group)
         unseen = "generators" if label == FAKE else "real sources"
         kind = f"stored as PNG or JPEG, on unseen {unseen}"
         return History(condition, ("real", "fake")[label], kind, auroc, low, high, *_counts(with_jpeg[fold >= 0]))

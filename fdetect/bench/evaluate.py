@@ -84,11 +84,11 @@ class ScoreTable:
     def samples(self, rows: np.ndarray) -> list[TrialSample]:
         """Return the rows that have a score, trial by trial."""
         rows = rows[np.isfinite(self.score[rows])]
-        columns = (self.label, self.score, self.probability, self.called_fake)
         return [
-            TrialSample(*(column[mine] for column in columns), self.group[mine].astype(str))
+            TrialSample(self.label[mine], self.score[mine], self.probability[mine], self.called_fake[mine],
+                        self.group[mine].astype(str))
             for _, mine in _split_by(self.trial, rows)
-        ]
+        ]  # fmt: skip
 
 
 def cells_of(

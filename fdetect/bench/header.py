@@ -20,7 +20,7 @@ from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.types import Table
 
-__all__ = ["data_name", "header", "host", "portable"]
+__all__ = ["data_name", "header", "host", "portable", "versions"]
 
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "simplejpeg", "pyarrow",
@@ -55,7 +55,7 @@ def header(
         "trials": len(trials),
         "config": asdict(portable(config)),
         "seed": config.seed,
-        "versions": {**_versions(), "decoder": images.decoder_id()},
+        "versions": {**versions(), "decoder": images.decoder_id()},
         "backend": asdict(backend),
         "weights": {one.name: asdict(one.tasks[0].card) for one in prepared},
     }
@@ -79,7 +79,8 @@ def host() -> dict[str, Any]:
     return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of everything that can change a figure."""
     found = {"fdetect": fdetect.__version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:

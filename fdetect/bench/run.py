@@ -27,7 +27,7 @@ from fdetect.bench.audit import PROBE_FEATURES, Audit, audit, placebo_rows
 from fdetect.bench.contenders import Prepared, check_names, heads, training_free, untrained
 from fdetect.bench.evaluate import cells_of
 from fdetect.bench.given import read_scores
-from fdetect.bench.header import data_name, header, portable
+from fdetect.bench.header import data_name, header, portable, versions
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.output import claim_folder, write_outputs
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
@@ -83,6 +83,7 @@ def bench(
     folder = claim_folder(out, data_name(config), name, config)
 
     entries = select_features(",".join(config.features.names)) if config.features.names else ()
+    tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config)
     clock("prepare")
     extraction, placebo = _extract(
@@ -93,7 +94,7 @@ def bench(
     clock("audit")
 
     detectors = [*heads(config, samples, entries, extraction), *untrained(prepared, extraction, conditions)]
-    detectors += [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
+    detectors += tables_given
     check_names(detectors)
     data = fingerprint(manifest.to_pydict(), extraction.ids)
     tables = [
@@ -221,7 +222,8 @@ def _scores(
     """Score one detector, or read what an earlier, killed run had finished of the same work."""
     values = [one.values[c].tobytes() for c in sorted(one.values)] if isinstance(one, Trained | Fixed) else []
     code = source_digest(*(str(Path(fdetect.__file__).parent / f) for f in _SCORING_CODE))
-    key = fingerprint(name, one.name, code, [content_id(v) for v in values], getattr(one, "digest", ""))
+    inputs = [*(content_id(v) for v in values), getattr(one, "digest", "")]
+    key = fingerprint(name, one.name, code, inputs, versions())
     part = folder / "parts" / f"scores-{key}.parquet"
     if part.exists():
         try:
@@ -233,7 +235,9 @@ def _scores(
     return table
 
 
-_SCORING_CODE = ("bench/scoring.py", "bench/protocols.py", "classifiers/heads.py", "decide.py", "splits.py")
+_SCORING_CODE = (
+    "bench/scoring.py", "bench/protocols.py", "bench/given.py", "classifiers/heads.py", "decide.py", "splits.py",
+)  # fmt: skip
 
 
 class _Clock:

@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 import fdetect
 from fdetect.backend import resolve
+from fdetect.bench import layouts
 from fdetect.bench.layouts import IMAGE_EXTENSIONS, read_manifest
 from fdetect.bench.layouts.base import absolute
 from fdetect.classifiers import fit_head, head
@@ -34,7 +35,8 @@ __all__ = ["any_images", "as_table", "extract", "fit", "score", "score_table", "
 def any_images(path: str | Path, *, layout: str = "auto", root: str | Path | None = None) -> Table:
     """Return a manifest of anything that holds images: a labelled set, one file, or a folder without labels.
 
-    Without labels the column `label` is null.  Raises DataError where there is no image.
+    Without labels the column `label` is null.  Raises DataError where there is no image, and for a folder that a
+    layout recognises and cannot read: its labels are not dropped.
     """
     path = Path(path)
     if path.is_file() and path.suffix.lower() in IMAGE_EXTENSIONS:
@@ -42,7 +44,7 @@ def any_images(path: str | Path, *, layout: str = "auto", root: str | Path | Non
     try:
         return read_manifest(path, layout=layout, root=root)
     except DataError:
-        if layout != "auto" or not path.is_dir():
+        if layout != "auto" or not path.is_dir() or any(entry().recognise(path) for entry in layouts.layout):
             raise
         found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in IMAGE_EXTENSIONS)
         if not found:
@@ -121,7 +123,8 @@ def fit(
         raise DataError("fitting needs at least two real images and one fake; check the labels of the data")
     table = extract(manifest, features=features, condition_name=condition_name, crop=crop, seed=seed, **engine)
     held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=calibration, seed=seed)]
-    rows = ~np.isin(group, group[held])
+    kept = set(group[held])
+    rows = np.array([name not in kept for name in group])
     fitted = fit_head(head.get(head_name), table.columns, table.values[rows], label[rows])
     on_reals = fitted.score(table.values[held])
     five, one = (conformal_threshold(on_reals[np.isfinite(on_reals)], fpr=fpr) for fpr in (0.05, 0.01))
@@ -218,10 +221,14 @@ def score_table(scores: Scores, manifest: Table, scorer: FittedDetector | str, c
 
 
 def as_table(table: FeatureTable, manifest: Table) -> pa.Table:
-    """Return features as an Arrow table: id, the manifest's columns, status, reason, and one column per feature."""
+    """Return features as an Arrow table: id, the manifest's columns, status, reason, and one column per feature.
+
+    A manifest's own column `id`, `status` or `reason` is kept as `manifest_id` and so on.
+    """
     reason = {failure.path: f"{failure.stage}: {failure.reason}" for failure in table.failures}
     columns: dict[str, Any] = {"id": table.ids}
-    columns |= {name: manifest.column(name) for name in manifest.column_names}
+    own = ("id", "status", "reason")
+    columns |= {f"manifest_{k}" if k in own else k: manifest.column(k) for k in manifest.column_names}
     columns["status"] = ["ok" if good else "failed" for good in table.ok]
     columns["reason"] = [reason.get(path, "") for path in table.paths]
     columns |= {name: table.values[:, k] for k, name in enumerate(table.columns)}
