@@ -29,6 +29,9 @@ __all__ = ["MAX_PIXELS", "Decoded", "Geometry", "decode", "decoder_id", "jpeg_qu
 
 MAX_PIXELS = 1 << 27  # 134 megapixels, 0.4 GB as RGB: beyond every camera, below what a bomb claims
 
+# What is opened at all: still images.  Pillow also knows formats that start other programs (EPS) or hold no photograph.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "AVIF", "PPM")
+
 _EIGHT_BIT = ("RGB", "L", "1", "P", "PA", "LA", "RGBA", "RGBX", "CMYK", "YCbCr", "RGBa", "La", "HSV", "LAB")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
@@ -120,7 +123,7 @@ def _opened(data: bytes) -> Iterator[tuple[Image.Image, Facts]]:
     if not data:
         raise DataError("the file is empty (0 bytes)")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"the header claims {width} x {height} pixels, above the limit of {MAX_PIXELS}")
@@ -128,11 +131,11 @@ def _opened(data: bytes) -> Iterator[tuple[Image.Image, Facts]]:
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError("not an image that Pillow can read (unknown or damaged header)") from None
+        raise DataError("no image of a known format (unknown or damaged header)") from None
     except Image.DecompressionBombError:
         raise DataError(f"the header claims more pixels than the limit of {MAX_PIXELS}") from None
     except (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError,
-            MemoryError, RuntimeError, struct.error) as error:  # what Pillow's plug-ins raise on damaged bytes
+            MemoryError, RuntimeError, Warning, struct.error) as error:  # what Pillow's plug-ins raise on damaged bytes
         text = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot be decoded: {text}") from None
 
@@ -207,7 +210,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         return np.repeat(high[:, :, None], 3, axis=2)
     if image.mode not in _EIGHT_BIT:
         raise DataError(f"pixel type '{image.mode}' has no agreed range; convert the image to 8 or 16 bits a sample")
-    if image.mode in ("P", "PA"):  # a palette with transparency would be blended by a direct conversion
+    if image.mode in ("P", "PA"):  # in one step Pillow warns where a palette has transparency
         image = image.convert("RGBA")
     if image.mode in ("RGBA", "RGBX"):
         return np.ascontiguousarray(np.asarray(image)[:, :, :3])

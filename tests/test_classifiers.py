@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from dataclasses import replace
@@ -180,6 +182,29 @@ def test_out_of_fold_has_no_score_where_the_other_folds_lack_a_class():
     np.testing.assert_array_equal(np.isnan(scores), fold == fold[-1])
 
 
+ONE_CORE = """
+import json, sklearn.ensemble
+from threadpoolctl import threadpool_info
+from fdetect.classifiers import in_parallel
+
+def threads(_=None):
+    return sorted({library["num_threads"] for library in threadpool_info()})
+
+inside = [n for workers in (1, 3) for n in in_parallel(threads, range(3), workers=workers)]
+print(json.dumps([threads(), inside, threads()]))
+"""
+
+
+def test_each_fit_has_one_core_and_the_caller_gets_its_threads_back():
+    """In a process of its own: this one was told to use one thread from the start."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", ONE_CORE], capture_output=True, text=True, timeout=100, env=environment)
+    assert done.returncode == 0, done.stderr
+    before, inside, after = json.loads(done.stdout)
+    assert inside == [[1]] * 6
+    assert before == after != [1]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_in_parallel_gives_the_bits_of_a_fit_alone(workers):
     jobs = [(name, seed) for seed in range(4) for name in head.names()]
@@ -326,8 +351,10 @@ def test_trees_on_categories_or_fewer_columns_are_refused(files, tmp_path):
     whole = np.abs(values).astype(np.int64) % 5
     fewer = HistGradientBoostingClassifier(max_iter=2).fit(values[:, :5], label)
     categories = HistGradientBoostingClassifier(max_iter=2, categorical_features=[0, 1]).fit(whole, label)
-    for estimator in (fewer, categories):
-        with pytest.raises(DataError, match="not a fitted detector|holds the type"):
+    marked = trees_of(files["hist_gb"])[0]
+    marked._bin_mapper.is_categorical_[2] = 1
+    for estimator in (fewer, categories, marked):
+        with pytest.raises(DataError, match="fitted on other columns|holds the type"):
             load_detector(forged(files["hist_gb"], tmp_path / "bad", estimator))
 
 

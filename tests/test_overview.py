@@ -71,7 +71,7 @@ def test_rows(tree):
     assert fakes.exact_quality == 0.0  # a table of its own is near some quality and equal to none
     assert fakes.reasons == (
         "fake/sd/empty.png: the file is empty (0 bytes)",
-        "fake/sd/text.jpg: not an image that Pillow can read (unknown or damaged header)",
+        "fake/sd/text.jpg: no image of a known format (unknown or damaged header)",
     )
     assert math.isnan(row_of(found.rows, "raise").exact_quality)
     assert found.detected.startswith("real_fake: ")
@@ -199,7 +199,7 @@ def test_read_facts_needs_no_pixels():
             decode(half)
     with pytest.raises(DataError, match="0 bytes"):
         read_facts(b"")
-    with pytest.raises(DataError, match="not an image"):
+    with pytest.raises(DataError, match="no image of a known format"):
         read_facts(b"no image at all")
 
 

@@ -62,6 +62,9 @@ def check_no_leak(samples, trial, name: str) -> None:
         assert tested == {held_out}
     elif name == SOURCE:
         assert held_out not in {samples.real_source[k] for k in fit | calibration if samples.label[k] == 0}
+        of_source = {g for g, s, y in zip(samples.group, samples.real_source, samples.label, strict=True)
+                     if s == held_out and y == 0}  # fmt: skip
+        assert not of_source & (groups[0] | groups[1]), "a picture paired with a held-out real is trained on"
         assert {samples.real_source[k] for k in test if samples.label[k] == 0} == {held_out}
     elif name == CROSS:
         assert fitted == {held_out}

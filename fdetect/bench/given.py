@@ -104,11 +104,12 @@ def read_table(file: Path) -> pa.Table:
         if file.suffix == ".parquet":
             table = pa.parquet.ParquetFile(file).read()
         else:
-            whole = pa.csv.ReadOptions(block_size=max(file.stat().st_size, 1))  # types are read off the first block
             types = pa.csv.ConvertOptions(column_types=dict.fromkeys(_TEXT, pa.string()))
-            table = pa.csv.read_csv(file, read_options=whole, convert_options=types)
+            table = pa.csv.read_csv(file, convert_options=types)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file}: not a readable CSV or Parquet table: {str(error).splitlines()[0]}") from None
+    if not table.num_rows:
+        raise DataError(f"{file}: holds no rows; give one for each image")
     if twice := [name for name in table.column_names if table.column_names.count(name) > 1]:
         raise DataError(f"{file}: two columns are called '{twice[0]}'; rename or remove one")
     return table

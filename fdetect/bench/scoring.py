@@ -175,7 +175,7 @@ def _score_trial(
                 "group": samples.group[rows], "split": samples.split[rows],
                 "seen": np.isin(samples.generator[rows], trial.seen),
                 "score": score, "probability": probability,
-                "decision": decide(score, five, one),
+                "decision": decide(np.where(failed, np.nan, score), five, one),
                 "status": np.where(failed, "failed", "ok"), "reason": reason,
             }  # fmt: skip
             same = {"trial": trial.name, "train": trial.train, "detector": detector.name,

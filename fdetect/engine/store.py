@@ -6,6 +6,7 @@ never changed.  Failures are not stored: they are found again each time, and a r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -71,4 +72,5 @@ def write_atomic(path: Path, write: Any) -> None:
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
