@@ -198,7 +198,9 @@ print(json.dumps([threads(), inside, threads()]))
 def test_each_fit_has_one_core_and_the_caller_gets_its_threads_back():
     """In a process of its own: this one was told to use one thread from the start."""
     environment = {**os.environ, "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
-    done = subprocess.run([sys.executable, "-c", ONE_CORE], capture_output=True, text=True, timeout=100, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_CORE], capture_output=True, text=True, timeout=100, env=environment
+    )
     assert done.returncode == 0, done.stderr
     before, inside, after = json.loads(done.stdout)
     assert inside == [[1]] * 6
@@ -321,7 +323,9 @@ def test_a_file_with_another_type_is_refused_and_the_type_is_named(kind, files, 
         with pytest.raises(DataError) as caught:
             load_detector(bad)
         assert str(bad) in str(caught.value)
-        assert kind in str(caught.value) or ("type sklearn.pipeline.Pipeline," in str(caught.value) and name == "hist_gb")
+        assert kind in str(caught.value) or (
+            "type sklearn.pipeline.Pipeline," in str(caught.value) and name == "hist_gb"
+        )
     assert not Stranger.loaded
 
 

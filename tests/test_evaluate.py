@@ -37,7 +37,9 @@ def run(rows: list[Row], **settings: object) -> tuple[Cell, ...]:
 
 def cell(cells: tuple[Cell, ...], generator: str, **chosen: str) -> Cell:
     found = [
-        c for c in cells if c.generator == generator and all(getattr(c, name) == value for name, value in chosen.items())
+        c
+        for c in cells
+        if c.generator == generator and all(getattr(c, name) == value for name, value in chosen.items())
     ]
     assert len(found) == 1, found
     return found[0]
@@ -70,8 +72,8 @@ def run_like(*, seed: int = 0, train: str = "all but the tested", detector: str 
             {"path": f"{name} {k}", "label": 1, "generator": name, "group": f"{name} {k // 2}", "fold": k // 2 % 3}
             for k in range(2 * n)
         ]
-    base = {image["path"]: rng.normal() + {"": 0.0, "many": 1.0, "low": 0.4, "rare": -0.2}[str(image.get("generator", ""))]
-            for image in images}  # fmt: skip
+    shift = {"": 0.0, "many": 1.0, "low": 0.4, "rare": -0.2}
+    base = {image["path"]: rng.normal() + shift[str(image.get("generator", ""))] for image in images}
     rng = np.random.default_rng(seed)
     rows = []
     for name in SIZES:

@@ -27,15 +27,15 @@ ROWS = 2 * 120 + 60  # of a detector and condition: every real beside each of tw
 def images() -> list[Row]:
     rows = [{"path": f"real/{k:03d}.png", "label": 0, "real_source": "coco", "score": k / 20} for k in range(120)]
     for name in ("gan", "ldm"):
-        rows += [
-            {"path": f"{name}/{k:03d}.png", "label": 1, "generator": name, "score": 2 + k / 7} for k in range(30)
-        ]
+        rows += [{"path": f"{name}/{k:03d}.png", "label": 1, "generator": name, "score": 2 + k / 7} for k in range(30)]
     return rows
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    rows = [{**dict.fromkeys(MANIFEST_COLUMNS, ""), **{k: v for k, v in row.items() if k != "score"}} for row in images()]
+    rows = [
+        {**dict.fromkeys(MANIFEST_COLUMNS, ""), **{k: v for k, v in row.items() if k != "score"}} for row in images()
+    ]
     return samples_of(pa.Table.from_pylist(rows))
 
 
@@ -88,7 +88,9 @@ def test_several_detectors_in_one_file(ending, samples, trials, tmp_path):
     rows = [{"detector": d, "path": r["path"], "score": s * r["score"]} for d, s in (("up", 1), ("down", -1))
             for r in images()]  # fmt: skip
     found = scored(write(tmp_path / f"two{ending}", rows), samples, trials)
-    up, down = ({(r["trial"], r["path"]): r["score"] for r in found if r["detector"] == name} for name in ("up", "down"))
+    up, down = (
+        {(r["trial"], r["path"]): r["score"] for r in found if r["detector"] == name} for name in ("up", "down")
+    )
     assert list(dict.fromkeys(r["detector"] for r in found)) == ["up", "down"]
     assert down == {key: -value for key, value in up.items()}
 

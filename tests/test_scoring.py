@@ -1,4 +1,4 @@
-"""Scores of trials: what is fitted on what, thresholds, decisions, failures; the same bytes with any number of workers."""
+"""Scores of trials: what is fitted on what, thresholds, decisions, failures; workers change no byte."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_one_row_for_each_test_image_trial_and_condition(samples, ids, trials, s
                 expected = {
                     "id": ids[k], "label": samples.label[k], "generator": samples.generator[k],
                     "real_source": samples.real_source[k], "group": samples.group[k], "split": samples.split[k],
-                    "train": "all but the tested", "seen": False, "detector": "logreg:toy", "status": "ok", "reason": "",
+                    "train": "all but the tested", "seen": False, "detector": "logreg:toy", "status": "ok",
+                    "reason": "",
                 }  # fmt: skip
                 assert {name: row[name] for name in expected} == expected
 

@@ -1,0 +1,310 @@
+"""extract, fit and score, one step at a time: tables, files, unlabelled images, failures."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import naive_metrics as naive
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from fdetect.bench import steps
+from fdetect.bench.layouts import read_manifest
+from fdetect.classifiers import fit_head, head
+from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
+from fdetect.engine import Store
+from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
+from fdetect.features import column_names, feature
+from fdetect.splits import hold_out
+from fdetect.types import MANIFEST_COLUMNS
+
+QUICK = {"features": "npr_statistics,radial_spectrum", "crop": 128}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def fitted(small_set, store) -> FittedDetector:
+    return steps.fit(small_set, store=store, **QUICK)
+
+
+@pytest.fixture
+def folder(small_set, tmp_path) -> Path:
+    """Six images of the small set in a folder without labels, and two files that are no images."""
+    with small_set.open(encoding="utf-8", newline="") as file:
+        for k, row in enumerate(list(csv.DictReader(file))[:72:12]):
+            (tmp_path / "in" / "deep").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(small_set.parent / row["path"], tmp_path / "in" / "deep" / f"{k}.png")
+    (tmp_path / "in" / "empty.jpg").write_bytes(b"")
+    Image.new("RGB", (60, 200)).save(tmp_path / "in" / "narrow.png")
+    return tmp_path / "in"
+
+
+# -- extract --------------------------------------------------------------------------------------------------------
+
+
+def test_extract_gives_the_columns_of_the_features_in_manifest_order(small_set, store):
+    manifest = read_manifest(small_set)
+    table = steps.extract(small_set, store=store, **QUICK)
+    assert table.paths == tuple(manifest.column("path").to_pylist())
+    names = ("radial_spectrum", "npr_statistics")  # the order of registration, whatever was written
+    expected = [column for entry in feature if entry.name in names for column in column_names(entry)]
+    assert list(table.columns) == expected
+    assert table.values.shape == (len(table.paths), len(expected))
+    assert table.values.dtype == np.float32
+    assert table.ok.all()
+    again = steps.extract(manifest, **QUICK)
+    np.testing.assert_array_equal(again.values, table.values)
+
+
+def test_a_feature_table_holds_the_manifest_and_every_column(small_set, store):
+    manifest = read_manifest(small_set)
+    table = steps.extract(manifest, store=store, **QUICK)
+    arrow = steps.as_table(table, manifest)
+    assert arrow.column_names == ["id", *manifest.column_names, "status", "reason", *table.columns]
+    assert arrow.column("id").to_pylist() == list(table.ids)
+    assert arrow.column("group").to_pylist() == manifest.column("group").to_pylist()
+    np.testing.assert_array_equal(arrow.column(table.columns[5]).to_numpy(), table.values[:, 5])
+    assert set(arrow.column("status").to_pylist()) == {"ok"}
+
+
+def test_columns_of_the_manifest_do_not_replace_ours(small_set, store):
+    manifest = read_manifest(small_set)
+    for name in ("id", "status", "reason"):
+        manifest = manifest.append_column(name, pa.array([f"my {name}"] * len(manifest)))
+    table = steps.extract(manifest, store=store, **QUICK)
+    arrow = steps.as_table(table, manifest)
+    assert arrow.column("id").to_pylist() == list(table.ids)
+    assert set(arrow.column("status").to_pylist()) == {"ok"}
+    assert set(arrow.column("manifest_id").to_pylist()) == {"my id"}
+
+
+def test_failures_stand_in_the_table_with_stage_and_reason(folder):
+    manifest = steps.any_images(folder)
+    table = steps.extract(manifest, **QUICK)
+    arrow = {row["path"]: row for row in steps.as_table(table, manifest).to_pylist()}
+    assert [failure.path for failure in table.failures] == ["empty.jpg", "narrow.png"]
+    assert arrow["empty.jpg"]["status"] == arrow["narrow.png"]["status"] == "failed"
+    assert arrow["empty.jpg"]["reason"] == "decode: the file is empty (0 bytes)"
+    assert arrow["narrow.png"]["reason"].startswith("geometry: 60x200 is too small for condition native")
+    assert all(np.isnan(arrow["empty.jpg"][column]) for column in table.columns)
+    good = [row for path, row in arrow.items() if path.startswith("deep/")]
+    assert len(good) == 6
+    assert all(row["status"] == "ok" and row["reason"] == "" and row["label"] is None for row in good)
+
+
+# -- which images ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_without_labels_is_read_whole_and_in_order(folder):
+    manifest = steps.any_images(folder)
+    assert manifest.column("path").to_pylist() == [*(f"deep/{k}.png" for k in range(6)), "empty.jpg", "narrow.png"]
+    assert tuple(manifest.column_names) == MANIFEST_COLUMNS
+    assert manifest.column("label").null_count == 8
+    assert manifest.column("label").type == pa.int64()
+    assert manifest.schema.metadata[b"fdetect.layout"] == b"unlabelled"
+
+
+def test_one_image_is_a_set_of_one(folder):
+    manifest = steps.any_images(folder / "deep" / "3.png")
+    assert manifest.column("path").to_pylist() == ["3.png"]
+    one = steps.extract(manifest, **QUICK)
+    together = steps.extract(folder, **QUICK)
+    np.testing.assert_array_equal(one.values[0], together.values[3])
+    assert one.ids[0] == together.ids[3]
+
+
+def test_a_labelled_set_keeps_its_labels(small_set):
+    assert steps.any_images(small_set).equals(read_manifest(small_set))
+
+
+def test_a_labelled_set_that_cannot_be_read_is_not_taken_for_an_unlabelled_one(folder):
+    (folder / "manifest.csv").write_text("path,label\ndeep/0.png,perhaps\n", encoding="utf-8")
+    with pytest.raises(DataError, match="label 'perhaps' is none of"):
+        steps.any_images(folder)
+
+
+@pytest.mark.parametrize("name", ["gone", "gone.png", "text.txt", "hollow"])
+def test_what_holds_no_image_is_refused(name, tmp_path):
+    (tmp_path / "text.txt").write_text("hello")
+    (tmp_path / "hollow").mkdir()
+    with pytest.raises(DataError, match=name):
+        steps.any_images(tmp_path / name)
+
+
+def test_a_layout_asked_for_is_insisted_on(folder):
+    with pytest.raises(DataError):
+        steps.any_images(folder, layout="genimage")
+
+
+# -- fit and score --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_fitted_saved_and_loaded_scores_as_in_memory(small_set, fitted, store, tmp_path):
+    save_detector(fitted, tmp_path / "my.fdetect")
+    loaded = load_detector(tmp_path / "my.fdetect")
+    here, there = (steps.score(small_set, one, store=store) for one in (fitted, loaded))
+    np.testing.assert_array_equal(here.values, there.values)
+    assert here == replace(there, values=here.values)
+    assert np.isfinite(here.values).all()
+    assert here.values.dtype == np.float64
+    assert loaded.name == here.detector == "logreg:radial_spectrum+npr_statistics"
+
+
+def test_a_fit_leaves_out_the_calibration_reals_and_their_groups(small_set, fitted, store):
+    manifest = read_manifest(small_set)
+    rows = manifest.to_pylist()
+    label, group = np.array([row["label"] for row in rows]), [row["group"] for row in rows]
+    reals = np.flatnonzero(label == 0)
+    held = reals[hold_out([group[k] for k in reals], [rows[k]["real_source"] for k in reals], share=0.25, seed=0)]
+    kept = np.array([name not in {group[k] for k in held} for name in group])
+    table = steps.extract(manifest, condition_name="matched", store=store, **QUICK)
+    expected = fit_head(head.get("logreg"), table.columns, table.values[kept], label[kept])
+    scores = steps.score(manifest, fitted, store=store).values
+    np.testing.assert_array_equal(scores, expected.score(table.values))
+    assert (fitted.condition, fitted.crop, fitted.seed, fitted.n_failed) == ("matched", 128, 0, 0)
+    assert fitted.five.n_reals == fitted.one.n_reals == len(held)
+    assert fitted.five.attainable == (naive.conformal_threshold(scores[held].tolist(), 5) is not None)
+    assert sum(fitted.trained_on.values()) == kept.sum()
+    assert fitted.trained_on[""] == (label[kept] == 0).sum()
+
+
+def test_enough_calibration_reals_give_the_conformal_threshold(small_set, store):
+    one = steps.fit(small_set, calibration=0.6, store=store, **QUICK)
+    rows = read_manifest(small_set).to_pylist()
+    reals = [k for k, row in enumerate(rows) if row["label"] == 0]
+    held = hold_out([rows[k]["group"] for k in reals], [rows[k]["real_source"] for k in reals], share=0.6, seed=0)
+    scores = steps.score(small_set, one, store=store).values
+    on_reals = [scores[k] for k, out in zip(reals, held, strict=True) if out]
+    assert one.five.attainable
+    assert one.five.value == naive.conformal_threshold(on_reals, 5)
+    assert not one.one.attainable
+
+
+def test_a_detector_is_used_as_it_was_fitted_unless_a_condition_is_named(small_set, fitted, store):
+    plain = steps.score(small_set, fitted, store=store)
+    other_crop = steps.score(small_set, fitted, crop=64, seed=9, store=store)
+    np.testing.assert_array_equal(plain.values, other_crop.values)
+    jpeg = steps.score(small_set, fitted, condition_name="jpeg70", store=store)
+    table = steps.extract(small_set, condition_name="jpeg70", store=store, **QUICK)
+    np.testing.assert_array_equal(jpeg.values, fitted.head.score(table.values))
+    assert (jpeg.values != plain.values).any()
+
+
+def test_scores_of_unlabelled_images_and_of_one(folder, fitted):
+    scores = steps.score(folder, fitted)
+    assert np.isfinite(scores.values).tolist() == [True] * 6 + [False] * 2
+    assert [failure.path for failure in scores.failures] == ["empty.jpg", "narrow.png"]
+    alone = steps.score(folder / "deep" / "2.png", fitted)
+    assert alone.values[0] == scores.values[2]
+
+
+def test_the_score_table_says_everything_of_each_image(folder, fitted):
+    manifest = steps.any_images(folder)
+    five, one = (replace(fitted.five, value=value, attainable=True) for value in (-0.5, 0.5))
+    decided = replace(fitted, five=five, one=one)
+    scores = steps.score(manifest, decided)
+    table = steps.score_table(scores, manifest, decided, "matched")
+    assert table.column_names == [
+        "id", "path", "label", "generator", "real_source", "group", "detector", "condition", "score", "probability",
+        "threshold", "decision", "status", "reason",
+    ]  # fmt: skip
+    rows = table.to_pylist()
+    assert [row["score"] for row in rows[:6]] == scores.values[:6].tolist()
+    for row in rows[:6]:
+        word = "real" if row["score"] <= -0.5 else "inconclusive" if row["score"] <= 0.5 else "fake"
+        assert (row["decision"], row["status"], row["reason"]) == (word, "ok", "")
+        assert row["probability"] == pytest.approx(1 / (1 + np.exp(-row["score"])))
+        assert (row["threshold"], row["condition"], row["label"]) == (-0.5, "matched", None)
+    assert [(row["status"], row["decision"]) for row in rows[6:]] == [("failed", "undecided")] * 2
+    assert rows[6]["reason"] == "decode: the file is empty (0 bytes)"
+    undecided = replace(fitted, five=replace(five, attainable=False, value=np.inf), one=replace(one, value=np.inf))
+    table = steps.score_table(scores, manifest, undecided, "matched")
+    assert set(table.column("decision").to_pylist()) == {"undecided"}
+    assert set(table.column("threshold").to_pylist()) == {None}
+
+
+def test_a_feature_that_changed_since_the_fit_is_refused(folder, fitted):
+    changed = replace(fitted, codes={**fitted.codes, "npr_statistics": "0" * 16})
+    with pytest.raises(ParameterError, match="feature 'npr_statistics' changed since this detector was fitted"):
+        steps.score(folder, changed)
+    gone = replace(fitted, codes={"npr_statistic": "0" * 16})
+    with pytest.raises(UnknownName, match="did you mean 'npr_statistics'"):
+        steps.score(folder, gone)
+
+
+def test_a_training_free_detector_without_weights_says_how_to_get_them(folder):
+    with pytest.raises(WeightsError, match="facebook/dinov2-large|torch"):
+        steps.score(folder, "rigid")
+    with pytest.raises(UnknownName, match="did you mean 'rigid'"):
+        steps.score(folder, "rigit")
+
+
+def test_a_training_free_detector_scores_with_weights_from_a_folder(folder, tmp_path):
+    pytest.importorskip("transformers", reason="the extra 'deep' is not installed")
+    import tiny_dinov2
+
+    tiny_dinov2.save_tiny(tmp_path / "tiny", image_size=56)
+    manifest = steps.any_images(folder)
+    scores = steps.score(manifest, "rigid", weights=str(tmp_path / "tiny"), crop=64)
+    assert np.isfinite(scores.values).tolist() == [True] * 6 + [False] * 2
+    table = steps.score_table(scores, manifest, "rigid", "native").to_pylist()
+    assert {row["decision"] for row in table} == {"undecided"}
+    assert {row["threshold"] for row in table} == {None}
+    assert [row["status"] for row in table] == ["ok"] * 6 + ["failed"] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"head_name": "logref"}, UnknownName, "did you mean 'logreg'"),
+        ({"features": "npr_statistic"}, UnknownName, "did you mean 'npr_statistics'"),
+        ({"condition_name": "matchd"}, ParameterError, "did you mean 'matched'"),
+        ({"crop": 100}, ParameterError, "multiple of 8"),
+        ({"calibration": 1.5}, ParameterError, "between 0 and 1"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_explained(settings, error, text, small_set):
+    with pytest.raises(error, match=text):
+        steps.fit(small_set, **{**QUICK, **settings})
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_class_is_needed(label, small_set):
+    manifest = read_manifest(small_set)
+    chosen = manifest.filter(pa.array([value == label for value in manifest.column("label").to_pylist()]))
+    with pytest.raises(DataError, match="at least two real images and one fake"):
+        steps.fit(chosen, **QUICK)
+
+
+# -- tables on disk -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_tables_come_back_from_disk(ending, folder, fitted, tmp_path):
+    manifest = steps.any_images(folder)
+    table = steps.score_table(steps.score(manifest, fitted), manifest, fitted, "matched")
+    steps.write_table(table, tmp_path / "new" / f"scores{ending}")
+    file = tmp_path / "new" / f"scores{ending}"
+    back = pa.parquet.read_table(file) if ending == ".parquet" else pa.csv.read_csv(file)
+    assert back.column_names == table.column_names
+    for name in ("path", "decision", "status", "reason"):
+        assert back.column(name).to_pylist() == table.column(name).to_pylist()
+    np.testing.assert_array_equal(back.column("score").to_numpy(), table.column("score").to_numpy())
+    assert [path.name for path in file.parent.iterdir()] == [file.name]  # nothing temporary is left
+
+
+def test_another_ending_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ParameterError, match=r"scores\.xlsx: a table is written as \.parquet or \.csv"):
+        steps.write_table(pa.table({"a": [1]}), tmp_path / "scores.xlsx")
+    assert not list(tmp_path.iterdir())
