@@ -158,7 +158,7 @@ def test_what_is_fitted_saved_and_loaded_scores_as_in_memory(small_set, fitted, 
     assert here == replace(there, values=here.values)
     assert np.isfinite(here.values).all()
     assert here.values.dtype == np.float64
-    assert loaded.name == here.detector == "logreg:radial_spectrum+npr_statistics"
+    assert loaded.name == here.detector == "logreg:npr_statistics+radial_spectrum"
 
 
 def test_a_fit_leaves_out_the_calibration_reals_and_their_groups(small_set, fitted, store):
