@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fdetect.bench.protocols import protocol, samples_of, trials_of
+from fdetect.bench.protocols import join_same_content, protocol, samples_of, trials_of
 from fdetect.errors import DataError, ParameterError, UnknownName
 from fdetect.types import MANIFEST_COLUMNS
 
@@ -282,3 +282,27 @@ def test_reals_that_all_share_a_group_with_each_other_cannot_be_split_from_thems
     rows = [{**row, "group": "all reals" if row["label"] == 0 else ""} for row in paired()]
     with pytest.raises(ParameterError, match="fewer than two real images to train on|lacks a class|no fold holds"):
         trials(rows, LOGO)
+
+
+def test_copies_of_one_file_become_one_group():
+    samples = trials(paired(), LOGO)[0]
+    ids = [f"{k:032x}" for k in range(len(samples.path))]
+    assert join_same_content(samples, ids) is samples
+    ids[5] = ids[0]
+    ids[9] = ids[5]
+    joined = join_same_content(samples, ids)
+    assert joined.group[0] == joined.group[5] == joined.group[9]
+    assert len(set(joined.group)) == len(set(samples.group)) - len({samples.group[k] for k in (0, 5, 9)}) + 1
+    same = samples.group == samples.group[0]
+    assert len(set(joined.group[same])) == 1, "what was one group stays one"
+
+
+def test_names_to_train_on_are_refused_where_they_would_do_nothing():
+    with pytest.raises(ParameterError, match="--train is for train_on and cross_generator"):
+        trials(paired(), LOGO, train=("gan",))
+
+
+def test_fixed_split_refuses_rows_that_it_would_not_use():
+    rows = [{**row, "split": ("train", "test", "holdout")[k % 3], "group": f"g{k}"} for k, row in enumerate(paired())]
+    with pytest.raises(ParameterError, match="holds 'holdout'"):
+        trials(rows, SPLIT)

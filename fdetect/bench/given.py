@@ -52,6 +52,11 @@ class Given:
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     @cached_property
+    def trains(self) -> bool:
+        """Whether the table names trials: its detector was then trained in each of them."""
+        return any(trial for trial, _, _ in self.rows)
+
+    @cached_property
     def conditions(self) -> tuple[str, ...]:
         """Return the conditions that the table has rows for."""
         return tuple(dict.fromkeys(condition for _, condition, _ in self.rows))

@@ -18,6 +18,7 @@ from fdetect.bench.contenders import Prepared
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
+from fdetect.engine.work import content_id
 from fdetect.types import Table
 
 __all__ = ["data_name", "header", "host", "portable", "versions"]
@@ -62,8 +63,11 @@ def header(
 
 
 def portable(config: RunConfig) -> RunConfig:
-    """The configuration without the folders of this machine."""
-    return replace(config, data=replace(config.data, path=Path(config.data.path).name, root=""))
+    """The configuration without the folders of this machine; score tables by name and content."""
+    data = replace(config.data, path=Path(config.data.path).name, root="")
+    files = tuple(f"{Path(file).name} {content_id(Path(file).read_bytes())}" for file in config.detectors.scores)
+    detectors = replace(config.detectors, weights=Path(config.detectors.weights).name, scores=files)
+    return replace(config, data=data, detectors=detectors)
 
 
 def data_name(config: RunConfig) -> str:

@@ -7,7 +7,8 @@ training reals, whole groups of them, is kept from fitting: thresholds are set o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fdetect.registry import Registry, nearest
 from fdetect.splits import group_folds, hold_out
 from fdetect.types import FAKE, REAL, Table
 
-__all__ = ["Samples", "Trial", "protocol", "samples_of", "trials_of"]
+__all__ = ["Samples", "Trial", "join_same_content", "protocol", "samples_of", "trials_of"]
 
 protocol = Registry("protocol")  # (samples, folds) -> trials before calibration is set apart
 
@@ -72,7 +73,7 @@ class _Cut:
 
 
 @protocol
-def leave_one_generator_out(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+def leave_one_generator_out(samples: Samples, fold: np.ndarray) -> list[_Cut]:
     """Train on all generators but one, test on that one, fold by fold.
 
     Trial `<generator>/<fold>`: test = the generator's fakes and the reals of the fold; training = all images of
@@ -114,7 +115,7 @@ def train_on(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ())
 
 
 @protocol
-def leave_one_real_source_out(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+def leave_one_real_source_out(samples: Samples, fold: np.ndarray) -> list[_Cut]:
     """Train on all real sources but one, test that source against every generator, fold by fold.
 
     Trial `<source>/<fold>`: test = the source's reals and all fakes of the fold; training = the other sources'
@@ -134,7 +135,7 @@ def leave_one_real_source_out(samples: Samples, fold: np.ndarray, *, train: tupl
 
 
 @protocol
-def fixed_split(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+def fixed_split(samples: Samples, fold: np.ndarray) -> list[_Cut]:
     """Train and test as the manifest's `split` column says (train or val, and test).
 
     Trial `split/0`: training = train and val, test = test.  A group on both sides is refused.
@@ -142,6 +143,9 @@ def fixed_split(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = 
     split = np.char.lower(samples.split.astype(str))
     training, test = np.isin(split, ("train", "val", "valid", "validation")), split == "test"
     _need(bool(training.any() and test.any()), "fixed_split needs rows with split train and rows with split test")
+    other = sorted(set(split[~training & ~test]))
+    wrong = other[0] if other else ""
+    _need(not other, f"fixed_split: the column split holds '{wrong}'; every row needs train, val or test")
     both = np.intersect1d(samples.group[training], samples.group[test])
     _need(not both.size, f"fixed_split: group '{both[0] if both.size else ''}' is in training and in test; move it")
     return [_Cut("split/0", "train split", training, test, tuple(sorted(set(samples.generator[training]) - {""})))]
@@ -161,6 +165,25 @@ def samples_of(manifest: Table) -> Samples:
     return Samples(column["path"], label, column["generator"], column["real_source"], group, column["split"])
 
 
+def join_same_content(samples: Samples, ids: Sequence[str]) -> Samples:
+    """Return the samples with groups joined where they hold the same file content, so that no copy is on both sides."""
+    joined: dict[str, str] = {}  # group -> a group it was joined to
+
+    def root(name: str) -> str:
+        while name in joined:
+            name = joined[name]
+        return name
+
+    first: dict[str, str] = {}
+    for id, group in zip(ids, samples.group, strict=True):
+        here, there = root(group), root(first.setdefault(id, group))
+        if here != there:
+            joined[max(here, there)] = min(here, there)
+    if not joined:
+        return samples
+    return replace(samples, group=np.array([root(group) for group in samples.group], dtype=object))
+
+
 def trials_of(
     samples: Samples,
     *,
@@ -175,11 +198,13 @@ def trials_of(
     Raises ParameterError where the protocol cannot be run on these data, and says what it lacks.
     """
     entry = protocol.get(name)
+    _need(not train or "train" in entry.settings, f"--train is for train_on and cross_generator; {name} takes none")
     _need(folds >= 2, f"folds must be at least 2, got {folds}")
     _need(0 < calibration < 1, f"calibration must lie between 0 and 1, got {calibration:g}")
     fold = group_folds(list(samples.group), list(samples.stratum), n_folds=folds, seed=seed)
     trials = []
-    for cut in entry(samples, fold, train=tuple(dict.fromkeys(train))):
+    named = {"train": tuple(dict.fromkeys(train))} if train else {}
+    for cut in entry(samples, fold, **named):
         reals = np.flatnonzero(cut.training & (samples.label == REAL))
         if len(set(samples.label[cut.test])) < 2:
             continue

@@ -30,8 +30,9 @@ from fdetect.bench.given import read_scores
 from fdetect.bench.header import data_name, header, portable, versions
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.output import claim_folder, write_outputs
-from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
+from fdetect.bench.protocols import Samples, Trial, join_same_content, samples_of, trials_of
 from fdetect.bench.scoring import Contender, Fixed, Trained, score_trials, thresholds_table, train_condition
+from fdetect.classifiers import head
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.loop import Progress
@@ -76,19 +77,23 @@ def bench(
     config = resolved(config)
     manifest = load_data(config, store)
     samples = samples_of(manifest)
-    trials = trials_for(samples, config)
+    trials_for(samples, config)  # whatever is wrong with the protocol is said before hours of work
     conditions = tuple(condition(name) for name in config.conditions.names)
     chosen = resolve(backend)
-    name = fingerprint(portable(config), manifest.to_pydict(), fdetect.__version__, chosen.name)
-    folder = claim_folder(out, data_name(config), name, config)
-
     entries = select_features(",".join(config.features.names)) if config.features.names else ()
+    for name in (*config.heads.per_family, *config.heads.all_columns):
+        head.get(name)
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config)
+    weights = {one.name: one.tasks[0].card.sha256 for one in prepared}
+    name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
+    folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
     extraction, placebo = _extract(
         config, manifest, samples, conditions, entries, prepared, store, workers, chosen, progress
     )
+    samples = join_same_content(samples, extraction.ids)
+    trials = trials_for(samples, config)
     clock("extract")
     audited = _audit(config, samples, extraction, placebo, conditions, workers)
     clock("audit")

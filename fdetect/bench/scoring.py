@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +62,11 @@ class Contender(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
+    def trains(self) -> bool:
+        """Whether it learns from a trial's training images; generators that nobody learnt from were not seen."""
+        ...
+
+    @property
     def reasons(self) -> Mapping[str, Mapping[int, str]]:
         """Why a row failed: condition -> row number -> one line."""
         ...
@@ -93,6 +98,7 @@ class Trained:
     values: Mapping[str, np.ndarray]
     label: np.ndarray
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    trains: ClassVar[bool] = True
 
     def ready(self, trial: Trial, condition: str) -> Model:
         """Fit the head on the trial's training rows under `condition`."""
@@ -117,6 +123,7 @@ class Fixed(_Calibrated):
     name: str
     values: Mapping[str, np.ndarray]
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    trains: ClassVar[bool] = False
 
     def ready(self, trial: Trial, condition: str) -> Model:
         """Nothing is trained."""
@@ -173,7 +180,7 @@ def _score_trial(
                 "id": ids[rows], "path": samples.path[rows], "label": samples.label[rows],
                 "generator": samples.generator[rows], "real_source": samples.real_source[rows],
                 "group": samples.group[rows], "split": samples.split[rows],
-                "seen": np.isin(samples.generator[rows], trial.seen),
+                "seen": np.isin(samples.generator[rows], trial.seen if detector.trains else ()),
                 "score": score, "probability": probability,
                 "decision": decide(np.where(failed, np.nan, score), five, one),
                 "status": np.where(failed, "failed", "ok"), "reason": reason,

@@ -189,7 +189,7 @@ def _auroc_grid(cells: list[Cell], title: str) -> Grid:
     n = {g: max(c.n_groups for c in cells if c.generator == g) for g in generators}
     columns = ("detector", *(("trained on",) if len(trains) > 1 else ()), "macro", "worst",
                *(f"{g} ({n[g]} groups)" for g in generators))  # fmt: skip
-    note = "Pairs are counted within trials; 95 % intervals by group bootstrap; * = seen in training; ! = images lost."
+    note = "Pairs are counted within trials; intervals by group bootstrap; * = seen in training; ! = images lost."
     return Grid(title, columns, tuple(rows), note)
 
 

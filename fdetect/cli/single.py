@@ -95,7 +95,7 @@ def score(data: str, model: str | None, detector: str | None, out: str, **flags:
             manifest, scorer, condition_name=flags["condition"], weights=flags["weights"], crop=flags["crop"],
             **_engine(flags, progress),
         )  # fmt: skip
-    condition = flags["condition"] or (scorer if isinstance(scorer, str) else scorer.condition)
+    condition = flags["condition"] or ("native" if isinstance(scorer, str) else scorer.condition)
     steps.write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
     click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {out}")
     _report_failures(scores.failures, flags["strict"])
