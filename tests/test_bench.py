@@ -207,3 +207,10 @@ def test_the_core_runs_without_torch(small_set, tmp_path):
 def test_settings_that_cannot_be_used_are_explained(small_set, tmp_path, flags, message):
     with pytest.raises(ParameterError, match=message):
         bench(quick(small_set, **flags), out=tmp_path / "run", store=Store(tmp_path / "store"))
+
+
+def test_a_class_that_failed_altogether_is_said_with_the_first_reason(small_set, tmp_path):
+    config = quick(small_set, **{"conditions.crop": 256, "conditions.names": ("matched",)})
+    with pytest.raises(DataError, match=r"every real image failed under condition \w+; the first, .* small") as caught:
+        bench(config, out=tmp_path / "run", store=Store(tmp_path / "store"))
+    assert "\n" not in str(caught.value)

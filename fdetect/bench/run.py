@@ -38,11 +38,11 @@ from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.loop import Progress
 from fdetect.engine.store import write_atomic
 from fdetect.engine.work import content_id
-from fdetect.errors import ParameterError
+from fdetect.errors import DataError, ParameterError
 from fdetect.features import feature, feature_tasks, select_features
 from fdetect.perturb import Condition, condition
 from fdetect.registry import Entry, source_digest
-from fdetect.types import RunResult, Table
+from fdetect.types import FAKE, REAL, RunResult, Table
 
 __all__ = ["Bench", "audit_only", "bench", "load_data", "resolved", "trials_for"]
 
@@ -92,6 +92,7 @@ def bench(
     extraction, placebo = _extract(
         config, manifest, samples, conditions, entries, prepared, store, workers, chosen, progress
     )
+    _need_both_classes(samples, extraction)
     samples = join_same_content(samples, extraction.ids)
     trials = trials_for(samples, config)
     clock("extract")
@@ -149,6 +150,8 @@ def resolved(config: RunConfig) -> RunConfig:
     """Return the configuration with its automatic values filled in, and absolute paths."""
     crop = config.conditions.crop or (224 if config.data.path else 128)
     path = str(Path(config.data.path).absolute()) if config.data.path else ""
+    if crop % 8 or crop < 64:
+        raise ParameterError(f"--crop must be a multiple of 8 and at least 64 px, got {crop}")
     if not config.conditions.names:
         raise ParameterError("conditions: name at least one, such as native,matched")
     if len(set(config.conditions.names)) != len(config.conditions.names):
@@ -195,6 +198,19 @@ def _extract(
     again = [replace(c, name=f"after_jpeg:{c.name}", after_jpeg=True) for c in conditions]
     history = feature_tasks(probes[-1:], crop=crop)
     return extraction, (extra, run(history, list(samples.path[extra]), conditions=again, **common))
+
+
+def _need_both_classes(samples: Samples, extraction: Extraction) -> None:
+    """Raise DataError, with the first reason, where all images of a class failed under a condition."""
+    for (name, _), table in extraction.tables.items():
+        for label, word in ((REAL, "real"), (FAKE, "fake")):
+            if not table.ok[samples.label == label].any():
+                paths = set(samples.path[samples.label == label])
+                first = next(failure for failure in table.failures if failure.path in paths)
+                raise DataError(
+                    f"every {word} image failed under condition {name}; the first, {first.path}: "
+                    f"{first.stage}: {first.reason}"
+                )
 
 
 def _audit(
