@@ -1,6 +1,7 @@
 """fdetect: forensic detectors of AI-generated images, judged on one cross-generator benchmark.
 
     fdetect.extract("photos/", features="standard")        named features, one row per image
+    fdetect.extract_to("features.parquet", "shots/*.tar")  the same to a file, in flat memory, for millions
     fdetect.fit("train/manifest.csv")                      a fitted detector with thresholds
     fdetect.score("photos/", detector)                     scores, larger = more likely generated
     fdetect.benchmark(fdetect.RunConfig())                 the benchmark, as `fdetect bench` runs it
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "fit", "read_manifest", "score"]
+__all__ = [
+    "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "read_manifest",
+    "score",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from fdetect.bench.evaluate import cells_of as evaluate
     from fdetect.bench.layouts import read_manifest
     from fdetect.bench.run import bench as benchmark
-    from fdetect.bench.steps import extract, fit, score
+    from fdetect.bench.steps import extract, extract_to, fit, score
     from fdetect.config import RunConfig
     from fdetect.engine import Store
     from fdetect.errors import FdetectError
@@ -33,6 +37,7 @@ _HOMES = {
     "benchmark": "fdetect.bench.run:bench",
     "evaluate": "fdetect.bench.evaluate:cells_of",
     "extract": "fdetect.bench.steps",
+    "extract_to": "fdetect.bench.steps",
     "fit": "fdetect.bench.steps",
     "read_manifest": "fdetect.bench.layouts",
     "score": "fdetect.bench.steps",

@@ -91,6 +91,10 @@ class RunConfig:
     seed: int = 0
     schema: int = SCHEMA
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ParameterError(f"seed is {self.seed}; give a whole number of 0 or more (--seed)")
+
 
 T = TypeVar("T")
 
@@ -145,7 +149,10 @@ def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
         if key not in hints:
             raise ParameterError(f"{where}: unknown key '{key}'{nearest(key, hints)}")
         made[key] = _checked(hints[key], value, f"{where}: {key}")
-    return kind(**made)
+    try:
+        return kind(**made)
+    except ParameterError as error:
+        raise ParameterError(f"{where}: {error}") from None
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:

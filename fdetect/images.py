@@ -10,17 +10,18 @@ formula, 16-bit samples keep their high byte.  32-bit integer and float samples 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib.util
 import io
-import struct
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, _imaging, features
 
 from fdetect.errors import DataError, ParameterError
 from fdetect.types import Facts
@@ -122,11 +123,14 @@ def _opened(data: bytes) -> Iterator[tuple[Image.Image, Facts]]:
     """Open with the limit and the errors that `decode` promises, for whatever is done inside the block too."""
     if not data:
         raise DataError("the file is empty (0 bytes)")
+    _quiet()
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"the header claims {width} x {height} pixels, above the limit of {MAX_PIXELS}")
+            if _tile_pixels(image) > MAX_PIXELS:  # libtiff holds a whole tile, however small the image
+                raise DataError(f"the header claims tiles above the limit of {MAX_PIXELS} pixels")
             yield image, _facts(image, data)
     except DataError:
         raise
@@ -134,8 +138,7 @@ def _opened(data: bytes) -> Iterator[tuple[Image.Image, Facts]]:
         raise DataError("no image of a known format (unknown or damaged header)") from None
     except Image.DecompressionBombError:
         raise DataError(f"the header claims more pixels than the limit of {MAX_PIXELS}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError,
-            MemoryError, RuntimeError, Warning, struct.error) as error:  # what Pillow's plug-ins raise on damaged bytes
+    except Exception as error:  # Pillow's plug-ins raise nearly anything on damaged bytes
         text = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot be decoded: {text}") from None
 
@@ -168,6 +171,11 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
     return int(tags[ExifTags.Base.ImageWidth]), int(tags[ExifTags.Base.ImageLength])
 
 
+def _tile_pixels(image: Image.Image) -> int:
+    tags: Any = getattr(image, "tag_v2", None) or {}
+    return int(tags.get(ExifTags.Base.TileWidth, 0)) * int(tags.get(ExifTags.Base.TileLength, 0))
+
+
 def _exif(image: Image.Image, data: bytes) -> Image.Exif:
     # Pillow decodes a whole PNG to look for EXIF after the pixels; only a file that names such a chunk needs that
     if image.format == "PNG" and not any(key in data for key in (b"eXIf", b"Raw profile type", b"adobe.xmp")):
@@ -190,10 +198,20 @@ def _fast_jpeg(data: bytes, facts: Facts) -> np.ndarray | None:
     import simplejpeg
 
     try:
-        pixels = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True)
+        # the size was checked as Pillow reads it: a damaged header may say another one here
+        if simplejpeg.decode_jpeg_header(data)[:2] != (facts.height, facts.width):
+            return None
+        return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True))
     except ValueError:
         return None
-    return np.asarray(pixels) if pixels.shape == (facts.height, facts.width, 3) else None
+
+
+@functools.cache
+def _quiet() -> None:
+    """Keep off stderr what Pillow's log and libtiff say of a damaged file: the reason is in the DataError."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with contextlib.suppress(OSError, AttributeError):  # linked into Pillow in another way
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 @functools.cache
@@ -216,7 +234,9 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         return np.ascontiguousarray(np.asarray(image)[:, :, :3])
     if image.mode == "LA":
         return np.repeat(np.asarray(image)[:, :, :1], 3, axis=2)
-    return np.array(image.convert("RGB"))
+    if image.mode != "RGB":  # it would be copied
+        image = image.convert("RGB")
+    return np.array(image)
 
 
 @functools.cache

@@ -8,7 +8,8 @@ bool, whether the image was called fake at the threshold frozen at 5 % FPR.  Fak
 name says otherwise.  In the formulas w is a weight, R and F are the weights of all reals and of all fakes.
 
 What the decorator is told: `better` ("higher" or "lower"), `range`, `needs` (the column) and `mass`: what a
-trial counts by when trials are pooled into a cell ("pairs", "fakes", "reals" or "images").
+trial counts by when trials are pooled into a cell ("pairs", "fakes", "reals" or "images"); and `share=True` where
+it is a plain share of the fakes or of the reals, so that none or all of n have an exact interval.
 """
 
 from __future__ import annotations
@@ -176,13 +177,13 @@ def balanced_accuracy(label: np.ndarray, decision: np.ndarray, weight: np.ndarra
     return np.asarray((found + 1.0 - wrong) / 2.0)
 
 
-@metric(better="higher", range=_UNIT, needs="decision", mass="fakes")
+@metric(better="higher", range=_UNIT, needs="decision", mass="fakes", share=True)
 def tpr_frozen_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the fakes called fake at the threshold frozen at 5 % FPR, sum of w [called, fake] / F."""
     return _share(weight, label == 1, decision)
 
 
-@metric(better="lower", range=_UNIT, needs="decision", mass="reals")
+@metric(better="lower", range=_UNIT, needs="decision", mass="reals", share=True)
 def fpr_achieved_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the reals called fake at the threshold frozen at 5 % FPR, sum of w [called, real] / R."""
     return _share(weight, label == 0, decision)
@@ -197,7 +198,7 @@ def precision(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np
     return np.where(_both(label, weight), _share(weight, decision, label == 1), np.nan)
 
 
-@metric(better="higher", range=_UNIT, needs="decision", mass="fakes")
+@metric(better="higher", range=_UNIT, needs="decision", mass="fakes", share=True)
 def recall(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the fakes called fake at the frozen threshold: `tpr_frozen_5` under its other name."""
     return tpr_frozen_5(label, decision, weight)
@@ -220,13 +221,13 @@ def accuracy_at_half(label: np.ndarray, probability: np.ndarray, weight: np.ndar
     return _share(weight, np.ones_like(label, dtype=np.bool_), (probability >= 0.5) == (label == 1))
 
 
-@metric(better="higher", range=_UNIT, needs="probability", mass="reals")
+@metric(better="higher", range=_UNIT, needs="probability", mass="reals", share=True)
 def real_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the reals with a probability below 0.5."""
     return _share(weight, label == 0, probability < 0.5)
 
 
-@metric(better="higher", range=_UNIT, needs="probability", mass="fakes")
+@metric(better="higher", range=_UNIT, needs="probability", mass="fakes", share=True)
 def fake_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the fakes with a probability of 0.5 or more."""
     return _share(weight, label == 1, probability >= 0.5)

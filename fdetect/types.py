@@ -5,10 +5,14 @@ Label 0 = real, 1 = fake.  A larger score means more likely generated, for every
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fdetect.errors import FdetectError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +93,8 @@ class Failure:
 class FeatureTable:
     """Named features of N images in manifest order; a failed image is a row of NaN and a `Failure`.
 
-    `values` is (N, D) float32; `columns` has D names of the form `feature:column`.
+    `values` is (N, D) float32; `columns` has D names of the form `feature:column`.  `manifest` holds the N rows of
+    the manifest that the table was made from, where there is one.
     """
 
     ids: tuple[str, ...]
@@ -97,11 +102,47 @@ class FeatureTable:
     columns: tuple[str, ...]
     values: np.ndarray
     failures: tuple[Failure, ...] = ()
+    manifest: Table | None = field(default=None, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
     @property
     def ok(self) -> np.ndarray:
         """(N,) bool: rows whose every value is finite."""
         return np.asarray(np.isfinite(self.values).all(axis=1))
+
+    def to_arrow(self) -> pa.Table:
+        """Return an Arrow table: id, the manifest's columns (or path), status, reason, one column per feature.
+
+        A manifest's own column `id`, `status` or `reason` is kept as `manifest_id` and so on.
+        """
+        import pyarrow as pa
+
+        reason = {failure.path: f"{failure.stage}: {failure.reason}" for failure in self.failures}
+        columns: dict[str, Any] = {"id": pa.array(self.ids, pa.string())}
+        if self.manifest is None:
+            columns["path"] = pa.array(self.paths, pa.string())
+        else:
+            own = ("id", "status", "reason")
+            names = self.manifest.column_names
+            columns |= {f"manifest_{name}" if name in own else name: self.manifest.column(name) for name in names}
+        columns["status"] = pa.array(["ok" if good else "failed" for good in self.ok], pa.string())
+        columns["reason"] = pa.array([reason.get(path, "") for path in self.paths], pa.string())
+        columns |= {name: pa.array(np.ascontiguousarray(self.values[:, k])) for k, name in enumerate(self.columns)}
+        return pa.table(columns)
+
+    def to_pandas(self) -> Any:
+        """Return `to_arrow()` as a pandas DataFrame; raises FdetectError where pandas is not installed."""
+        if importlib.util.find_spec("pandas") is None:
+            raise FdetectError("to_pandas needs pandas, which is not installed (pip install pandas)")
+        return self.to_arrow().to_pandas()
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write `to_arrow()` to a .parquet file, whole or not at all; raises DataError where it cannot be written."""
+        from fdetect.files import write_table
+
+        write_table(self.to_arrow(), Path(path))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ SHARED = ROOT.parent / "shared" / "data"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads inside them only wait for each other
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --long."""
+    parser.addoption("--long", action="store_true", help="Fuzz with 20,000 mutants instead of 500 (minutes).")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images, or a skip."""

@@ -15,6 +15,7 @@ from PIL import Image
 from fdetect.bench.audit import BIASED, HISTORY, LABEL_PROBES, Audit, Probe, audit, placebo_rows
 from fdetect.bench.protocols import samples_of
 from fdetect.bench.run import audit_only
+from fdetect.bench.tables import audit_grids, audit_mark
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.types import MANIFEST_COLUMNS, FeatureTable
@@ -132,7 +133,8 @@ def test_nothing_is_marked_where_labels_are_drawn_by_lot(tmp_path):
     rng = np.random.default_rng(1)
     files = [(encoded(picture(rng), "JPEG", quality=90), {"label": int(rng.integers(0, 2))}) for _ in range(280)]
     found = audited(tmp_path, files, ("native",))
-    assert found.biased_by == {"native": ()}
+    assert found.biased_by == found.unmeasured == {"native": ()}
+    assert audit_mark(found.as_json(), "native") == ""
     assert [(p.condition, p.probe) for p in found.probes] == [("native", name) for name in LABEL_PROBES]
     for probe in found.probes:
         assert 0.35 < probe.auroc < 0.65
@@ -256,7 +258,12 @@ def test_too_few_images_give_no_figure_and_no_mark():
     assert all(np.isnan(p.auroc) and np.isnan(p.balanced_accuracy) and not p.biased for p in found.probes)
     assert [np.isnan(h.auroc) for h in found.history] == [True]
     assert found.biased_by == {"native": ()}
-    assert set(found.as_json()) == {"threshold", "biased_by", "probes", "history"}
+    assert found.unmeasured == {"native": LABEL_PROBES}
+    assert set(found.as_json()) == {"threshold", "biased_by", "unmeasured", "probes", "history"}
+    probes, history = audit_grids(found.as_json())
+    assert {row[-1] for row in probes.rows} == {"too few images (4 real, 4 fake)"}
+    assert {row[3] for row in history.rows} == {"too few images"}
+    assert audit_mark(found.as_json(), "native") == "not audited: too few images"
 
 
 def test_images_that_failed_are_left_out_and_not_counted():
@@ -276,6 +283,12 @@ def test_images_that_failed_are_left_out_and_not_counted():
     thumbnail = one(found, "thumbnail")
     assert (thumbnail.n_real, thumbnail.n_fake) == (35, 35)
     assert thumbnail.biased
+    assert found.unmeasured == {"native": ()}
+    holed[2:] = np.nan
+    nearly_all = audit(samples, ["PNG"] * 80, made, {"native": (extra, again)}, conditions=("native",), replicates=20)
+    assert nearly_all.unmeasured == {"native": ("thumbnail",)}
+    mark = audit_mark(nearly_all.as_json(), "native")
+    assert mark == "too few images for thumbnail"
     assert found.history[0].n_with + found.history[0].n_without == 35
 
 
@@ -288,6 +301,14 @@ def test_the_placebo_is_given_to_about_half_of_the_reals_whatever_their_order():
     assert (samples.label[chosen] == 0).all()
     turned = placebo_rows(samples_of(pa.Table.from_pylist(rows[::-1])), ids[::-1])
     assert sorted(399 - turned) == chosen.tolist()
+
+
+def test_images_that_the_probes_could_not_read_are_named(tmp_path):
+    rng = np.random.default_rng(8)
+    files = [(encoded(picture(rng)), {"label": k % 2}) for k in range(24)] + [(b"no image", {"label": 1})]
+    found = audited(tmp_path, files, ("native",))
+    assert {(failure.path, failure.stage) for failure in found.failures} == {("0024.png", "decode")}
+    assert found.unmeasured == {"native": ()}
 
 
 # -- real images ----------------------------------------------------------------------------------------------------

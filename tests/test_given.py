@@ -14,7 +14,7 @@ import pytest
 from fdetect.bench.evaluate import cells_of
 from fdetect.bench.given import read_score_table, read_scores
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
-from fdetect.bench.scoring import score_trials
+from fdetect.bench.scoring import score_failures, score_trials
 from fdetect.errors import DataError
 from fdetect.perturb import condition
 from fdetect.types import MANIFEST_COLUMNS
@@ -161,11 +161,30 @@ def test_without_calibration_rows_nothing_is_decided(samples, trials, tmp_path):
 @FORMATS
 def test_an_empty_score_is_a_failure(ending, samples, trials, tmp_path):
     rows = [{"path": r["path"], "score": None if r["path"].endswith("7.png") else r["score"]} for r in images()]
-    found = scored(write(tmp_path / f"t{ending}", rows), samples, trials)
+    file = write(tmp_path / f"t{ending}", rows)
+    found = scored(file, samples, trials)
     failed = [r for r in found if r["path"].endswith("7.png")]
     assert failed
-    assert all(r["status"] == "failed" and r["reason"] == "no score" and np.isnan(r["score"]) for r in failed)
+    assert all(
+        r["status"] == "failed" and r["reason"] == f"score: t has no score in {file.name}" and np.isnan(r["score"])
+        for r in failed
+    )
     assert all(r["status"] == "ok" for r in found if r not in failed)
+
+
+@FORMATS
+def test_a_score_that_is_no_number_is_a_failure_with_its_reason(ending, samples, trials, tmp_path):
+    odd = {"gan/003.png": float("nan"), "real/004.png": float("inf"), "ldm/005.png": float("-inf")}
+    rows = [{"path": r["path"], "score": odd.get(r["path"], r["score"])} for r in images()]
+    found = scored(write(tmp_path / f"mine{ending}", rows), samples, trials)
+    listed = score_failures(pa.Table.from_pylist(found))
+    assert {(f.path, f.stage, f.reason) for f in listed} == {
+        ("gan/003.png", "score", f"mine has no score in mine{ending}"),
+        ("real/004.png", "score", f"mine has the score inf in mine{ending}"),
+        ("ldm/005.png", "score", f"mine has the score -inf in mine{ending}"),
+    }
+    assert len(listed) == 3, "each once, in however many trials"
+    assert all(np.isnan(r["score"]) and r["status"] == "failed" for r in found if r["path"] in odd)
 
 
 def test_rows_that_the_run_does_not_need_are_ignored(samples, trials, tmp_path):
@@ -279,6 +298,7 @@ def test_the_scores_of_a_run_come_back(ending, samples, trials, tmp_path):
     rows = scored(write(tmp_path / "given.csv", complete()), samples, trials)
     rows = [{**row, "seen": row["path"].startswith("ldm")} for row in rows]
     table = read_score_table(write(tmp_path / f"scores{ending}", rows))
+    assert set(table.column("file").to_pylist()) == {str(tmp_path / f"scores{ending}")}
     for name in ("path", "generator", "group", "trial", "train", "detector", "condition", "score", "threshold", "seen"):
         assert table.column(name).to_pylist() == [row[name] for row in rows], name
 

@@ -15,7 +15,15 @@ import pytest
 
 from fdetect.bench.output import canonical_json
 from fdetect.bench.report import render_report
-from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, result_grids
+from fdetect.bench.tables import (
+    audit_grids,
+    failure_grid,
+    grids,
+    marks,
+    not_run_grid,
+    result_grids,
+    summary_grids,
+)
 from fdetect.types import Cell, Failure, MetricValue, NotRun, RunResult
 
 GENERATORS = ("adm", "biggan", "dalle-3", "glide", "midjourney-v5", "stable-diffusion-v1-4", "stylegan3", "wukong")
@@ -80,8 +88,8 @@ def example(trains: tuple[str, ...] = ("all but the tested",)) -> RunResult:
     ]  # fmt: skip
     return RunResult(
         header=header(),
-        audit={"threshold": 0.6, "biased_by": {c: list(names) for c, names in CONDITIONS.items()}, "probes": probes,
-               "history": history},
+        audit={"threshold": 0.6, "biased_by": {c: list(names) for c, names in CONDITIONS.items()},
+               "unmeasured": {c: [] for c in CONDITIONS}, "probes": probes, "history": history},
         cells=tuple(cells),
         thresholds=tuple(
             {"detector": d, "train_condition": "native", "trial": f"{g}/{k}", "threshold": None if k else 1.2345678}
@@ -171,13 +179,13 @@ def test_page_holds_everything(page: Page) -> None:
 def test_page_shows_the_tables_of_the_run_and_no_others(page: Page) -> None:
     result = example()
     of_conditions = [g for c in CONDITIONS for g in result_grids([x for x in result.cells if x.condition == c])]
-    grids = [*audit_grids(result.audit), *of_conditions, not_run_grid(result), failure_grid(result)]
-    for grid in grids:
+    shown = [*audit_grids(result.audit), *of_conditions, not_run_grid(result), failure_grid(result.failures)]
+    for grid in shown:
         assert grid.title in page.text
         assert grid.note in page.text
         for text in (*grid.columns, *(text for row in grid.rows for text in row)):
             assert re.sub(r"\s+", " ", text) in page.text
-    assert page.tags.count("table") == len(grids) + 2  # thresholds and settings
+    assert page.tags.count("table") == len(shown) + 2  # thresholds and settings
 
 
 def test_biased_condition_is_marked_wherever_its_figures_stand(page: Page) -> None:
@@ -196,8 +204,85 @@ def test_unmeasured_probe_is_said_not_hidden() -> None:
     result = example()
     for probe in result.audit["probes"]:
         if (probe["condition"], probe["probe"]) == ("matched", "thumbnail"):
-            probe.update(auroc=None, low=None, high=None, balanced_accuracy=float("nan"))
-    assert "not marked (not measured: thumbnail)" in Page(render_report(result)).text
+            probe.update(auroc=None, low=None, high=None, balanced_accuracy=float("nan"), n_real=4, n_fake=3)
+    result.audit["unmeasured"]["matched"] = ["thumbnail"]
+    text = Page(render_report(result)).text
+    assert "matched : too few images for thumbnail" in text
+    assert "too few images (4 real, 3 fake)" in text
+    assert "not marked" not in text
+    assert text.count("too few images for thumbnail") == 7  # wherever a bias of the condition would stand
+
+
+def test_condition_that_nothing_could_audit_is_not_called_unmarked() -> None:
+    result = example()
+    for row in (*result.audit["probes"], *result.audit["history"]):
+        if row["condition"] == "matched":
+            row.update(auroc=None, low=None, high=None, balanced_accuracy=None)
+    result.audit["unmeasured"]["matched"] = list(PROBES)
+    text = Page(render_report(result)).text
+    assert "matched : not audited: too few images JPEG history AUC too few images (fake images" in text
+    titles = [grid.title for grid in grids(result)]
+    assert "AUROC under matched (trained under matched) [not audited: too few images]" in " ".join(
+        " ".join(titles).split()
+    )
+    summary = summary_grids(result.cells, result.audit)
+    assert summary[1].title.endswith("[not audited: too few images]")
+
+
+def test_worst_says_among_which_and_the_lowest_of_the_others_stands_beside_it() -> None:
+    result = example()
+    for c in result.cells:  # "wukong" has 12 groups
+        if (c.detector, c.condition, c.generator) == ("rigid", "native", "wukong"):
+            lowest = c.metric("auroc")
+    expected = f"{lowest.value:.3f} [{lowest.low:.2f}, {lowest.high:.2f}] wukong (12 groups)"
+    for grid in (result_grids(result.cells, result.audit)[0], summary_grids(result.cells, result.audit)[0]):
+        at = grid.columns.index("worst of 20+ groups")
+        assert grid.columns[at + 1] == "lowest below 20 groups"
+        (row,) = (row for row in grid.rows if row[0] == "rigid")
+        assert row[at].endswith(" (96 groups)")
+        assert "wukong" not in row[at]
+        assert row[at + 1] == expected
+    page = render_report(result)
+    assert page.count(expected) >= 2, "in the table and in the tooltip of the chart"
+    few = [replace(c, n_groups=19) for c in result.cells]
+    few = [replace(c, flags=(*c.flags, "few groups")) if c.generator == "worst" else c for c in few]
+    row = result_grids(few)[0].rows[0]
+    assert row[2] == "none has 20"
+    assert row[3].endswith(" (19 groups)")
+    assert row[3].split()[-3] in GENERATORS
+    assert "at least 20 groups" in result_grids(result.cells)[0].note
+    assert "at least 20 groups" in summary_grids(result.cells, result.audit)[-1].note
+
+
+def test_means_over_seen_generators_and_lost_images_are_marked_like_the_rows_they_average() -> None:
+    cells = []
+    for c in example().cells:
+        if c.detector == "rigid" and c.generator in ("macro", "worst"):
+            lost = ("lost more than 1% of a class: glide",) if c.generator == "macro" else ()
+            name = c.flags[:1] if c.generator == "worst" else ()
+            cells.append(replace(c, flags=(*name, "seen in training", *lost)))
+        else:
+            cells.append(c)
+    result = replace(example(), cells=tuple(cells))
+    auroc, frozen = result_grids(result.cells)[:2]
+    (row,) = (row for row in auroc.rows if row[0] == "rigid")
+    assert row[1].endswith("]*!")
+    assert "]* " in row[2]
+    (row,) = (row for row in frozen.rows if row[0] == "rigid")
+    assert all(text.endswith("]*!") for text in row[1:4])
+    (row,) = (row for row in summary_grids(result.cells, result.audit)[0].rows if row[0] == "rigid")
+    assert [text[-2:] for text in (row[1], row[4], row[5])] == ["*!"] * 3
+    assert all("*" not in text for row in auroc.rows if row[0] != "rigid" for text in row)
+    assert "rigid*!" in Page(render_report(result)).text
+    named_lost = replace(cells[-1], generator="worst", real_source="", flags=("lost generator",))
+    assert marks(named_lost) == "", "what a generator is called is no mark"
+
+
+def test_rates_of_reals_say_of_how_many() -> None:
+    frozen = result_grids(example().cells)[1]
+    assert "FPR achieved (400 reals)" in frozen.columns
+    assert frozen.columns[-2:] == ("FPR on imagenet (400 reals)", "FPR on raise-1k (400 reals)")
+    assert "FPR achieved (400 reals)" in summary_grids(example().cells, example().audit)[0].columns
 
 
 def test_description_of_the_built_in_benchmark_is_shown() -> None:
@@ -238,6 +323,7 @@ def test_hostile_names_stay_text() -> None:
     audit = {
         "threshold": 0.6,
         "biased_by": {HOSTILE + c: [HOSTILE] for c in CONDITIONS},
+        "unmeasured": {HOSTILE + c: [HOSTILE] for c in CONDITIONS},
         "probes": [{**p, "condition": HOSTILE + p["condition"], "probe": HOSTILE} for p in plain.audit["probes"]],
         "history": [{**h, "condition": HOSTILE + h["condition"], "kind": HOSTILE} for h in plain.audit["history"]],
     }
@@ -287,7 +373,9 @@ def test_several_training_sets_make_one_map_a_detector() -> None:
 
 
 def test_empty_run_is_a_page() -> None:
-    empty = RunResult({}, {"threshold": 0.6, "biased_by": {}, "probes": [], "history": []}, (), (), (), ())
+    empty = RunResult(
+        {}, {"threshold": 0.6, "biased_by": {}, "unmeasured": {}, "probes": [], "history": []}, (), (), (), ()
+    )
     assert Page(render_report(empty)).text.count("None.") >= 4
 
 

@@ -12,9 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
-from fdetect.bench.scoring import SCORE_COLUMNS, Fixed, Trained, score_trials, thresholds_table, train_condition
+from fdetect.bench.scoring import (
+    SCORE_COLUMNS,
+    Fixed,
+    Trained,
+    score_failures,
+    score_trials,
+    thresholds_table,
+    train_condition,
+)
 from fdetect.classifiers import fit_head, head
-from fdetect.types import MANIFEST_COLUMNS
+from fdetect.types import MANIFEST_COLUMNS, Failure
 
 CONDITIONS = ("native", "matched", "jpeg70")
 COLUMNS = tuple("abcd")
@@ -204,7 +212,7 @@ def test_a_failed_image_is_a_row_with_status_and_reason(samples, values, ids, tr
     failed = [row for row in rows if row["status"] == "failed"]
     assert [(row["condition"], row["path"], row["reason"]) for row in failed] == [
         ("jpeg70", samples.path[first], "decode: the file is empty (0 bytes)"),
-        ("jpeg70", samples.path[second], "no score"),
+        ("jpeg70", samples.path[second], "score: none, or none that is finite"),
     ]
     assert all(np.isnan(row["score"]) and np.isnan(row["probability"]) for row in failed)
     assert {row["decision"] for row in failed} == {"undecided"}
@@ -225,6 +233,39 @@ def test_failed_calibration_reals_are_not_counted_among_those_that_set_the_thres
     rows = rows_of(trained(samples, holed), samples, ids, [trial])
     assert {row["n_calibration"] for row in rows if row["condition"] == "native"} == {20}
     assert {row["n_calibration"] for row in rows if row["condition"] == "jpeg70"} == {24}
+
+
+def test_a_trial_that_cannot_be_trained_fails_alone_and_says_why(samples, values, ids):
+    trials = trials_of(samples, name="cross_generator", folds=2)
+    poor = trials[0]
+    holed = {name: array.copy() for name, array in values.items()}
+    unread = poor.fit[samples.label[poor.fit] == 1]
+    holed["matched"][unread] = np.nan
+    rows = rows_of(trained(samples, holed), samples, ids, trials)
+    mine = [row for row in rows if row["trial"] == poor.name and row["train_condition"] == "matched"]
+    reason = f"train: trial {poor.name} under matched: head logreg cannot be fitted: no fake image among its"
+    assert len(mine) == 2 * len(poor.test)
+    assert all(row["status"] == "failed" and row["reason"].startswith(reason) for row in mine)
+    assert all(np.isnan(row["score"]) and row["threshold"] is None and row["n_calibration"] == 0 for row in mine)
+    others = rows_of(trained(samples, values), samples, ids, trials)
+    untouched = {trial.name for trial in trials if trial.train != poor.train}
+    again = [row for row in rows if row["trial"] in untouched and row["condition"] == "native"]
+    assert str(again) == str([r for r in others if r["trial"] in untouched and r["condition"] == "native"])
+    plain = Fixed("plain", {name: array[:, 0].astype(np.float64) for name, array in values.items()})
+    assert {row["status"] for row in rows_of(plain, samples, ids, [poor])} == {"ok"}  # nothing was to be trained
+
+
+def test_failures_at_a_detector_are_listed_beside_those_before_it(samples, values, ids, trials):
+    trial = trials[0]
+    first, second = (int(row) for row in trial.test[:2])
+    holed = {name: array.copy() for name, array in values.items()}
+    holed["native"][[first, second], 1] = np.nan
+    reasons = {"native": {first: "decode: the file is empty (0 bytes)"}}
+    table = score_trials(trained(samples, holed, reasons=reasons), samples, ids, [trial], CONDITIONS)
+    known = Failure(ids[first], samples.path[first], "decode", "the file is empty (0 bytes)")
+    later = Failure(ids[second], samples.path[second], "score", "none, or none that is finite")
+    assert score_failures(table) == (known, later)
+    assert score_failures(table, [known]) == (later,)
 
 
 # -- workers --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 Six probes.  Four see no pixel: file size, dimensions, container, JPEG tables and EXIF; under `native` these are
 facts of the stored files, under every other condition of the encoded result.  One sees a 16 x 16 thumbnail, hence
-content.  Above 0.60 balanced accuracy each of these five marks the column "biased by ...".
+content.  Above 0.60 balanced accuracy each of these five marks the column "biased by ..."; with too few images for
+folds it has no figure and says so: it finds nothing, which is not to find that nothing is there.
 
 The sixth asks what is left of the JPEG history: images of one class that were stored as PNG against images of the
 same class that were stored as JPEG, told apart from block-DCT histograms and tested on generators (or real
@@ -25,7 +26,7 @@ from fdetect.classifiers import fit_head, head, in_parallel, out_of_fold
 from fdetect.metrics import TrialSample, evaluate, group_weights, interval
 from fdetect.perturb import rng_for
 from fdetect.registry import Entry
-from fdetect.types import FAKE, REAL, FeatureTable
+from fdetect.types import FAKE, REAL, Failure, FeatureTable
 
 __all__ = ["BIASED", "LABEL_PROBES", "PROBE_FEATURES", "Audit", "History", "Probe", "audit", "placebo_rows"]
 
@@ -40,7 +41,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Probe:
-    """How well one probe tells the labels apart under one condition; intervals by group bootstrap."""
+    """How well one probe tells the labels apart under one condition; intervals by group bootstrap.
+
+    The three figures are NaN where there were too few images.
+    """
 
     condition: str
     probe: str
@@ -69,26 +73,32 @@ class History:
 
 @dataclass(frozen=True)
 class Audit:
-    """All probes of a run."""
+    """All probes of a run, and the images that they could not look at."""
 
     probes: tuple[Probe, ...]
     history: tuple[History, ...]
+    failures: tuple[Failure, ...] = ()
 
     @property
     def biased_by(self) -> dict[str, tuple[str, ...]]:
         """Return the probes that mark each condition."""
-        found: dict[str, tuple[str, ...]] = {}
-        for probe in self.probes:
-            found.setdefault(probe.condition, ())
-            if probe.biased:
-                found[probe.condition] += (probe.probe,)
-        return found
+        return self._by_condition(lambda probe: probe.biased)
+
+    @property
+    def unmeasured(self) -> dict[str, tuple[str, ...]]:
+        """Return the probes that had too few images under each condition."""
+        return self._by_condition(lambda probe: not np.isfinite(probe.balanced_accuracy))
+
+    def _by_condition(self, chosen: Callable[[Probe], bool]) -> dict[str, tuple[str, ...]]:
+        conditions = dict.fromkeys(probe.condition for probe in self.probes)
+        return {c: tuple(p.probe for p in self.probes if p.condition == c and chosen(p)) for c in conditions}
 
     def as_json(self) -> dict[str, Any]:
         """Return plain lists and dictionaries."""
         return {
             "threshold": BIASED,
             "biased_by": {condition: list(names) for condition, names in self.biased_by.items()},
+            "unmeasured": {condition: list(names) for condition, names in self.unmeasured.items()},
             "probes": [asdict(probe) for probe in self.probes],
             "history": [asdict(row) for row in self.history],
         }
@@ -128,7 +138,8 @@ def audit(
         for condition in conditions
     ]
     probes = tuple(in_parallel(_call, label_probes, workers=workers))
-    return Audit(probes, tuple(row for rows in in_parallel(_call, histories, workers=workers) for row in rows))
+    history = tuple(row for rows in in_parallel(_call, histories, workers=workers) for row in rows)
+    return Audit(probes, history, tuple(dict.fromkeys(f for table in tables.values() for f in table.failures)))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@
     + detector                      several detectors in one file; without it the file's name names the detector
     + probability, threshold        of the image; of the detector at 5 % FPR, in that trial
 
-A larger score means more likely generated.  Without `threshold` it is set like everybody's, on the calibration
-reals, if the table scores them too; otherwise metrics that need a decision stay empty.
+A larger score means more likely generated; an empty, NaN or infinite one is a failed image.  Without `threshold` it
+is set like everybody's, on the calibration reals, if the table scores them too; otherwise metrics that need a
+decision stay empty.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from fdetect.bench.evaluate import OVERALL, refuse_repeats
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.bench.scoring import Model, train_condition
 from fdetect.decide import Threshold, conformal_threshold
@@ -124,7 +126,8 @@ def read_score_table(file: Path) -> pa.Table:
     """Read a table for `evaluate`: the columns of `scores.parquet`, those that are missing filled where they can be.
 
     Needed are path, label, generator and score; `detector` falls back to the file's name, `condition` to "as given",
-    `trial` and `train` to one trial of an untrained detector.  Raises DataError naming the file and the column.
+    `trial` and `train` to one trial of an untrained detector; a column `file` keeps where each row is from.  Raises
+    DataError naming the file and the column, and for an image given twice.
     """
     table = read_table(file)
     for needed in ("path", "label", "generator", "score"):
@@ -139,19 +142,23 @@ def read_score_table(file: Path) -> pa.Table:
     if -1 in label:
         raise DataError(f"{file}: row {label.index(-1) + 1} has a label other than 0 (real) and 1 (fake)")
     text["generator"] = [g or "unknown" if k else g for g, k in zip(text["generator"], label, strict=True)]
-    if reserved := sorted({"macro", "worst"} & set(text["generator"])):
+    if reserved := sorted({*OVERALL} & {*text["generator"]}):
         raise DataError(f"{file}: a generator is called '{reserved[0]}', which names a row of every table; rename it")
-    _refuse_twice(file, text)
     made = {name: pa.array(values, pa.string()) for name, values in text.items()}
     made["label"] = pa.array(label, pa.int64())
     made["seen"] = pa.array([value in (True, "true", "True") for value in _column(table, "seen", False, n)], pa.bool_())
     for name in ("score", "probability", "threshold"):
         made[name] = pa.array(_numbers(file, table, name, n), pa.float64(), from_pandas=True)
-    return pa.table(made)
+    made["file"] = pa.repeat(str(file), n)
+    refuse_repeats(judged := pa.table(made))
+    return judged
 
 
 def read_scores(file: Path, samples: Samples, conditions: Sequence[Condition]) -> list[Given]:
-    """Read the detectors of a score table; raises DataError for missing columns and rows given twice."""
+    """Read the detectors of a score table, and why some of its images have no score that can be used.
+
+    Raises DataError for missing columns and rows given twice.
+    """
     table = read_table(file)
     for needed in ("path", "score"):
         if needed not in table.column_names:
@@ -167,19 +174,27 @@ def read_scores(file: Path, samples: Samples, conditions: Sequence[Condition]) -
     for name, *key, row in zip(detector, trial, condition, _column(table, "path", "", n), numbers, strict=True):
         rows, at = found.setdefault(str(name), {}), (str(key[0]), str(key[1]), str(key[2]))
         if at in rows:
-            raise DataError(f"{file}: {name} has two rows for {at[2]} under {at[1]}{' in ' + at[0] if at[0] else ''}")
+            raise DataError(f"{file}: {name} has two rows for {at[2]} under {at[1]}{' in ' + at[0] if at[0] else ''}; "
+                            "keep one")  # fmt: skip
         rows[at] = row
     digest = content_id(file.read_bytes())
-    return [Given(name, file, rows, samples.path, digest) for name, rows in found.items()]
+    number = {path: k for k, path in enumerate(samples.path)}
+    return [
+        Given(name, file, rows, samples.path, digest, _reasons(name, file, rows, number))
+        for name, rows in found.items()
+    ]
 
 
-def _refuse_twice(file: Path, text: Mapping[str, list[str]]) -> None:
-    names = ("detector", "train", "train_condition", "condition", "trial", "path")
-    seen: set[tuple[str, ...]] = set()
-    for row in zip(*(text[name] for name in names), strict=True):
-        if row in seen:
-            raise DataError(f"{file}: {row[0]} has two rows for {row[5]} under {row[3]} in {row[4]}; keep one")
-        seen.add(row)
+def _reasons(
+    name: str, file: Path, rows: Mapping[tuple[str, str, str], Row], number: Mapping[str, int]
+) -> dict[str, dict[int, str]]:
+    """Say why images of the data failed: condition -> row number -> "score: what the table holds instead"."""
+    found: dict[str, dict[int, str]] = {}
+    for (_, condition, path), (score, _, _) in rows.items():
+        if not np.isfinite(score) and path in number:
+            held = "no score" if np.isnan(score) else f"the score {score}"
+            found.setdefault(condition, {})[number[path]] = f"score: {name} has {held} in {file.name}"
+    return found
 
 
 def _column(table: pa.Table, name: str, default: Any, n: int) -> list[Any]:

@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 from fdetect.bench.report import render_report
 from fdetect.bench.tables import cells_csv, grids, markdown
 from fdetect.config import RunConfig, to_toml
-from fdetect.engine.store import write_atomic
 from fdetect.errors import DataError
+from fdetect.files import write_atomic
 from fdetect.types import RunResult
 
-__all__ = ["canonical_json", "claim_folder", "write_outputs", "write_run_json"]
+__all__ = ["canonical_json", "claim_data", "claim_folder", "write_outputs", "write_run_json"]
 
 
 def claim_folder(out: Path | None, data: str, fingerprint: str, config: RunConfig) -> Path:
@@ -47,6 +47,17 @@ def claim_folder(out: Path | None, data: str, fingerprint: str, config: RunConfi
         write_atomic(owner, lambda path: path.write_text(fingerprint + "\n", encoding="utf-8"))
     _write_text(folder / "config.toml", to_toml(config))
     return folder
+
+
+def claim_data(folder: Path, data: str) -> None:
+    """Note which images a run folder is about, by content; raises DataError if they changed since it was begun."""
+    owner = folder / "data"
+    if owner.exists() and (found := owner.read_text(encoding="utf-8").strip()) != data:
+        raise DataError(
+            f"{folder} is about other images (data {found[:8]}, now {data[:8]}): files changed under the same names; "
+            "choose another --out, nothing was changed"
+        )
+    _write_text(owner, data + "\n")
 
 
 def write_outputs(folder: Path, result: RunResult, scores: pa.Table, config: RunConfig) -> None:

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
+from fdetect.engine.sources import Reader
 from fdetect.errors import DataError
 from fdetect.images import jpeg_quality, read_facts
 from fdetect.types import FAKE, REAL, Facts, Record, Table, records
@@ -125,9 +125,12 @@ def overview(
     if b"fdetect.root" not in metadata:
         raise DataError("the manifest does not say where its files are (fdetect.root); read it with read_manifest")
     looks: list[_Look] = []
-    with python_warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:  # filters are no thread's own
-        root = Path(os.fsdecode(metadata[b"fdetect.root"]))
-        for chunk in pool.map(lambda rows: [_look(root, row) for row in rows], _chunks(records(manifest))):
+    with (
+        Reader(os.fsdecode(metadata[b"fdetect.root"])) as reader,
+        python_warnings.catch_warnings(),  # here, since filters are no thread's own
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for chunk in pool.map(lambda rows: [_look(reader, row) for row in rows], _chunks(records(manifest))):
             looks += chunk
             if progress is not None:
                 progress(len(chunk))
@@ -138,27 +141,23 @@ def overview(
     return Overview(metadata.get(b"fdetect.detected", b"").decode(), rows, tuple(_warnings(looks)))
 
 
-def _look(root: Path, record: Record) -> _Look:
+def _look(reader: Reader, record: Record) -> _Look:
     try:
-        facts = _header(root / record.path)
+        facts = _header(reader, record.path)
     except DataError as error:
         return _Look(record, None, None, str(error))
-    except (OSError, ValueError) as error:
-        return _Look(record, None, None, getattr(error, "strerror", None) or str(error))
     quality = jpeg_quality(facts.qtables) if facts.format == "JPEG" else None
     return _Look(record, replace(facts, qtables=(), exif=()), quality)
 
 
-def _header(file: Path) -> Facts:
-    with file.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        head = stream.read(_HEAD)
-        try:
-            return replace(read_facts(head), bytes=size)
-        except DataError:
-            if size <= len(head):
-                raise
-            return read_facts(head + stream.read())
+def _header(reader: Reader, path: str) -> Facts:
+    head, size = reader.head(path, _HEAD)
+    try:
+        return replace(read_facts(head), bytes=size)
+    except DataError:
+        if size <= len(head):
+            raise
+        return read_facts(reader.read(path))
 
 
 def _key(record: Record) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fdetect.bench.evaluate import OVERALL
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Registry, nearest
 from fdetect.splits import group_folds, hold_out
@@ -51,7 +52,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training set and one test set: `fit`, `calibration` (reals only) and `test` are row numbers."""
+    """One training set and one test set: `fit`, `calibration` (reals only) and `test` are row numbers.
+
+    `fit` may lack a class where a generator or source has too few images: nothing can then be trained in this trial.
+    """
 
     name: str  # <held-out>/<fold>
     train: str  # what it was trained on, in words; a row of the train x test matrix
@@ -79,7 +83,8 @@ def leave_one_generator_out(samples: Samples, fold: np.ndarray) -> list[_Cut]:
     Trial `<generator>/<fold>`: test = the generator's fakes and the reals of the fold; training = all images of
     the other folds but that generator's.
     """
-    _need(len(samples.generators) > 1, "leave_one_generator_out needs at least two generators")
+    if len(samples.generators) < 2:
+        raise ParameterError(_one_generator(samples.generators[0], samples.split))
     return [
         _Cut(f"{name}/{k}", "all but the tested", ~here & ~mine, here & (mine | (samples.label == REAL)))
         for name in samples.generators
@@ -159,7 +164,7 @@ def samples_of(manifest: Table) -> Samples:
     for name, value in (("real", REAL), ("fake", FAKE)):
         if not (label == value).any():
             raise DataError(f"the data holds no {name} images; a benchmark needs both classes")
-    if reserved := sorted({"macro", "worst"} & set(column["generator"])):
+    if reserved := sorted({*OVERALL} & {*column["generator"]}):
         raise DataError(f"a generator is called '{reserved[0]}', which names a row of every table; rename it")
     group = np.where(column["group"] == "", column["path"], column["group"]).astype(object)
     return Samples(column["path"], label, column["generator"], column["real_source"], group, column["split"])
@@ -195,12 +200,15 @@ def trials_of(
 ) -> tuple[Trial, ...]:
     """Return the trials of a protocol; those whose test part lacks a class are no trials.
 
-    Raises ParameterError where the protocol cannot be run on these data, and says what it lacks.
+    Raises ParameterError where the protocol cannot be run on these data, and says what it lacks; that a single trial
+    has nothing to train on is no reason, as the others have.
     """
     entry = protocol.get(name)
     _need(not train or "train" in entry.settings, f"--train is for train_on and cross_generator; {name} takes none")
-    _need(folds >= 2, f"folds must be at least 2, got {folds}")
-    _need(0 < calibration < 1, f"calibration must lie between 0 and 1, got {calibration:g}")
+    groups = len(set(samples.group))
+    _need(groups > 1, "all images are of one group; give the manifest's column group more than one value, or none")
+    _need(2 <= folds <= groups, f"--folds is {folds}; give a number between 2 and the number of groups, {groups}")
+    _need(0 < calibration < 1, f"--calibration is {calibration:g}; give a share between 0 and 1, such as 0.25")
     fold = group_folds(list(samples.group), list(samples.stratum), n_folds=folds, seed=seed)
     trials = []
     named = {"train": tuple(dict.fromkeys(train))} if train else {}
@@ -208,14 +216,23 @@ def trials_of(
         reals = np.flatnonzero(cut.training & (samples.label == REAL))
         if len(set(samples.label[cut.test])) < 2:
             continue
-        _need(len(reals) > 1, f"trial {cut.name} of {name} has fewer than two real images to train on")
-        groups = list(samples.group[reals])
-        kept = reals[hold_out(groups, list(samples.stratum[reals]), share=calibration, seed=seed)]
+        of_reals = list(samples.group[reals]), list(samples.stratum[reals])
+        kept = reals[hold_out(*of_reals, share=calibration, seed=seed)]
         fit = np.flatnonzero(cut.training & ~_among(samples.group, samples.group[kept]))
-        _need(len(set(samples.label[fit])) == 2, f"trial {cut.name} of {name} lacks a class to train on")
         trials.append(Trial(cut.name, cut.train, fit, kept, np.flatnonzero(cut.test), cut.seen))
     _need(bool(trials), f"{name}: no fold holds both classes; lower --folds or add images")
+    trainable = any(len(set(samples.label[trial.fit])) == 2 for trial in trials)
+    _need(trainable, f"{name}: every trial lacks a class to train on; lower --calibration or --folds, or add images")
     return tuple(trials)
+
+
+def _one_generator(name: str, split: np.ndarray) -> str:
+    """Say what to do where there is no second generator to leave the first one out for."""
+    other = "fixed_split" if {"train", "test"} <= set(np.char.lower(split.astype(str))) else f"train_on --train {name}"
+    return (
+        f"leave_one_generator_out needs at least two generators, and all fakes are of '{name}'; name generators by "
+        f"folders fake/<generator>/ or in the manifest's column generator, or give --protocol {other}"
+    )
 
 
 def _among(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The report of a run: one HTML page that needs no network, no script and no file beside it.
 
 The tables are those of `tables.py`; this page adds the order of reading (what was run, the audit, the results, what
-is missing), a mark on every figure of a condition that the audit found biased, and the charts.
+is missing), a mark on every figure of a condition that the audit found biased or could not judge, and the charts.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fdetect.bench.charts import Dot, HeatCell, colour_scale, dot_plot, heat_map
-from fdetect.bench.evaluate import FEW_GROUPS, SEEN
+from fdetect.bench.evaluate import FEW_GROUPS, OVERALL, SEEN
 from fdetect.bench.tables import (
-    OVERALL,
+    LOW_END,
     Grid,
     audit_grids,
+    audit_mark,
+    by_detector,
     failure_grid,
+    history_text,
     interval_text,
+    low_end,
+    marks,
     not_run_grid,
     pretty,
     result_grids,
@@ -41,11 +46,10 @@ class _Figure:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What the audit says of one condition, in words: the probes that mark it, those without a value, JPEG history."""
+    """What the audit says of one condition, in words: its mark (empty where there is none), and the JPEG history."""
 
     condition: str
-    biased_by: tuple[str, ...]
-    unmeasured: tuple[str, ...]
+    mark: str
     history: tuple[str, ...]
 
 
@@ -55,7 +59,7 @@ class _Section:
 
     condition: str
     trained_under: str
-    biased_by: tuple[str, ...]
+    mark: str
     figures: tuple[_Figure, ...]
     grids: tuple[Grid, ...]
 
@@ -68,7 +72,7 @@ def render_report(result: RunResult) -> str:
     conditions = dict.fromkeys(cell.condition for cell in result.cells)
     audited = dict.fromkeys(probe["condition"] for probe in result.audit["probes"])
     data = result.header.get("data", {})
-    not_run, failures = not_run_grid(result), failure_grid(result)
+    not_run, failures = not_run_grid(result), failure_grid(result.failures)
     return _template().render(
         name=data.get("name", ""),
         summary=_summary(result.header),
@@ -135,14 +139,12 @@ def _missing(not_run: Grid, failures: Grid) -> str:
 
 
 def _verdict(audit: Mapping[str, Any], condition: str) -> _Verdict:
-    probes = [p for p in audit["probes"] if p["condition"] == condition]
     history = [
-        f"{interval_text(h['auroc'], h['low'], h['high'])} ({h['images']} images, {h['kind']})"
+        f"{history_text(h)} ({h['images']} images, {h['kind']})"
         for h in audit["history"]
         if h["condition"] == condition
     ]
-    unmeasured = tuple(p["probe"] for p in probes if pretty(p["balanced_accuracy"]) == pretty(None))
-    return _Verdict(condition, tuple(audit["biased_by"][condition]), unmeasured, tuple(history))
+    return _Verdict(condition, audit_mark(audit, condition), tuple(history))
 
 
 def _audit_figure(audit: Mapping[str, Any], condition: str) -> _Figure:
@@ -161,9 +163,8 @@ def _audit_figure(audit: Mapping[str, Any], condition: str) -> _Figure:
 def _section(result: RunResult, condition: str) -> _Section:
     cells = [cell for cell in result.cells if cell.condition == condition]
     trained_under = ", ".join(filter(None, dict.fromkeys(cell.train_condition for cell in cells)))
-    biased_by = tuple(result.audit["biased_by"].get(condition, ()))
     figures = (*_heat_maps(cells), _forest(cells, condition))
-    return _Section(condition, trained_under, biased_by, figures, tuple(result_grids(cells)))
+    return _Section(condition, trained_under, audit_mark(result.audit, condition), figures, tuple(result_grids(cells)))
 
 
 def _heat_maps(cells: Sequence[Cell]) -> list[_Figure]:
@@ -192,31 +193,31 @@ def _heat_cell(cell: Cell | None) -> HeatCell | None:
     if cell is None:
         return None
     auroc = cell.metric("auroc")
-    seen, lost = SEEN in cell.flags, any("lost" in flag for flag in cell.flags)
     few = cell.n_groups < FEW_GROUPS
     title = (
         f"{cell.detector}{f' trained on {cell.train}' if cell.train else ''}, tested on {cell.generator}: AUROC "
         f"{interval_text(auroc.value, auroc.low, auroc.high)}; {_count(cell.n_groups, 'group')}, {auroc.n_fake} fakes, "
         f"{auroc.n_real} reals, {auroc.n_failed} failed"
     )
-    marks = ("*" if seen else "") + ("°" if few else "") + ("!" if lost else "")
-    return HeatCell(auroc.value, marks, seen, "; ".join((title, *cell.flags)))
+    behind = marks(cell) + ("°" if few else "")
+    return HeatCell(auroc.value, behind, SEEN in cell.flags, "; ".join((title, *cell.flags)))
 
 
 def _forest(cells: Sequence[Cell], condition: str) -> _Figure:
     several = len({cell.train for cell in cells}) > 1
-    overall = {(c.detector, c.train, c.generator): c for c in cells if c.generator in OVERALL}
     dots = []
-    for detector, train in dict.fromkeys((c.detector, c.train) for c in cells):
-        macro, worst = (overall.get((detector, train, name)) for name in OVERALL)
+    for (detector, train), one in by_detector(cells).items():
+        macro, worst = (one.get(name) for name in OVERALL)
         if macro is None:
             continue
         mean, least = macro.metric("auroc"), worst.metric("auroc").value if worst else None
-        label = f"{detector} ← {train}" if several and train else detector
-        title = f"{label}: macro AUROC {interval_text(mean.value, mean.low, mean.high)}, worst {pretty(least)}"
+        label = (f"{detector} ← {train}" if several and train else detector) + marks(macro)
+        low = "; ".join(f"{name} {text}" for name, text in zip(LOW_END, low_end(one), strict=True))
+        title = f"{label}: macro AUROC {interval_text(mean.value, mean.low, mean.high)}; {low}"
         dots.append(Dot(label, mean.value, mean.low, mean.high, least, title=title))
     return _Figure(
-        "Macro AUROC with its interval; diamond: the worst generator",
+        f"Macro AUROC with its interval; diamond: the {LOW_END[0]} (of all, where none has as many). Smaller "
+        "generators may be lower: see the table.",
         dot_plot(dots, label=f"Macro AUROC of every detector under {condition}"),
     )
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,17 +30,19 @@ from fdetect.bench.evaluate import cells_of
 from fdetect.bench.given import read_scores
 from fdetect.bench.header import data_name, header, portable, versions
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.output import claim_folder, write_outputs
+from fdetect.bench.output import claim_data, claim_folder, write_outputs
 from fdetect.bench.protocols import Samples, Trial, join_same_content, samples_of, trials_of
 from fdetect.bench.scoring import Contender, Fixed, Trained, score_trials, thresholds_table, train_condition
 from fdetect.classifiers import head
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Store, Task, run
+from fdetect.engine.lanes import Timing
 from fdetect.engine.loop import Progress
-from fdetect.engine.store import write_atomic
+from fdetect.engine.pool import TIME_LIMIT
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError
 from fdetect.features import feature, feature_tasks, select_features
+from fdetect.files import write_atomic
 from fdetect.perturb import Condition, condition
 from fdetect.registry import Entry, source_digest
 from fdetect.types import FAKE, REAL, RunResult, Table
@@ -54,7 +57,8 @@ class Bench:
     result: RunResult
     folder: Path
     scores: pa.Table
-    timing: Mapping[str, float]
+    timing: Mapping[str, float]  # seconds by step
+    engine: Timing  # of the step `extract`, by lane
     warnings: tuple[str, ...]
 
 
@@ -63,13 +67,16 @@ def bench(
     *,
     out: Path | None = None,
     store: Store | None = None,
-    workers: int = 1,
+    workers: int = 0,
+    time_limit: float = TIME_LIMIT,
     backend: str = "auto",
     progress: Progress | None = None,
 ) -> Bench:
     """Run a benchmark, resuming whatever an earlier run with the same configuration and data has finished.
 
-    `out` is the run folder (default `runs/<data>-<fingerprint8>`); a folder of another run is refused.
+    `out` is the run folder (default `runs/<data>-<fingerprint8>`); a folder of another run is refused.  `workers`
+    processes compute features and fit heads; with more than 0 a script must guard its main part by
+    `if __name__ == "__main__":`.
     Raises FdetectError in one sentence for data or settings that cannot be used.
     """
     clock = _Clock()
@@ -89,9 +96,8 @@ def bench(
     name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
-    extraction, placebo = _extract(
-        config, manifest, samples, conditions, entries, prepared, store, workers, chosen, progress
-    )
+    engine = _engine(store, workers, time_limit, chosen, progress)
+    extraction, placebo = _extract(config, manifest, samples, conditions, entries, prepared, engine)
     _need_both_classes(samples, extraction)
     samples = join_same_content(samples, extraction.ids)
     trials = trials_for(samples, config)
@@ -103,6 +109,7 @@ def bench(
     detectors += tables_given
     check_names(detectors)
     data = fingerprint(manifest.to_pydict(), extraction.ids)
+    claim_data(folder, data)
     tables = [
         _scores(one, config, samples, extraction.ids, trials, f"{name}-{data}", folder, workers, progress)
         for one in detectors
@@ -123,14 +130,15 @@ def bench(
     )
     write_outputs(folder, result, scores, config)
     clock("write")
-    return Bench(result, folder, scores, clock.seconds, extraction.warnings)
+    return Bench(result, folder, scores, clock.seconds, extraction.timing, extraction.warnings)
 
 
 def audit_only(
     config: RunConfig,
     *,
     store: Store | None = None,
-    workers: int = 1,
+    workers: int = 0,
+    time_limit: float = TIME_LIMIT,
     backend: str = "auto",
     progress: Progress | None = None,
 ) -> Audit:
@@ -140,9 +148,8 @@ def audit_only(
     manifest = load_data(config, store)
     samples = samples_of(manifest)
     conditions = tuple(condition(name) for name in config.conditions.names)
-    extraction, placebo = _extract(
-        config, manifest, samples, conditions, (), (), store, workers, resolve(backend), progress
-    )
+    engine = _engine(store, workers, time_limit, resolve(backend), progress)
+    extraction, placebo = _extract(config, manifest, samples, conditions, (), (), engine)
     return _audit(config, samples, extraction, placebo, conditions, workers)
 
 
@@ -179,18 +186,15 @@ def trials_for(samples: Samples, config: RunConfig) -> tuple[Trial, ...]:
 
 def _extract(
     config: RunConfig, manifest: Table, samples: Samples, conditions: tuple[Condition, ...],
-    entries: tuple[Entry, ...], prepared: Sequence[Prepared], store: Store, workers: int, backend: Backend,
-    progress: Progress | None,
+    entries: tuple[Entry, ...], prepared: Sequence[Prepared], engine: Mapping[str, Any],
 ) -> tuple[Extraction, tuple[np.ndarray, Extraction]]:  # fmt: skip
     """Compute everything that later steps read, for all conditions in one pass; and the audit's placebo."""
     crop = config.conditions.crop
     probes = tuple(feature.get(name) for name in PROBE_FEATURES)
     views = {task.name: task for one in prepared for task in one.tasks}
     needed = {name: condition(name) for c in conditions for name in (c.name, train_condition(c.name), "native")}
-    common: dict[str, Any] = {
-        "root": manifest.schema.metadata[b"fdetect.root"].decode(), "crop": crop, "seed": config.seed,
-        "store": store, "workers": workers, "backend": backend, "progress": progress,
-    }  # fmt: skip
+    root = os.fsdecode(manifest.schema.metadata[b"fdetect.root"])
+    common: dict[str, Any] = {**engine, "root": root, "crop": crop, "seed": config.seed}
     features = entries + tuple(probe for probe in probes if probe not in entries)
     tasks: list[Task] = [*feature_tasks(features, crop=crop), *views.values()]
     extraction = run(tasks, list(samples.path), conditions=list(needed.values()), **common)
@@ -198,6 +202,14 @@ def _extract(
     again = [replace(c, name=f"after_jpeg:{c.name}", after_jpeg=True) for c in conditions]
     history = feature_tasks(probes[-1:], crop=crop)
     return extraction, (extra, run(history, list(samples.path[extra]), conditions=again, **common))
+
+
+def _engine(
+    store: Store, workers: int, time_limit: float, backend: Backend, progress: Progress | None
+) -> dict[str, Any]:
+    """Return the settings of the engine that change no result."""
+    settings: dict[str, Any] = {"store": store, "workers": workers, "time_limit": time_limit}
+    return {**settings, "backend": backend, "progress": progress}
 
 
 def _need_both_classes(samples: Samples, extraction: Extraction) -> None:

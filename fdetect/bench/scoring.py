@@ -2,7 +2,8 @@
 
 All detectors go through the same loop.  For each trial a detector is made ready under the training condition
 (`native` for the native column, `matched` for all others), its threshold is set on the trial's calibration reals
-under that condition, and the test rows are scored under every condition that goes with it.
+under that condition, and the test rows are scored under every condition that goes with it.  Where a trial cannot be
+trained (a class is empty, or all of it failed) its test rows are failures with that reason, and the others go on.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.classifiers import fit_head, in_parallel
 from fdetect.decide import Threshold, conformal_threshold, decide
 from fdetect.engine.loop import Progress
+from fdetect.errors import DataError
 from fdetect.registry import Entry
+from fdetect.types import Failure
 
 __all__ = [
     "SCORE_COLUMNS",
@@ -27,6 +31,7 @@ __all__ = [
     "Fixed",
     "Model",
     "Trained",
+    "score_failures",
     "score_trials",
     "thresholds_table",
     "train_condition",
@@ -72,7 +77,10 @@ class Contender(Protocol):
         ...
 
     def ready(self, trial: Trial, condition: str) -> Model:
-        """Return the model of this trial, trained under `condition` if there is anything to train."""
+        """Return the model of this trial, trained under `condition` if there is anything to train.
+
+        Raises DataError where the trial's images do not suffice for training.
+        """
         ...
 
 
@@ -86,6 +94,14 @@ class _Calibrated:
     def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
         scores, _ = self.scores(condition, calibration)
         return conformal_threshold(scores[np.isfinite(scores)], fpr=fpr)
+
+
+@dataclass(frozen=True)
+class _Untrained(_Calibrated):
+    """What stands for the model of a trial that could not be trained: it scores nothing."""
+
+    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
 
 
 @dataclass(frozen=True)
@@ -163,26 +179,39 @@ def thresholds_table(scores: pa.Table) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+def score_failures(scores: pa.Table, known: Iterable[Failure] = ()) -> tuple[Failure, ...]:
+    """Return the images that failed at a detector, each with its reasons once; `known` are listed already."""
+    listed = {(failure.path, f"{failure.stage}: {failure.reason}") for failure in known}
+    failed = scores.filter(pc.equal(scores.column("status"), "failed"))
+    rows = dict.fromkeys(zip(*(failed.column(name).to_pylist() for name in ("id", "path", "reason")), strict=True))
+    found = []
+    for id, path, reason in rows:
+        stage, colon, why = reason.partition(": ")
+        if (path, reason) not in listed:
+            found.append(Failure(id, path, stage, why) if colon else Failure(id, path, "score", reason))
+    return tuple(found)
+
+
 def _score_trial(
     detector: Contender, samples: Samples, ids: np.ndarray, conditions: tuple[str, ...], trial: Trial
 ) -> list[pa.Table]:
     tables = []
     for trained_under in dict.fromkeys(train_condition(name) for name in conditions):
-        model = detector.ready(trial, trained_under)
+        model, otherwise = _ready(detector, trial, trained_under)
         five, one = (model.threshold(trial.calibration, trained_under, fpr) for fpr in (0.05, 0.01))
         for condition in (name for name in conditions if train_condition(name) == trained_under):
             score, probability = model.scores(condition, trial.test)
             rows = trial.test
             failed = ~np.isfinite(score)
+            score = np.where(failed, np.nan, score)
             why = detector.reasons.get(condition, {})
-            reason = ["" if not bad else why.get(int(row), "no score") for row, bad in zip(rows, failed, strict=True)]
+            reason = ["" if not bad else why.get(int(row), otherwise) for row, bad in zip(rows, failed, strict=True)]
             columns = {
                 "id": ids[rows], "path": samples.path[rows], "label": samples.label[rows],
                 "generator": samples.generator[rows], "real_source": samples.real_source[rows],
                 "group": samples.group[rows], "split": samples.split[rows],
                 "seen": np.isin(samples.generator[rows], trial.seen if detector.trains else ()),
-                "score": score, "probability": probability,
-                "decision": decide(np.where(failed, np.nan, score), five, one),
+                "score": score, "probability": probability, "decision": decide(score, five, one),
                 "status": np.where(failed, "failed", "ok"), "reason": reason,
             }  # fmt: skip
             same = {"trial": trial.name, "train": trial.train, "detector": detector.name,
@@ -192,6 +221,14 @@ def _score_trial(
                     "n_calibration": five.n_reals}  # fmt: skip
             tables.append(_table(columns, same, len(rows)))
     return tables
+
+
+def _ready(detector: Contender, trial: Trial, condition: str) -> tuple[Model, str]:
+    """Return the model of a trial, and why an image has no score where nothing else is known."""
+    try:
+        return detector.ready(trial, condition), "score: none, or none that is finite"
+    except DataError as error:  # one generator with too few images must not end the trials of all others
+        return _Untrained(), f"train: trial {trial.name} under {condition}: {error}"
 
 
 def _table(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any], n: int) -> pa.Table:

@@ -2,98 +2,144 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 import fdetect
 from fdetect.backend import resolve
 from fdetect.bench import layouts
-from fdetect.bench.layouts import IMAGE_EXTENSIONS, read_manifest
-from fdetect.bench.layouts.base import absolute
+from fdetect.bench.layouts import read_manifest
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.decide import conformal_threshold, decide
-from fdetect.engine import Store, run
+from fdetect.engine import Extraction, Store, run
+from fdetect.engine.lanes import Timing
+from fdetect.engine.listing import list_images
 from fdetect.engine.loop import Progress
-from fdetect.engine.store import write_atomic
+from fdetect.engine.pool import TIME_LIMIT
+from fdetect.engine.sources import has_images
 from fdetect.errors import DataError, ParameterError
 from fdetect.features import code_of, feature, feature_tasks, select_features
+from fdetect.files import check_table, write_table
 from fdetect.perturb import condition
+from fdetect.registry import Entry
 from fdetect.rigid import detector, prepare
 from fdetect.splits import hold_out
-from fdetect.types import FAKE, REAL, FeatureTable, Scores, Table
+from fdetect.types import FAKE, REAL, Failure, FeatureTable, Scores, Table
 
-__all__ = ["any_images", "as_table", "extract", "fit", "score", "score_table", "write_table"]
+__all__ = ["Data", "Extracted", "any_images", "extract", "extract_to", "fit", "score", "score_table"]
+
+Data = str | Path | Sequence[str | Path] | Table  # what holds images: one path, several, or a manifest table
 
 
-def any_images(path: str | Path, *, layout: str = "auto", root: str | Path | None = None) -> Table:
-    """Return a manifest of anything that holds images: a labelled set, one file, or a folder without labels.
+@dataclass(frozen=True)
+class Extracted:
+    """What `extract_to` wrote, in figures: images, columns, those that failed, parts not trusted, and the timing."""
 
-    Without labels the column `label` is null.  Raises DataError where there is no image, and for a folder that a
-    layout recognises and cannot read: its labels are not dropped.
+    n_images: int
+    n_columns: int
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+    timing: Timing
+
+
+def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = None) -> Table:
+    """Return a manifest of anything that holds images, labelled or not.
+
+    A folder or table file that a layout recognises keeps its labels.  Everything else is listed without: image files,
+    folders, glob patterns, tar and zip shards, Parquet files with an image column, members of shards
+    (`a.tar::name`), and any number of them together; the column `label` is then null.
+    Raises DataError where there is no image, and for a folder that a layout recognises and cannot read: its labels
+    are not dropped.
     """
-    path = Path(path)
-    if path.is_file() and path.suffix.lower() in IMAGE_EXTENSIONS:
-        return _unlabelled([path.name], absolute(path).parent)
-    try:
-        return read_manifest(path, layout=layout, root=root)
-    except DataError:
-        if layout != "auto" or not path.is_dir() or any(entry().recognise(path) for entry in layouts.layout):
-            raise
-        found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in IMAGE_EXTENSIONS)
-        if not found:
-            raise
-        return _unlabelled([p.relative_to(path).as_posix() for p in found], absolute(path))
+    if isinstance(data, pa.Table):
+        return data
+    given = [data] if isinstance(data, str | Path) else list(data)
+    if len(given) == 1 and (layout != "auto" or _has_layout(Path(given[0]))):
+        return read_manifest(given[0], layout=layout, root=root)
+    found = list_images(given, root=root)
+    n, text = len(found.paths), pa.array([""], pa.string())
+    names = ("generator", "family", "real_source", "category", "group", "split")
+    empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), text)
+    table = pa.table({"path": found.paths, "label": pa.nulls(n, pa.int64()), **dict.fromkeys(names, empty)})
+    reading = f"{n} images without labels" + (f"; {found.remarks}" if found.remarks else "")
+    return table.replace_schema_metadata(
+        {"fdetect.root": str(found.root), "fdetect.layout": "unlabelled", "fdetect.detected": reading}
+    )
 
 
 def extract(
-    data: str | Path | Table,
+    data: Data,
     *,
     features: str = "standard",
     condition_name: str = "native",
     crop: int = 224,
     seed: int = 0,
-    workers: int = 1,
-    store: Store | None = None,
-    backend: str = "auto",
-    progress: Progress | None = None,
+    **engine: Any,
 ) -> FeatureTable:
     """Compute named features of every image: N images -> FeatureTable with (N, D) float32 values.
 
-    `data` is a folder, a manifest file, an image or a manifest table; `features` names presets, features or
-    patterns.  An image that fails is a row of NaN and a `Failure`.  With more than one worker a script must guard
-    its main part by `if __name__ == "__main__":`, since workers import it.
+    data            a path or a list of paths (files, folders, patterns, shards, a manifest file), or a manifest table
+    features        names of presets, features or patterns
+    condition_name  what is done to every image first
+    crop            side in px of what features see
+    seed            of crops and noise; both are drawn from the content of each image
+
+    Further settings are those of `extract_to`.  An image that fails is a row of NaN and a `Failure`.  Interrupted
+    (Ctrl-C), what was finished is kept in the store, and the same call resumes.
     Raises UnknownName, ParameterError and DataError in one sentence each.
     """
-    manifest = data if isinstance(data, pa.Table) else any_images(data)
-    entries = select_features(features)
-    result = run(
-        feature_tasks(entries, crop=crop),
-        manifest.column("path").to_pylist(),
-        root=manifest.schema.metadata[b"fdetect.root"].decode(),
-        conditions=[condition(condition_name)],
-        crop=crop,
-        seed=seed,
-        workers=workers,
-        store=store,
-        backend=resolve(backend),
-        progress=progress,
-    )
-    tables = [result.tables[condition_name, entry.name] for entry in entries]
-    failures = {failure.path: failure for table in reversed(tables) for failure in table.failures}
-    return FeatureTable(
-        result.ids,
-        result.paths,
-        tuple(column for table in tables for column in table.columns),
-        np.concatenate([table.values for table in tables], axis=1),
-        tuple(failures[path] for path in result.paths if path in failures),
-    )
+    manifest = any_images(data)
+    extraction, names = _features(manifest, features, condition_name, crop, seed, **engine)
+    return extraction.table(condition_name, names, manifest=manifest)
+
+
+def extract_to(
+    out: str | Path,
+    data: Data,
+    *,
+    features: str = "standard",
+    condition_name: str = "native",
+    crop: int = 224,
+    seed: int = 0,
+    **engine: Any,
+) -> Extracted:
+    """Compute named features of every image and write them to a .parquet or .csv file, in flat memory.
+
+    The file holds what `extract(...).to_arrow()` holds; it is written whole or not at all, and its bytes are the same
+    however often the run was interrupted.  Beside the settings of `extract`:
+
+    store       where finished rows are kept: a `Store`, or None for $FDETECT_CACHE, else the user's cache
+    workers     processes; 0 computes in this one, where an image that crashes or hangs takes the run with it.  A
+                script that asks for workers must guard its main part by `if __name__ == "__main__":`
+    time_limit  seconds that a worker may need for one step before its image is given up
+    backend     "auto", "cpu" or "gpu"
+    progress    called with (what, done, total)
+
+    Raises what `extract` raises, and DataError where the file cannot be written.
+    """
+    out = Path(out)
+    check_table(out)
+    manifest = any_images(data)
+    extraction, names = _features(manifest, features, condition_name, crop, seed, **engine)
+    failures: list[Failure] = []
+    n_columns = 0
+
+    def blocks() -> Any:
+        nonlocal n_columns
+        for block in extraction.blocks(condition_name, names, manifest=manifest):
+            failures.extend(block.failures)
+            n_columns = len(block.columns)
+            yield block.to_arrow()
+
+    write_table(blocks(), out)
+    return Extracted(len(extraction), n_columns, tuple(failures), extraction.warnings, extraction.timing)
 
 
 def fit(
@@ -145,7 +191,7 @@ def fit(
 
 
 def score(
-    data: str | Path | Table,
+    data: Data,
     scorer: FittedDetector | str,
     *,
     condition_name: str = "",
@@ -159,7 +205,7 @@ def score(
     A fitted detector is used at the crop, seed and (unless another is named) condition of its fitting.
     Raises ParameterError if a feature changed since it was fitted, WeightsError where weights are absent.
     """
-    manifest = data if isinstance(data, pa.Table) else any_images(data)
+    manifest = any_images(data)
     if isinstance(scorer, FittedDetector):
         for name, code in scorer.codes.items():
             if code_of(feature.get(name)) != code:
@@ -175,20 +221,9 @@ def score(
         return Scores(table.ids, table.paths, scorer.name, scorer.head.score(table.values), failures=table.failures)
     instance = detector.get(scorer)(**({"weights": weights} if weights else {}))
     tasks = prepare(instance)
-    shown = condition(condition_name or "native")
-    progress, store, backend = (engine.get(name) for name in ("progress", "store", "backend"))
-    result = run(
-        tasks,
-        manifest.column("path").to_pylist(),
-        root=manifest.schema.metadata[b"fdetect.root"].decode(),
-        conditions=[shown],
-        crop=crop,
-        seed=seed,
-        store=store,
-        backend=resolve(backend or "auto"),
-        progress=progress,
-    )
-    views = {task.view_name: result.tables[shown.name, task.name] for task in tasks}
+    shown = condition_name or "native"
+    result = _run(manifest, tasks, shown, crop, seed, **engine)
+    views = {task.view_name: result.tables[shown, task.name] for task in tasks}
     values = instance.score(**{name: table.values for name, table in views.items()})
     failures = {f.path: f for table in views.values() for f in table.failures}
     settings = tuple((name, str(value)) for name, value in tasks[0].settings.items())
@@ -220,38 +255,37 @@ def score_table(scores: Scores, manifest: Table, scorer: FittedDetector | str, c
     return pa.table(columns)
 
 
-def as_table(table: FeatureTable, manifest: Table) -> pa.Table:
-    """Return features as an Arrow table: id, the manifest's columns, status, reason, and one column per feature.
-
-    A manifest's own column `id`, `status` or `reason` is kept as `manifest_id` and so on.
-    """
-    reason = {failure.path: f"{failure.stage}: {failure.reason}" for failure in table.failures}
-    columns: dict[str, Any] = {"id": table.ids}
-    own = ("id", "status", "reason")
-    columns |= {f"manifest_{k}" if k in own else k: manifest.column(k) for k in manifest.column_names}
-    columns["status"] = ["ok" if good else "failed" for good in table.ok]
-    columns["reason"] = [reason.get(path, "") for path in table.paths]
-    columns |= {name: table.values[:, k] for k, name in enumerate(table.columns)}
-    return pa.table(columns)
+def _has_layout(path: Path) -> bool:
+    """Whether a path is for the layouts to read: a folder that one recognises, or a table that is no image shard."""
+    if path.suffix.lower() == ".parquet" and path.is_file() and has_images(path):
+        return False
+    return any(entry().recognise(path) for entry in layouts.layout)
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as .parquet or .csv, by the file's name; raises ParameterError for another ending."""
-    if path.suffix not in (".parquet", ".csv"):
-        raise ParameterError(f"{path}: a table is written as .parquet or .csv; give it one of these endings")
-    if path.suffix == ".csv":
-        write_atomic(path, lambda temporary: pa.csv.write_csv(table, temporary))
-    else:
-        write_atomic(path, lambda temporary: pa.parquet.write_table(table, temporary, compression="zstd"))
+def _features(
+    manifest: Table, features: str, condition_name: str, crop: int, seed: int, **engine: Any
+) -> tuple[Extraction, list[str]]:
+    entries: tuple[Entry, ...] = select_features(features)
+    return _run(manifest, feature_tasks(entries, crop=crop), condition_name, crop, seed, **engine), [
+        entry.name for entry in entries
+    ]
 
 
-def _unlabelled(paths: Sequence[str], root: Path) -> Table:
-    text = pa.array([""] * len(paths))
-    names = ("generator", "family", "real_source", "category", "group", "split")
-    table = pa.table(
-        {"path": list(paths), "label": pa.nulls(len(paths), pa.int64()), **dict.fromkeys(names, text)}
-    )
-    reading = f"{len(paths)} images without labels"
-    return table.replace_schema_metadata(
-        {"fdetect.root": str(root), "fdetect.layout": "unlabelled", "fdetect.detected": reading}
+def _run(
+    manifest: Table, tasks: Sequence[Any], condition_name: str, crop: int, seed: int, *,
+    store: Store | None = None, workers: int = 0, time_limit: float = TIME_LIMIT, backend: str = "auto",
+    progress: Progress | None = None,
+) -> Extraction:  # fmt: skip
+    return run(
+        tasks,
+        manifest.column("path"),
+        root=os.fsdecode(manifest.schema.metadata[b"fdetect.root"]),
+        conditions=[condition(condition_name)],
+        crop=crop,
+        seed=seed,
+        store=store or Store(),
+        workers=workers,
+        time_limit=time_limit,
+        backend=resolve(backend),
+        progress=progress,
     )

@@ -6,18 +6,26 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fdetect.bench.evaluate import SEEN
+from fdetect.bench.evaluate import FEW, FEW_GROUPS, OVERALL, SEEN, lowest_left_out
 from fdetect.metrics import metric
-from fdetect.types import Cell, MetricValue, RunResult
+from fdetect.types import Cell, Failure, MetricValue, RunResult
 
-__all__ = ["Grid", "audit_grids", "cells_csv", "failure_grid", "grids", "interval_text", "markdown", "not_run_grid",
-           "pretty", "result_grids", "summary_grids"]  # fmt: skip
+__all__ = ["LOW_END", "Grid", "audit_grids", "audit_mark", "by_detector", "cells_csv", "failure_grid", "grids",
+           "history_text", "interval_text", "low_end", "markdown", "marks", "not_run_grid", "pretty", "result_grids",
+           "summary_grids"]  # fmt: skip
 
-OVERALL = ("macro", "worst")
+LOW_END = (f"worst of {FEW_GROUPS}+ groups", f"lowest below {FEW_GROUPS} groups")  # columns; see `low_end`
+
+TOO_FEW = "too few images"
+_MARKS = "* = seen in training; ! = more than 1 % of a class lost."
+_WORST = (
+    f"Worst: the lowest generator with at least {FEW_GROUPS} groups; those with fewer are too uncertain to be called "
+    f"so, and the lowest of them (of all, where none has {FEW_GROUPS}) stands beside it."
+)
 
 
 @dataclass(frozen=True)
@@ -34,36 +42,32 @@ def grids(result: RunResult) -> list[Grid]:
     """Return all tables of a run, the audit first."""
     return [
         *audit_grids(result.audit),
-        *result_grids(result.cells, result.audit["biased_by"]),
+        *result_grids(result.cells, result.audit),
         not_run_grid(result),
-        failure_grid(result),
+        failure_grid(result.failures),
     ]
 
 
 def audit_grids(audit: dict[str, Any]) -> list[Grid]:
     """What the labels can be told from without any trace, and how much JPEG history each condition leaves."""
     limit = audit["threshold"]
-    probes = [
-        (
-            p["condition"],
-            p["probe"],
-            interval_text(p["auroc"], p["low"], p["high"]),
-            pretty(p["balanced_accuracy"]),
-            "BIASED" if p["biased"] else "",
-        )
-        for p in audit["probes"]
-    ]
+    probes = []
+    for p in audit["probes"]:
+        known, n = _finite(p["balanced_accuracy"]), f"({p['n_real']} real, {p['n_fake']} fake)"
+        verdict = ("BIASED" if p["biased"] else "") if known else f"{TOO_FEW} {n}"
+        auroc = interval_text(p["auroc"], p["low"], p["high"])
+        probes.append((p["condition"], p["probe"], auroc, pretty(p["balanced_accuracy"]), verdict))
     history = [
-        (h["condition"], h["images"], h["kind"], interval_text(h["auroc"], h["low"], h["high"]),
-         f"{h['n_without']} / {h['n_with']}")
+        (h["condition"], h["images"], h["kind"], history_text(h), f"{h['n_without']} / {h['n_with']}")
         for h in audit["history"]
     ]  # fmt: skip
     return [
         Grid(
             "Audit: the label from facts of the file and from a thumbnail",
-            ("condition", "probe", "AUROC", "balanced accuracy", ""),
+            ("condition", "probe", "AUROC", "balanced accuracy", "verdict"),
             tuple(probes),
-            f"Above {limit:.2f} balanced accuracy a column is biased: its figures may measure this instead of traces.",
+            f"Above {limit:.2f} balanced accuracy a column is biased: its figures may measure this instead of traces. "
+            f"Where a probe had {TOO_FEW}, nothing is known.",
         ),
         Grid(
             "Audit: JPEG history left in the pixels",
@@ -74,37 +78,54 @@ def audit_grids(audit: dict[str, Any]) -> list[Grid]:
     ]
 
 
-def result_grids(cells: Sequence[Cell], biased_by: dict[str, list[str]] | None = None) -> list[Grid]:
+def audit_mark(audit: Mapping[str, Any], condition: str) -> str:
+    """Say what stands beside every figure of a condition: what biases it, and which probes had too few images."""
+    parts = []
+    if names := audit["biased_by"].get(condition):
+        parts.append(f"biased by {', '.join(names)}")
+    if names := audit["unmeasured"].get(condition):
+        measured = any(p["condition"] == condition and p["probe"] not in names for p in audit["probes"])
+        parts.append(f"{TOO_FEW} for {', '.join(names)}" if measured else f"not audited: {TOO_FEW}")
+    return "; ".join(parts)
+
+
+def history_text(row: Mapping[str, Any]) -> str:
+    """Write the AUC of a JPEG-history probe with its interval, or why there is none."""
+    return interval_text(row["auroc"], row["low"], row["high"]) if _finite(row["auroc"]) else TOO_FEW
+
+
+def result_grids(cells: Sequence[Cell], audit: Mapping[str, Any] | None = None) -> list[Grid]:
     """Return two tables per condition: AUROC by generator, and what the frozen threshold did, by real source."""
     made = []
     for condition in dict.fromkeys(cell.condition for cell in cells):
         here = [cell for cell in cells if cell.condition == condition]
         trained = ", ".join(dict.fromkeys(cell.train_condition for cell in here))
-        names = (biased_by or {}).get(condition, [])
-        mark = f"  [biased by {', '.join(names)}]" if names else ""
+        mark = _bracketed(audit_mark(audit, condition) if audit else "")
         made.append(_auroc_grid(here, f"AUROC under {condition} (trained under {trained}){mark}"))
         made.append(_threshold_grid(here, f"At the threshold frozen at 5 % FPR, under {condition}"))
     return made
 
 
-def summary_grids(cells: Sequence[Cell], biased_by: dict[str, list[str]]) -> list[Grid]:
+def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]:
     """Return one narrow table per condition: what a terminal shows of a run."""
     made = []
     for condition in dict.fromkeys(cell.condition for cell in cells):
         here = [cell for cell in cells if cell.condition == condition]
-        rows = []
-        for name in dict.fromkeys((c.detector, c.train) for c in here):
-            mine = {c.generator: c for c in here if (c.detector, c.train) == name and not c.real_source}
-            macro, worst = mine["macro"], mine.get("worst")
-            title = " ".join(name) if len({c.train for c in here}) > 1 else name[0]
-            worst_text = f"{_short(worst)} {', '.join(worst.flags[:2])}" if worst else "–"
-            decided = (_metric(macro, m) for m in ("tpr_frozen_5", "fpr_achieved_5"))
-            rows.append((title, _metric(macro, "auroc"), worst_text, *decided))
-        marks = ", ".join(biased_by.get(condition, []))
-        title = f"{condition}, trained under {here[0].train_condition}" + (f"  [biased by {marks}]" if marks else "")
-        columns = ("detector", "macro AUROC", "worst generator", "fakes found at 5 % FPR", "FPR achieved")
+        several = len({c.train for c in here}) > 1
+        rows = [
+            (
+                " ".join(name) if several else name[0],
+                _metric(one.get("macro"), "auroc"),
+                *low_end(one),
+                *(_metric(one.get("macro"), m) for m in ("tpr_frozen_5", "fpr_achieved_5")),
+            )
+            for name, one in by_detector(here).items()
+        ]
+        title = f"{condition}, trained under {here[0].train_condition}{_bracketed(audit_mark(audit, condition))}"
+        columns = ("detector", "macro AUROC", *LOW_END, "fakes found at 5 % FPR",
+                   f"FPR achieved ({_n_real(here, 'macro')} reals)")  # fmt: skip
         made.append(Grid(title, columns, tuple(rows)))
-    return made
+    return [*made[:-1], *(replace(last, note=f"{_WORST} {_MARKS}") for last in made[-1:])]
 
 
 def not_run_grid(result: RunResult) -> Grid:
@@ -113,11 +134,11 @@ def not_run_grid(result: RunResult) -> Grid:
     return Grid("Not run", ("detector", "reason", "what to do"), rows)
 
 
-def failure_grid(result: RunResult) -> Grid:
+def failure_grid(failures: Iterable[Failure]) -> Grid:
     """Images that failed, by stage and reason, with the first path of each."""
     first: dict[tuple[str, str], str] = {}
     seen: Counter[tuple[str, str]] = Counter()
-    for failure in dict.fromkeys((f.path, f.stage, f.reason) for f in result.failures):
+    for failure in dict.fromkeys((f.path, f.stage, f.reason) for f in failures):
         first.setdefault(failure[1:], failure[0])
         seen[failure[1:]] += 1
     rows = tuple((str(n), stage, reason, first[stage, reason]) for (stage, reason), n in seen.most_common())
@@ -170,61 +191,97 @@ def interval_text(value: float | None, low: float | None, high: float | None) ->
     return f"{pretty(value)} [{low:.2f}, {high:.2f}]"
 
 
+def low_end(cells: Mapping[str, Cell]) -> tuple[str, str]:
+    """Return the two columns LOW_END of a detector: its worst generator, and the lowest of those with few groups.
+
+    `cells` are those of one detector, training set and condition, by generator.
+    """
+    worst, small = cells.get("worst"), lowest_left_out(cells.values())
+    if worst and FEW in worst.flags[1:]:
+        return f"none has {FEW_GROUPS}", _named(worst)
+    return _named(worst), _named(small)
+
+
+def marks(cell: Cell) -> str:
+    """Return the marks that stand behind a figure: * for seen in training, ! for images lost."""
+    flags = cell.flags[1:] if cell.generator == "worst" else cell.flags  # its first one is the generator's name
+    return ("*" if SEEN in flags else "") + ("!" if any(flag.startswith("lost ") for flag in flags) else "")
+
+
 def _auroc_grid(cells: list[Cell], title: str) -> Grid:
     generators = list(dict.fromkeys(c.generator for c in cells if c.generator and c.generator not in OVERALL))
-    trains = {c.train for c in cells}
-    rows = []
-    for detector, train in dict.fromkeys((c.detector, c.train) for c in cells):
-        mine = {c.generator: c for c in cells if (c.detector, c.train) == (detector, train) and not c.real_source}
-        worst = mine.get("worst")
-        rows.append(
-            (
-                detector,
-                *((train,) if len(trains) > 1 else ()),
-                _metric(mine.get("macro"), "auroc"),
-                f"{_metric(worst, 'auroc')} {', '.join(worst.flags)}" if worst else "–",
-                *(_short(mine.get(g)) for g in generators),
-            )
-        )
+    several = len({c.train for c in cells}) > 1
+    rows = [
+        (*(name if several else name[:1]), _metric(one.get("macro"), "auroc"), *low_end(one),
+         *(_short(one.get(g)) for g in generators))
+        for name, one in by_detector(cells).items()
+    ]  # fmt: skip
     n = {g: max(c.n_groups for c in cells if c.generator == g) for g in generators}
-    columns = ("detector", *(("trained on",) if len(trains) > 1 else ()), "macro", "worst",
+    columns = ("detector", *(("trained on",) if several else ()), "macro", *LOW_END,
                *(f"{g} ({n[g]} groups)" for g in generators))  # fmt: skip
-    note = "Pairs are counted within trials; intervals by group bootstrap; * = seen in training; ! = images lost."
+    note = f"Pairs are counted within trials; intervals by group bootstrap. {_WORST} {_MARKS}"
     return Grid(title, columns, tuple(rows), note)
 
 
 def _threshold_grid(cells: list[Cell], title: str) -> Grid:
     sources = list(dict.fromkeys(c.real_source for c in cells if c.real_source))
-    rows = []
-    for detector, train in dict.fromkeys((c.detector, c.train) for c in cells):
-        mine = [c for c in cells if (c.detector, c.train) == (detector, train)]
-        macro = next((c for c in mine if c.generator == "macro"), None)
-        by_source = {c.real_source: c for c in mine if c.real_source}
-        rows.append(
-            (
-                f"{detector} {train}" if len({c.train for c in cells}) > 1 else detector,
-                _metric(macro, "tpr_frozen_5"),
-                _metric(macro, "fpr_achieved_5"),
-                _metric(macro, "balanced_accuracy"),
-                *(_metric(by_source.get(s), "fpr_achieved_5") for s in sources),
-            )
+    several = len({c.train for c in cells}) > 1
+    of_source = {(c.detector, c.train, c.real_source): c for c in cells}
+    rows = [
+        (
+            " ".join(name) if several else name[0],
+            *(_metric(one.get("macro"), m) for m in ("tpr_frozen_5", "fpr_achieved_5", "balanced_accuracy")),
+            *(_metric(of_source.get((*name, s)), "fpr_achieved_5") for s in sources),
         )
-    columns = ("detector", "fakes found", "FPR achieved", "balanced accuracy", *(f"FPR on {s}" for s in sources))
-    note = "Macro means over generators. The promise is 5 % on reals like the calibration reals; beside it what came."
+        for name, one in by_detector(cells).items()
+    ]
+    n = {s: max(m.n_real for c in cells if c.real_source == s for m in c.metrics) for s in sources}
+    columns = ("detector", "fakes found", f"FPR achieved ({_n_real(cells, 'macro')} reals)", "balanced accuracy",
+               *(f"FPR on {s} ({n[s]} reals)" for s in sources))  # fmt: skip
+    note = (
+        "Macro means over generators. The promise is 5 % on reals like the calibration reals; beside it what came. "
+        f"Where none or all were called fake, the interval is the exact binomial one over groups. {_MARKS}"
+    )
     return Grid(title, columns, tuple(rows), note)
+
+
+def by_detector(cells: Iterable[Cell]) -> dict[tuple[str, str], dict[str, Cell]]:
+    """Return the cells of one condition by (detector, training set), then by generator."""
+    found: dict[tuple[str, str], dict[str, Cell]] = {}
+    for cell in cells:
+        one = found.setdefault((cell.detector, cell.train), {})
+        if not cell.real_source:
+            one[cell.generator] = cell
+    return found
+
+
+def _n_real(cells: Iterable[Cell], generator: str) -> int:
+    return max((m.n_real for cell in cells if cell.generator == generator for m in cell.metrics), default=0)
+
+
+def _bracketed(mark: str) -> str:
+    return f"  [{mark}]" if mark else ""
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _metric(cell: Cell | None, name: str) -> str:
     value = _value(cell, name)
-    return interval_text(value.value, value.low, value.high) if value else "–"
+    return f"{interval_text(value.value, value.low, value.high)}{marks(cell)}" if cell and value else "–"
+
+
+def _named(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    name = cell.flags[0] if cell.generator == "worst" else cell.generator
+    return f"{_metric(cell, 'auroc')} {name} ({cell.n_groups} groups)"
 
 
 def _short(cell: Cell | None) -> str:
     value = _value(cell, "auroc")
-    if value is None or cell is None:
-        return "–"
-    marks = ("*" if SEEN in cell.flags else "") + ("!" if any("lost" in f for f in cell.flags) else "")
-    return f"{pretty(value.value)}{marks}"
+    return f"{pretty(value.value)}{marks(cell)}" if cell and value else "–"
 
 
 def _value(cell: Cell | None, name: str) -> MetricValue | None:

@@ -16,8 +16,8 @@ import numpy as np
 
 from fdetect.classifiers.heads import FittedHead, head
 from fdetect.decide import Threshold
-from fdetect.engine.store import write_atomic
 from fdetect.errors import DataError
+from fdetect.files import write_atomic
 
 __all__ = ["TRUSTED", "FittedDetector", "load_detector", "save_detector"]
 

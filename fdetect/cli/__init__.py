@@ -6,6 +6,7 @@ configuration, 3 data failures under --strict.  Nothing heavy is imported to sho
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 
@@ -34,14 +35,24 @@ for command in (bench, extract, fit, score, evaluate, audit, list_, doctor):
     cli.add_command(command)
 
 
+class _Stopped(BaseException):  # not KeyboardInterrupt, which click would answer with a bare "Aborted!"
+    pass
+
+
 def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF and large images: decode decides, not a warning
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C, and what schedulers send before they kill
+        signal.signal(number, _stop)
     try:
         cli(standalone_mode=True)
     except FdetectError as error:
         click.echo(f"fdetect: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("fdetect: interrupted; what was finished is kept, the same command resumes", err=True)
-        sys.exit(130)
+    except _Stopped as stopped:
+        click.echo("fdetect: stopped; what was finished is kept, the same command resumes", err=True)
+        sys.exit(128 + stopped.args[0])
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped(number)

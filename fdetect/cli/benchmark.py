@@ -11,6 +11,8 @@ import rich_click as click
 from fdetect.cli.common import engine_options, open_store, progress_bar, read_options, show, show_rows, words
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fdetect.bench.compare import PairedDifference
     from fdetect.config import RunConfig
 
@@ -22,6 +24,7 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.option("--protocol", help="leave_one_generator_out (default), cross_generator, train_on, fixed_split, ...")
 @click.option("--train", help="Generators that train_on (or cross_generator) trains on, separated by commas.")
 @click.option("--folds", type=int, help="Folds by group; default 3.")
+@click.option("--calibration", type=float, help="Share of training reals kept for thresholds; default 0.25.")
 @click.option("--conditions", help="native, matched, rescaled, jpeg70, resize50, ..., separated by commas.")
 @click.option("--crop", type=int, help="Side in px of what detectors see, a multiple of 8; default 224 (built-in 128).")
 @click.option("--features", help="Presets, features or patterns; none for no hand-crafted detector.")
@@ -34,7 +37,7 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
 @click.option("--dry-run", is_flag=True, help="Show counts, sizes, formats, JPEG qualities and trials; run nothing.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
-@click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if the audit marks any condition.")
+@click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if a condition is marked, or could not be judged.")
 @read_options
 @engine_options
 def bench(data: str | None, **flags: Any) -> None:
@@ -67,18 +70,17 @@ def bench(data: str | None, **flags: Any) -> None:
     click.secho(about["detected"] or about["description"], bold=bool(about["detected"]))
     click.echo(f"{about['n_real']} real and {about['n_fake']} fake images in {about['n_groups']} groups, "
                f"{result.header['trials']} trials of {config.protocol.name}")  # fmt: skip
-    marks = result.audit["biased_by"]
     for grid in audit_grids(result.audit):
         show(grid)
-    for grid in summary_grids(result.cells, marks):
+    for grid in summary_grids(result.cells, result.audit):
         show(grid)
     show(not_run_grid(result))
-    show(failure_grid(result))
+    show(failure_grid(result.failures))
     seconds = sum(done.timing.values())
     click.echo(f"\nevery generator, real source and metric: {done.folder}/ (report.html, tables.md, cells.csv) "
                f"in {seconds:.0f} s")  # fmt: skip
-    if flags["fail_if_biased"] and any(marks.values()):
-        sys.exit(1)
+    if flags["fail_if_biased"]:
+        _gate(result.audit)
     if flags["strict"] and result.failures:
         sys.exit(3)
 
@@ -88,7 +90,7 @@ def bench(data: str | None, **flags: Any) -> None:
 @click.option("--pair", multiple=True, help="FIRST,SECOND: paired difference of two detectors; repeatable.")
 @click.option("--replicates", type=int, default=1000, show_default=True, help="Bootstrap replicates.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Level of the intervals.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--csv", type=click.Path(dir_okay=False), help="Write every metric of every cell to this file.")
 def evaluate(
     scores: tuple[str, ...], pair: tuple[str, ...], replicates: int, level: float, seed: int, csv: str | None
@@ -102,6 +104,8 @@ def evaluate(
     from fdetect.bench.tables import cells_csv, result_grids
     from fdetect.errors import ParameterError
 
+    if csv and Path(csv).resolve() in {Path(file).resolve() for file in scores}:
+        raise ParameterError(f"--csv {csv} is one of the score tables to read; give another file, nothing was written")
     table = pa.concat_tables([read_score_table(Path(file)) for file in scores], promote_options="permissive")
     settings: dict[str, Any] = {"replicates": replicates, "level": level, "seed": seed}
     pairs: list[PairedDifference] = []
@@ -124,14 +128,15 @@ def evaluate(
 @click.argument("data", required=False, type=click.Path())
 @click.option("--conditions", help="native, matched, rescaled, jpeg70, ..., separated by commas.")
 @click.option("--crop", type=int, help="Side in px, a multiple of 8; default 224 (built-in 128).")
-@click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if any condition is marked.")
+@click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if a condition is marked, or could not be judged.")
 @click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
 @read_options
 @engine_options
 def audit(data: str | None, **flags: Any) -> None:
     """Show what the labels of DATA can be told from without any trace: sizes, formats, JPEG tables, content."""
+    from fdetect.bench.audit import LABEL_PROBES
     from fdetect.bench.run import audit_only
-    from fdetect.bench.tables import audit_grids
+    from fdetect.bench.tables import audit_grids, failure_grid
     from fdetect.engine.pool import default_workers
 
     config = _config(data, flags)
@@ -140,9 +145,22 @@ def audit(data: str | None, **flags: Any) -> None:
             config, store=open_store(flags["store"]), workers=flags["workers"] or default_workers(),
             backend=flags["backend"], progress=progress,
         )  # fmt: skip
-    for grid in audit_grids(found.as_json()):
+    for grid in (*audit_grids(found.as_json()), failure_grid(found.failures)):
         show(grid)
-    if flags["fail_if_biased"] and any(found.biased_by.values()):
+    if all(len(names) == len(LABEL_PROBES) for names in found.unmeasured.values()):
+        click.echo("fdetect: nothing could be measured: too few images under every condition", err=True)
+    if flags["fail_if_biased"]:
+        _gate(found.as_json())
+
+
+def _gate(audit: dict[str, Any]) -> None:
+    """Exit with 1 unless every condition was judged and none is biased; a probe without images vouches for nothing."""
+    from fdetect.bench.tables import audit_mark
+
+    failed = {name: mark for name in audit["biased_by"] if (mark := audit_mark(audit, name))}
+    for name, mark in failed.items():
+        click.echo(f"fdetect: --fail-if-biased: {name}: {mark}", err=True)
+    if failed:
         sys.exit(1)
 
 
@@ -156,6 +174,7 @@ def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
         "data.layout": flags.get("layout"), "data.root": flags.get("root"),
         "data.path": None if is_toml else data,
         "protocol.name": flags.get("protocol"), "protocol.folds": flags.get("folds"),
+        "protocol.calibration": flags.get("calibration"),
         "protocol.train": words(flags.get("train")),
         "conditions.names": words(flags.get("conditions")), "conditions.crop": flags.get("crop"),
         "features.names": words(flags.get("features")),
@@ -181,13 +200,19 @@ def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
     show_rows(tuple(rows[0]), [tuple(str(value) for value in row.values()) for row in rows])
     for warning in seen.warnings:
         click.secho(f"beware: {warning}", fg="yellow")
-    trials = trials_for(samples_of(manifest), config)
+    samples = samples_of(manifest)
+    trials = trials_for(samples, config)
     click.echo(f"\n{config.protocol.name}: {len(trials)} trials, crop {config.conditions.crop} px, "
                f"conditions {', '.join(config.conditions.names)}")  # fmt: skip
     show_rows(
         ("trial", "trained on", "to fit", "calibration reals", "to test"),
-        [(t.name, t.train, str(len(t.fit)), str(len(t.calibration)), str(len(t.test))) for t in trials],
+        [(t.name, t.train, _to_fit(samples.label[t.fit]), str(len(t.calibration)), str(len(t.test))) for t in trials],
     )
+
+
+def _to_fit(label: np.ndarray) -> str:
+    missing = [name for name, k in (("real", 0), ("fake", 1)) if not (label == k).any()]
+    return f"{len(label)}{f' (no {missing[0]}: nothing can be trained)' if missing else ''}"
 
 
 def _show_pairs(pairs: list[PairedDifference], level: float) -> None:

@@ -14,8 +14,12 @@ import rich_click as click
 if TYPE_CHECKING:
     from fdetect.bench.tables import Grid
     from fdetect.engine import Store
+    from fdetect.types import Failure
 
-__all__ = ["engine_options", "open_store", "progress_bar", "read_options", "show", "show_rows", "words"]
+__all__ = [
+    "engine_options", "open_store", "printable", "progress_bar", "read_options", "report_failures", "show",
+    "show_rows", "words",
+]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,10 +47,14 @@ def engine_options(command: F) -> F:
     for option in (
         click.option("--backend", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True,
                      help="Where maps and features are computed; gpu that cannot run is an error."),
-        click.option("--workers", type=click.IntRange(1), default=None, help="Worker processes; default: the cores."),
+        click.option("--workers", type=click.IntRange(0), default=None, help="Worker processes; default: the cores. 0: "
+                     "none, so that an image that crashes or hangs takes the run with it."),
+        click.option("--time-limit", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+                     help="Seconds that a worker may need for one step before its image is given up."),
         click.option("--store", type=click.Path(file_okay=False), help="Folder of finished rows; default: "
                      "$FDETECT_CACHE, else the user's cache. Runs resume from it."),
-        click.option("--seed", type=int, default=None, help="Seed of crops, folds, noise and bootstrap; default 0."),
+        click.option("--seed", type=click.IntRange(0), default=None,
+                     help="Seed of crops, folds, noise and bootstrap; default 0."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -84,6 +92,21 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
                        visible=done < total and seconds > _QUIET_SECONDS)  # fmt: skip
 
         yield update
+
+
+def report_failures(failures: Sequence[Failure], strict: bool) -> None:
+    """Name the first failures on stderr; leave with exit code 3 if there is one and `strict` is set."""
+    for failure in failures[:5]:
+        click.echo(f"fdetect: {printable(failure.path)}: {failure.stage}: {failure.reason}", err=True)
+    if len(failures) > 5:
+        click.echo(f"fdetect: and {len(failures) - 5} more; the table names each in its column 'reason'", err=True)
+    if strict and failures:
+        sys.exit(3)
+
+
+def printable(path: str) -> str:
+    """Return a path for the terminal: as it is, or quoted with escapes where it holds control characters."""
+    return path if path.isprintable() else repr(path)
 
 
 def show(grid: Grid) -> None:

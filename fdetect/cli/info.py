@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from textwrap import indent
 from typing import Any
 
 import rich_click as click
@@ -27,7 +28,7 @@ KINDS = {
 @click.argument("kind", required=False, type=click.Choice([*KINDS, "presets"]))
 @click.argument("name", required=False)
 def list_(kind: str | None, name: str | None) -> None:
-    """List what is registered; with a KIND, only that; with a NAME too, its whole documentation."""
+    """List what is registered; with a KIND, only that (layouts are drawn); with a NAME too, its whole documentation."""
     if kind == "presets":
         _presets()
         return
@@ -38,7 +39,10 @@ def list_(kind: str | None, name: str | None) -> None:
     for one in [kind] if kind else KINDS:
         registry = _registry(one)
         click.secho(f"{one}", bold=True)
-        show_rows(("", ""), [(entry.name, entry.summary) for entry in registry])
+        if kind == "layouts":  # what a layout is, its drawing says
+            click.echo("\n\n".join(f"  {entry.name}\n{indent(entry.doc, '    ')}" for entry in registry))
+        else:
+            show_rows(("", ""), [(entry.name, entry.summary) for entry in registry])
         for plugin, reason in registry.broken.items():
             click.echo(f"  {plugin}: not loaded: {reason}")
         click.echo()

@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from fdetect.cli.common import engine_options, open_store, progress_bar, read_options
+from fdetect.cli.common import engine_options, open_store, progress_bar, read_options, report_failures
 
 __all__ = ["extract", "fit", "score"]
 
@@ -16,7 +16,7 @@ _OUT = click.Path(dir_okay=False)
 
 
 @click.command()
-@click.argument("data", type=click.Path())
+@click.argument("data", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--out", required=True, type=_OUT, help="Table to write: .parquet or .csv.")
 @click.option("--features", default="standard", show_default=True, help="Presets, features or patterns.")
 @click.option("--condition", default="native", show_default=True, help="What is done to every image first.")
@@ -24,18 +24,27 @@ _OUT = click.Path(dir_okay=False)
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
 @engine_options
-def extract(data: str, out: str, features: str, condition: str, crop: int, **flags: Any) -> None:
-    """Write the named features of every image of DATA (a folder, a manifest, an image) to a table."""
-    from fdetect.bench import steps
+def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop: int, **flags: Any) -> None:
+    """Write the named features of every image of DATA to a table.
 
+    DATA is any number of images, folders, patterns ('shots/**/*.jpg'), tar and zip shards, members of shards
+    (a.tar::name) and Parquet files with an image column; or one labelled folder or manifest.
+    """
+    from fdetect.bench import steps
+    from fdetect.files import check_table
+
+    check_table(Path(out))
     manifest = steps.any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
+    click.echo(f"fdetect: {manifest.schema.metadata[b'fdetect.detected'].decode()}", err=True)
     with progress_bar() as progress:
-        table = steps.extract(
-            manifest, features=features, condition_name=condition, crop=crop, **_engine(flags, progress)
+        done = steps.extract_to(
+            out, manifest, features=features, condition_name=condition, crop=crop, **_engine(flags, progress)
         )
-    steps.write_table(steps.as_table(table, manifest), Path(out))
-    click.echo(f"{len(table.ids)} images, {len(table.columns)} columns, {len(table.failures)} failed: {out}")
-    _report_failures(table.failures, flags["strict"])
+    for warning in done.warnings:
+        click.echo(f"fdetect: {warning}", err=True)
+    click.echo(f"fdetect: {done.timing}", err=True)
+    click.echo(f"{done.n_images} images, {done.n_columns} columns, {len(done.failures)} failed: {out}")
+    report_failures(done.failures, flags["strict"])
 
 
 @click.command()
@@ -70,7 +79,7 @@ def fit(data: str, out: str, head: str, features: str, condition: str, **flags: 
 
 
 @click.command()
-@click.argument("data", type=click.Path())
+@click.argument("data", nargs=-1, required=True, type=click.Path())
 @click.option("--model", type=click.Path(dir_okay=False), help="File written by fdetect fit.")
 @click.option("--detector", help="A training-free detector instead (fdetect list detectors).")
 @click.option("--weights", default="", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
@@ -80,12 +89,14 @@ def fit(data: str, out: str, head: str, features: str, condition: str, **flags: 
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
 @engine_options
-def score(data: str, model: str | None, detector: str | None, out: str, **flags: Any) -> None:
+def score(data: tuple[str, ...], model: str | None, detector: str | None, out: str, **flags: Any) -> None:
     """Score every image of DATA: larger = more likely generated."""
     from fdetect.bench import steps
     from fdetect.classifiers.saved import load_detector
     from fdetect.errors import ParameterError
+    from fdetect.files import check_table, write_table
 
+    check_table(Path(out))
     if bool(model) == bool(detector):
         raise ParameterError("score needs either --model FILE or --detector NAME")
     scorer = load_detector(Path(model)) if model else str(detector)
@@ -96,9 +107,9 @@ def score(data: str, model: str | None, detector: str | None, out: str, **flags:
             **_engine(flags, progress),
         )  # fmt: skip
     condition = flags["condition"] or ("native" if isinstance(scorer, str) else scorer.condition)
-    steps.write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
+    write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
     click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {out}")
-    _report_failures(scores.failures, flags["strict"])
+    report_failures(scores.failures, flags["strict"])
 
 
 def _engine(flags: dict[str, Any], progress: Any) -> dict[str, Any]:
@@ -106,17 +117,9 @@ def _engine(flags: dict[str, Any], progress: Any) -> dict[str, Any]:
 
     return {
         "seed": flags["seed"] or 0,
-        "workers": flags["workers"] or default_workers(),
+        "workers": default_workers() if flags["workers"] is None else flags["workers"],
+        "time_limit": flags["time_limit"],
         "store": open_store(flags["store"]),
         "backend": flags["backend"],
         "progress": progress,
     }
-
-
-def _report_failures(failures: Any, strict: bool) -> None:
-    for failure in failures[:5]:
-        click.echo(f"fdetect: {failure.path}: {failure.stage}: {failure.reason}", err=True)
-    if len(failures) > 5:
-        click.echo(f"fdetect: and {len(failures) - 5} more; the table names each in its column 'reason'", err=True)
-    if strict and failures:
-        sys.exit(3)

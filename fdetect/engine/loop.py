@@ -1,205 +1,178 @@
-"""`run`: files, conditions and tasks in; one table per (condition, task) out; what is in the store is not computed."""
+"""`run`: images, conditions and tasks in; tables out; what is in the store is not computed.
+
+    paths -> read lane -> chunks -> workers (decode, perturb, compute) -> device lane -> write lane -> store -> tables
+
+Every arrow is a bounded queue: memory does not grow with the number of images, save for their paths and ids.
+"""
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import scipy
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from fdetect import backend as arrays
-from fdetect import images, perturb
 from fdetect.backend import Backend, resolve
-from fdetect.config import fingerprint
-from fdetect.engine.pool import map_chunks
-from fdetect.engine.store import Store
-from fdetect.engine.work import Chunk, Item, Job, Plan, Task, content_id
-from fdetect.errors import ParameterError
+from fdetect.engine.extraction import Extraction
+from fdetect.engine.index import Index
+from fdetect.engine.jobs import Jobs
+from fdetect.engine.lanes import Lane, Timing
+from fdetect.engine.pool import TIME_LIMIT, map_chunks
+from fdetect.engine.reading import READERS, Seen, read_ahead
+from fdetect.engine.sources import Reader
+from fdetect.engine.store import Store, id_bytes
+from fdetect.engine.work import Chunk, Done, Item, Job, Plan, Task, on_device
+from fdetect.errors import DataError, ParameterError
+from fdetect.files import check_writable
 from fdetect.perturb import Condition
-from fdetect.registry import source_digest
-from fdetect.types import Failure, FeatureTable
 
-__all__ = ["Extraction", "Progress", "run"]
+__all__ = ["Progress", "run"]
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
-CHUNK = 16  # images a worker takes at a time: one batch per condition
-FLUSH_ROWS, FLUSH_SECONDS = 512, 5.0  # what a kill may cost
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """All tables of a run, by (condition name, task name), in the order of `paths`."""
-
-    ids: tuple[str, ...]
-    paths: tuple[str, ...]
-    tables: dict[tuple[str, str], FeatureTable]
-    n_computed: int  # (image, condition, task) triples computed now
-    n_stored: int  # ... and found in the store
-    warnings: tuple[str, ...]
+CHUNK = 16  # images that a worker takes at a time: one batch per condition
+CHUNK_BYTES = 32 << 20  # ... or fewer, where their files are large
 
 
 def run(
     tasks: Sequence[Task],
-    paths: Sequence[str],
+    paths: pa.Array | Sequence[str],
     *,
     root: str | Path = ".",
     conditions: Sequence[Condition] = (Condition("native"),),
     crop: int = 224,
     seed: int = 0,
     store: Store | None = None,
-    workers: int = 1,
+    workers: int = 0,
+    time_limit: float = TIME_LIMIT,
     backend: Backend | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
     """Compute every task under every condition for every path, once per content, resuming from the store.
 
-    Images that fail are NaN rows with a `Failure`.  Without a store everything is computed and nothing is kept.
-    Raises ParameterError for a crop that is no multiple of 8 or below 64 px, or a path given twice.
+    paths       names below `root`: of files, or of members of shards as `a.tar::name`; an Arrow array or a list
+    store       where finished rows go and are found again; None for one that is gone with the result
+    workers     processes; 0 computes in this one, without protection against images that crash or hang it
+    time_limit  seconds that a worker may need for one step before its image is given up
+
+    An image that fails, for whatever reason, is a row of NaN with a `Failure`.  Interrupted or killed at any moment,
+    the run loses what was in memory, at most a few seconds of work.
+    Raises ParameterError for a crop that is no multiple of 8 or below 64 px, or a path given twice; DataError where
+    the store cannot be written; FdetectError where a task cannot run at all.
     """
     if crop % 8 or crop < 64:
         raise ParameterError(f"crop must be a multiple of 8 and at least 64 px, got {crop}")
-    if len(set(paths)) != len(paths):
-        raise ParameterError("the same path is listed twice; every row of a manifest needs its own path")
-    plan = Plan(Path(root), tuple(conditions), tuple(tasks), crop, seed, backend or resolve("auto"))
-    ids, unreadable = _identify(plan.root, paths, progress)
-    collected = _Collected(plan, store)
-    wanted = dict.fromkeys(id for id in ids if id not in unreadable)
-    n_stored = sum(len(rows.keys() & wanted.keys()) for rows in collected.rows.values())
-    path_of = dict(zip(reversed(ids), reversed(list(paths)), strict=True))  # the first path of each content
-    n_computed = 0
-    try:
-        for in_process in (False, True):
-            todo = list(_chunks(wanted, path_of, collected, in_process))
-            total, done = sum(len(chunk.items) for chunk in todo), 0
-            for result in map_chunks(plan, todo, 1 if in_process else min(workers, max(len(todo), 1))):
-                n_computed += collected.add(result.rows, result.failures)
-                done += result.n_items
-                if progress:
-                    progress("encoding" if in_process else "extracting", done, total)
-    finally:
-        collected.flush()
-    tables = {
-        (condition.name, task.name): collected.table((c, t), ids, tuple(paths), unreadable)
-        for c, condition in enumerate(plan.conditions)
-        for t, task in enumerate(plan.tasks)
-    }
-    return Extraction(ids, tuple(paths), tables, n_computed, n_stored, tuple(store.warnings if store else ()))
-
-
-class _Collected:
-    """Rows and failures by job as they come in; full buffers go to the store."""
-
-    def __init__(self, plan: Plan, store: Store | None) -> None:
-        self.plan, self.store = plan, store
-        self.jobs: list[Job] = [(c, t) for c in range(len(plan.conditions)) for t in range(len(plan.tasks))]
-        self.described = {job: _describe(plan, job) for job in self.jobs}
-        self.keys = {job: f"{plan.tasks[job[1]].name}-{fingerprint(self.described[job])}" for job in self.jobs}
-        named: dict[tuple[str, str], str] = {}
-        for job, key in self.keys.items():
-            pair = (plan.conditions[job[0]].name, plan.tasks[job[1]].name)
-            if named.setdefault(pair, key) != key:
-                raise ParameterError(
-                    f"two different things are named condition '{pair[0]}', task '{pair[1]}'; rename one"
-                )
-        self.rows: dict[Job, dict[str, np.ndarray]] = {
-            job: store.load(self.keys[job], len(plan.tasks[job[1]].columns)) if store else {} for job in self.jobs
-        }
-        self.failures: dict[tuple[Job, str], Failure] = {}
-        self.unsaved: dict[Job, list[tuple[list[str], np.ndarray]]] = {}
-        self.flushed = time.monotonic()
-
-    def add(self, rows: dict[Job, tuple[list[str], np.ndarray]], failures: list[tuple[int, int, Failure]]) -> int:
-        for job, (ids, values) in rows.items():
-            self.rows[job].update(zip(ids, values, strict=True))
-            self.unsaved.setdefault(job, []).append((ids, values))
-        for c, t, failure in failures:
-            for job in self.jobs:
-                if c in (-1, job[0]) and t in (-1, job[1]):
-                    self.failures[job, failure.id] = failure
-        waiting = max((sum(len(ids) for ids, _ in parts) for parts in self.unsaved.values()), default=0)
-        if waiting >= FLUSH_ROWS or time.monotonic() - self.flushed > FLUSH_SECONDS:
-            self.flush()
-        return sum(len(ids) for ids, _ in rows.values())
-
-    def flush(self) -> None:
-        for job, parts in self.unsaved.items():
-            ids = [id for part_ids, _ in parts for id in part_ids]
-            if self.store and ids:
-                values = np.concatenate([values for _, values in parts])
-                self.store.write(self.keys[job], self.described[job], ids, values)
-        self.unsaved.clear()
-        self.flushed = time.monotonic()
-
-    def table(
-        self, job: Job, ids: tuple[str, ...], paths: tuple[str, ...], unreadable: dict[str, Failure]
-    ) -> FeatureTable:
-        columns = self.plan.tasks[job[1]].columns
-        values = np.full((len(ids), len(columns)), np.nan, np.float32)
-        failures = []
-        for k, (id, path) in enumerate(zip(ids, paths, strict=True)):
-            row = self.rows[job].get(id)
-            if row is not None:
-                values[k] = row
-            else:
-                failure = unreadable.get(id) or self.failures[job, id]
-                failures.append(Failure(id, path, failure.stage, failure.reason))
-        return FeatureTable(ids, paths, columns, values, tuple(failures))
-
-
-def _identify(
-    root: Path, paths: Sequence[str], progress: Progress | None
-) -> tuple[tuple[str, ...], dict[str, Failure]]:
-    """Return the content id of every file (of the path, where it cannot be read) and the unreadable ones."""
-
-    def identify(path: str) -> tuple[str, Failure | None]:
+    if time_limit <= 0:
+        raise ParameterError(f"time_limit must be above 0 seconds, got {time_limit:g}")
+    column = _column(paths)
+    plan = Plan(tuple(conditions), tuple(tasks), crop, seed, backend or resolve("auto"))
+    keep_alive = None
+    if store is None:
+        keep_alive = tempfile.TemporaryDirectory(prefix="fdetect-")
+        store = Store(keep_alive.name)
+    check_writable(store.folder)
+    since, busy = time.perf_counter(), dict[str, float]()
+    with (
+        closing(Lane("write", busy)) as write,
+        closing(Lane("device", busy)) as device,
+        Reader(root) as reader,
+    ):
+        jobs = Jobs(plan, store, write)
+        going = _Run(jobs, Index(store, Path(root).absolute(), column), column, progress)
         try:
-            return content_id((root / path).read_bytes()), None
-        except (OSError, ValueError) as error:
-            id = content_id(path.encode("utf-8", "surrogateescape"))
-            return id, Failure(id, path, "read", getattr(error, "strerror", None) or str(error))
-
-    found = []
-    with ThreadPoolExecutor(8) as pool:
-        for k, one in enumerate(pool.map(identify, paths)):
-            found.append(one)
-            if progress and (k % 256 == 255 or k + 1 == len(paths)):
-                progress("reading", k + 1, len(paths))
-    return tuple(id for id, _ in found), {id: failure for id, failure in found if failure}
-
-
-def _chunks(wanted: dict[str, None], path_of: dict[str, str], done: _Collected, in_process: bool) -> Iterator[Chunk]:
-    """Group the images that miss the same jobs, CHUNK at a time, in manifest order."""
-    jobs = [job for job in done.jobs if done.plan.tasks[job[1]].in_process == in_process]
-    by_missing: dict[tuple[Job, ...], list[Item]] = {}
-    for id in wanted:
-        if missing := tuple(job for job in jobs if id not in done.rows[job]):
-            by_missing.setdefault(missing, []).append(Item(id, path_of[id]))
-    for missing, items in by_missing.items():
-        for start in range(0, len(items), CHUNK):
-            yield Chunk(tuple(items[start : start + CHUNK]), missing)
+            with (
+                closing(read_ahead(reader, column, going.index, jobs.finished, busy)) as seen,
+                closing(map_chunks(plan, going.chunks(seen), workers, time_limit=time_limit)) as results,
+            ):
+                for done in results:
+                    going.add(done, busy)
+                    for late in device.put(on_device, plan, done) if done.for_device else []:
+                        going.add(late, busy)
+            for late in device.drain():
+                going.add(late, busy)
+        finally:
+            jobs.flush()
+            going.index.flush()
+            write.drain()
+    servers = {"read": READERS, "device": 1, "write": 1}
+    servers |= dict.fromkeys(("decode", "perturb", "compute"), max(workers, 1))
+    timing = Timing(len(column), time.perf_counter() - since, busy, servers)
+    return Extraction(column, going.ids, going.unreadable, jobs, going.n_stored, timing, keep_alive)
 
 
-def _describe(plan: Plan, job: Job) -> dict[str, Any]:
-    """Everything that a row depends on beside the content: the store's key, and its metadata in clear text."""
-    condition, task = plan.conditions[job[0]], plan.tasks[job[1]]
-    return {
-        "name": task.name,
-        "version": task.version,
-        "settings": dict(task.settings),
-        "columns": fingerprint(task.columns),
-        "geometry": asdict(task.geometry),
-        "condition": asdict(condition),
-        "steps": [perturb.perturbation.get(step).code for step, _ in condition.steps],  # a plug-in's are elsewhere
-        "crop": plan.crop,
-        "seed": plan.seed,
-        "backend": plan.backend.name,
-        "decoder": images.decoder_id(),
-        "code": source_digest(images.__file__, perturb.__file__, arrays.__file__),
-        "libraries": f"numpy {np.__version__}, scipy {scipy.__version__}",
-    }
+class _Run:
+    """One run on its way: what was seen of each row, and how many rows are settled."""
+
+    def __init__(self, jobs: Jobs, index: Index, paths: pa.Array, progress: Progress | None) -> None:
+        self.jobs, self.index, self._progress = jobs, index, progress
+        self.ids = np.zeros((len(paths), 16), np.uint8)
+        self.unreadable: dict[int, str] = {}
+        self.n_stored = 0
+        self._settled = 0
+        self._claimed: set[bytes] = set()  # contents that this run has met
+
+    def chunks(self, rows: Iterable[Seen]) -> Iterator[Chunk]:
+        """Group images that miss the same jobs, in manifest order; settle the rows that need no work."""
+        groups: dict[tuple[Job, ...], list[Item]] = {}
+        for seen in rows:
+            missing = self._meet(seen)
+            if not missing:
+                self._settle(1)
+                continue
+            group = groups.setdefault(missing, [])
+            group.append(Item(seen.id, seen.data or b""))
+            if len(group) >= CHUNK or sum(len(item.data) for item in group) >= CHUNK_BYTES:
+                yield Chunk(tuple(groups.pop(missing)), missing)
+        for missing, items in groups.items():
+            yield Chunk(tuple(items), missing)
+
+    def add(self, done: Done, busy: dict[str, float]) -> None:
+        """Take in the result of a chunk."""
+        self.jobs.add(done)
+        for lane, seconds in done.seconds.items():
+            busy[lane] = busy.get(lane, 0.0) + seconds
+        if not done.for_device:
+            self._settle(done.n_items)
+
+    def _meet(self, seen: Seen) -> tuple[Job, ...]:
+        """Note the content of a row, and return what has to be computed for it now."""
+        self.ids[seen.row] = id_bytes([seen.id])[0]
+        if seen.reason:
+            self.unreadable[seen.row] = seen.reason
+            return ()
+        if seen.stamp:
+            self.index.add(seen.path, seen.stamp, seen.id)
+        content = bytes.fromhex(seen.id)
+        if content in self._claimed:  # the same file under another path
+            return ()
+        self._claimed.add(content)
+        missing = self.jobs.missing(seen.id) if seen.data is not None else ()
+        self.n_stored += len(self.jobs.all) - len(missing)
+        return missing
+
+    def _settle(self, rows: int) -> None:
+        before, self._settled = self._settled, self._settled + rows
+        due = self._settled // 64 > before // 64 or self._settled == len(self.ids)
+        if self._progress and rows and due:
+            self._progress("extracting", self._settled, len(self.ids))
+
+
+def _column(paths: pa.Array | Sequence[str]) -> pa.Array:
+    """Return the paths as one Arrow array; raises ParameterError where one is listed twice, DataError if no text."""
+    if isinstance(paths, pa.ChunkedArray):
+        paths = paths.combine_chunks()
+    try:
+        column = paths if isinstance(paths, pa.Array) else pa.array(list(paths), pa.string())
+    except UnicodeEncodeError as error:
+        raise DataError(f"the name {error.object!a} is not valid UTF-8; rename the file") from None
+    counts = pc.value_counts(column)
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        path = twice[0]["values"].as_py()
+        raise ParameterError(f"the same path is listed twice, {path!r}; every row of a manifest needs its own path")
+    return column

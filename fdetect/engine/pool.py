@@ -1,21 +1,37 @@
-"""Where chunks are worked on: in this process, or in a pool of processes with a bounded queue."""
+"""Where chunks are worked on: in this process, or by worker processes that may crash or hang without harm.
+
+A worker holds one chunk at a time, so it is known what it was working on when it died.  The chunk is given once more
+to a fresh worker, since a death may come from outside; if that one dies too, it is halved until one image alone
+stands accused: that image becomes a `Failed`, everything else is computed.  A worker that is silent for longer than
+the time limit is ended, and its chunk halved in the same way.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
-import multiprocessing.connection
 import os
+import signal
 import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
-from fdetect.engine.work import Chunk, Done, Plan, work
+from fdetect.engine.work import Chunk, Done, Failed, Plan, work
 from fdetect.errors import FdetectError
 
-__all__ = ["default_workers", "map_chunks"]
+__all__ = ["TIME_LIMIT", "default_workers", "map_chunks"]
 
-_plan: Plan | None = None  # in a worker process: the plan, sent once when the process starts
+START_LIMIT = 120.0  # seconds to import everything that the tasks need
+TIME_LIMIT = 60.0  # seconds that a worker may go without finishing one step (one image decoded, one batch computed)
+
+_SIGN_OF_LIFE = 0.5  # seconds between two signs at least
+_ALIVE = "alive"
 
 
 def default_workers() -> int:
@@ -23,53 +39,189 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_chunks(plan: Plan, chunks: Iterable[Chunk], workers: int) -> Iterator[Done]:
-    """Yield the result of every chunk as it finishes; 1 worker computes in this process.
+def map_chunks(
+    plan: Plan, chunks: Iterable[Chunk], workers: int, *, time_limit: float = TIME_LIMIT
+) -> Generator[Done]:
+    """Yield the result of every chunk as it finishes; 0 workers computes in this process, without protection.
 
-    Raises FdetectError if a worker process dies; what was yielded before is the caller's and can be kept.
+    A chunk is taken from `chunks` only when a worker is free for it.  Raises FdetectError where a task says that it
+    cannot run at all, or where worker processes do not start.
     """
-    if workers <= 1:
-        for chunk in chunks:
-            yield work(plan, chunk)
+    if workers < 1:
+        yield from (work(plan, chunk) for chunk in chunks)
         return
-    context = multiprocessing.get_context("forkserver" if "forkserver" in _start_methods() else "spawn")
-    waiting: set[Future[Done]] = set()
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(plan,)) as pool:
+    source = iter(chunks)
+    waiting = deque(_Try(chunk) for chunk in islice(source, workers))
+    plan, pool = plan.for_workers(), list[_Worker]()
+    try:
+        for _ in waiting:  # no more processes than there is work for
+            pool.append(_Worker(plan))
+        while pool:
+            for worker in pool:
+                if worker.idle and (one := waiting.popleft() if waiting else _next(source)):
+                    worker.give(one)
+            if any(worker.idle for worker in pool) and not any(worker.trying for worker in pool):
+                return
+            for worker in _speaking(pool, time_limit):
+                yield from _heard(worker, waiting, time_limit)
+    finally:
+        for worker in pool:
+            worker.end()
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A chunk, and whether it is its last chance before it is halved."""
+
+    chunk: Chunk
+    last: bool = False
+
+
+class _Worker:
+    """One worker process and what it is trying."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.start()
+
+    def start(self) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        connection, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self.plan), daemon=True)
         try:
-            for chunk in chunks:
-                waiting.add(pool.submit(_work, chunk))
-                while len(waiting) >= 2 * workers:  # bounded: results never pile up behind a slow reader
-                    finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in finished)
-            while waiting:
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in finished)
-        except BrokenProcessPool:
-            raise FdetectError(
-                "a worker process died; finished parts are kept: start again to resume, with --workers 1 to see why"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            process.start()
+        except Exception as error:  # a task that does not pickle, or no process to be had
+            raise _no_start(f"{type(error).__name__}: {error}") from None
+        theirs.close()
+        self.connection, self.process = connection, process
+        self.ready, self.heard_at = False, time.monotonic()
+        self.trying: _Try | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has started and has nothing to do."""
+        return self.ready and self.trying is None
+
+    def give(self, one: _Try) -> None:
+        self.trying, self.heard_at = one, time.monotonic()
+        with contextlib.suppress(OSError):  # it died while idle: its end of the pipe says so when it is listened to
+            self.connection.send(one.chunk)
+
+    def hear(self) -> Any:
+        """Return what the worker says: a sign of life, a result, an error; None where it is dead."""
+        self.heard_at = time.monotonic()
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(5)
+            return None
+
+    def end(self) -> str:
+        """Let an idle worker leave, kill one that is busy, and return how it ended."""
+        self.connection.close()
+        self.process.join(0 if self.trying else 5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        code = self.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _start_methods() -> list[str]:
-    return multiprocessing.get_all_start_methods()
+def _next(source: Iterator[Chunk]) -> _Try | None:
+    chunk = next(source, None)
+    return None if chunk is None else _Try(chunk)
 
 
-def _start(plan: Plan) -> None:
-    global _plan
-    _plan = plan
+def _speaking(pool: list[_Worker], time_limit: float) -> list[_Worker]:
+    """Wait for workers that have something to say, or that have been silent for too long."""
+    awaited = {worker: worker.heard_at + (time_limit if worker.ready else START_LIMIT)
+               for worker in pool if not worker.idle}  # fmt: skip
+    heard = wait([worker.connection for worker in awaited], max(min(awaited.values()) - time.monotonic(), 0.0))
+    if heard:
+        return [worker for worker in awaited if worker.connection in heard]
+    return [worker for worker, until in awaited.items() if time.monotonic() >= until]
+
+
+def _heard(worker: _Worker, waiting: deque[_Try], time_limit: float) -> Iterator[Done]:
+    """Act on what one worker says, or on its silence: a result is yielded, lost work is put up for another try."""
+    silent = not worker.connection.poll()
+    message = None if silent else worker.hear()
+    if message == _ALIVE:
+        worker.ready = True
+    elif isinstance(message, Done):
+        worker.trying = None
+        yield message
+    elif isinstance(message, Exception) and not isinstance(message, MemoryError):
+        raise message
+    else:
+        lost, how = worker.trying, worker.end()
+        how = "out of memory" if isinstance(message, MemoryError) else how
+        if lost is None:
+            raise _no_start(f"silent for {START_LIMIT:g} s" if silent else how)
+        worker.start()
+        if not silent and not lost.last:
+            waiting.append(_Try(lost.chunk, last=True))
+        elif len(lost.chunk.items) > 1:
+            waiting.extend(_Try(half, last=len(half.items) > 1) for half in lost.chunk.halves())
+        else:
+            reason = f"took longer than {time_limit:g} s" if silent else f"ended the worker process twice ({how})"
+            yield Done(1, failed=[Failed(lost.chunk.items[0].id, "worker", reason)])
+
+
+def _no_start(reason: str) -> FdetectError:
+    return FdetectError(
+        f"a worker process did not start ({' '.join(reason.split())}); a script must guard its main part by "
+        "if __name__ == '__main__':, or use workers=0 to compute in its own process"
+    )
+
+
+# --- in a worker process ---------------------------------------------------------------------------------------------
+
+
+def _serve(connection: Connection, plan: Plan) -> None:
+    """Work on chunks until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run's own process decides
     threading.Thread(target=_leave_with_the_run, daemon=True).start()
+    _reuse_memory()
+    _one_thread()
+    said = time.monotonic()
+
+    def alive() -> None:
+        nonlocal said
+        if time.monotonic() - said > _SIGN_OF_LIFE:
+            connection.send(_ALIVE)
+            said = time.monotonic()
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the run is over
+        connection.send(_ALIVE)
+        while True:
+            chunk = connection.recv()
+            try:
+                answer: Any = work(plan, chunk, alive)
+            except Exception as error:
+                answer = error
+            connection.send(answer)
 
 
 def _leave_with_the_run() -> None:
     """End this worker when the run's process is gone: a killed run would leave its workers waiting for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
+    wait([parent.sentinel])
     os._exit(1)
 
 
-def _work(chunk: Chunk) -> Done:
-    assert _plan is not None
-    return work(_plan, chunk)
+def _one_thread() -> None:
+    """One core a worker: BLAS and OpenMP threads of several workers would only wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+
+
+def _reuse_memory() -> None:
+    """Keep freed batches instead of returning them to the system: every map would fault its pages in again."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD: what may lie unused, at most

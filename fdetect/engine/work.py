@@ -1,15 +1,15 @@
-"""What one worker does with one chunk of files: read, decode, condition, geometry, batch, tasks.
+"""What one worker does with one chunk of images: decode, condition, geometry, batch, tasks.
 
-Each file is read and decoded once for all conditions and tasks that still miss it.  Whatever goes wrong with an
-image becomes a `Failure` of that image alone.
+Each image is decoded once for all conditions and tasks that still miss it.  Whatever goes wrong with an image
+becomes a `Failed` of that image alone.  Tasks of the device lane are not run here: their batches travel back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast
 
 import numpy as np
 import xxhash
@@ -18,13 +18,17 @@ from fdetect.backend import Backend, asnumpy
 from fdetect.errors import BackendError, DataError, FdetectError, WeightsError
 from fdetect.images import Decoded, Geometry, decode
 from fdetect.perturb import Condition
-from fdetect.types import Batch, Failure
+from fdetect.types import Batch
 
-__all__ = ["Chunk", "Done", "Item", "Plan", "Task", "content_id", "work"]
+__all__ = ["Chunk", "Done", "Failed", "Item", "Job", "Plan", "Task", "content_id", "on_device", "work"]
 
 
 class Task(Protocol):
-    """Anything that turns a batch of images of one exact size into columns; it must pickle if not `in_process`."""
+    """Anything that turns a batch of images of one exact size into columns.
+
+    A task that is `in_process` runs in the device lane of the run's own process, where networks are loaded once;
+    every other task travels to the workers and must pickle.
+    """
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -51,37 +55,78 @@ Job = tuple[int, int]  # (index of the condition, index of the task)
 class Plan:
     """What is the same for all chunks of a run; sent to each worker once."""
 
-    root: Path
     conditions: tuple[Condition, ...]
     tasks: tuple[Task, ...]
     crop: int
     seed: int
     backend: Backend
 
+    def in_lane(self, job: Job) -> bool:
+        """Whether a job belongs to the device lane: a network's, or any at all where arrays live on a GPU."""
+        return self.backend.name == "gpu" or self.tasks[job[1]].in_process
+
+    def for_workers(self) -> Plan:
+        """Return the plan as workers need it: of tasks that stay in the device lane, what their images look like."""
+        tasks = (_Elsewhere(task.geometry) if self.in_lane((0, t)) else task for t, task in enumerate(self.tasks))
+        return replace(self, tasks=cast(tuple[Task, ...], tuple(tasks)))
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    geometry: Geometry
+    in_process: bool = True
+
 
 @dataclass(frozen=True)
 class Item:
-    """One file to read, and the content it had when the run began."""
+    """One image: its content id and the bytes of its file."""
 
     id: str
-    path: str
+    data: bytes
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Files that miss the same jobs."""
+    """Images that miss the same jobs."""
 
     items: tuple[Item, ...]
     jobs: tuple[Job, ...]
 
+    def halves(self) -> tuple[Chunk, Chunk]:
+        """Return the first and the second half."""
+        middle = len(self.items) // 2
+        return replace(self, items=self.items[:middle]), replace(self, items=self.items[middle:])
+
 
 @dataclass(frozen=True)
-class Done:
-    """What became of a chunk: rows by job, and failures by condition (-1: of every condition)."""
+class Failed:
+    """Why one image has no row: under which condition and task (-1: all of the chunk's), at which stage."""
 
-    n_items: int
-    rows: dict[Job, tuple[list[str], np.ndarray]]
-    failures: list[tuple[int, int, Failure]]  # (condition or -1, task or -1, failure)
+    id: str
+    stage: str
+    reason: str
+    condition: int = -1
+    task: int = -1
+
+
+@dataclass
+class Done:
+    """What became of a chunk: rows by job, failures, batches for the device lane, and seconds by lane."""
+
+    n_items: int = 0
+    rows: dict[Job, tuple[list[str], np.ndarray]] = field(default_factory=dict)
+    failed: list[Failed] = field(default_factory=list)
+    for_device: list[tuple[Batch, tuple[Job, ...]]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, lane: str, since: float) -> float:
+        """Add the time since `since` to a lane, and return now."""
+        now = time.perf_counter()
+        self.seconds[lane] = self.seconds.get(lane, 0.0) + now - since
+        return now
+
+
+Alive = Callable[[], None]  # called after every step, so that a hang can be told from slow work
 
 
 def content_id(data: bytes) -> str:
@@ -89,79 +134,108 @@ def content_id(data: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def work(plan: Plan, chunk: Chunk) -> Done:
-    """Carry one chunk through all its jobs."""
-    done = Done(len(chunk.items), {}, [])
-    images: dict[tuple[int, Geometry], list[tuple[Item, Decoded]]] = {}
+def work(plan: Plan, chunk: Chunk, alive: Alive = lambda: None) -> Done:
+    """Carry one chunk through all its jobs; those of the device lane are returned as batches, ready to compute."""
+    done = Done(len(chunk.items))
+    images: dict[tuple[int, Geometry], list[tuple[str, Decoded]]] = {}
     for item in chunk.items:
         _prepare(plan, chunk, item, images, done)
+        alive()
     for (condition, geometry), prepared in images.items():
-        for batch, items in _batches(plan, prepared):
-            for job in chunk.jobs:
-                if job[0] == condition and plan.tasks[job[1]].geometry == geometry:
-                    _compute(plan, job, batch, items, done)
+        jobs = [job for job in chunk.jobs if job[0] == condition and plan.tasks[job[1]].geometry == geometry]
+        later = tuple(job for job in jobs if plan.in_lane(job))
+        for batch in _batches(plan, prepared):
+            if later:
+                done.for_device.append((replace(batch, maps={}), later))
+            for job in jobs:
+                if job not in later:
+                    _compute(plan, job, batch, done)
+                    alive()
+    return done
+
+
+def on_device(plan: Plan, ready: Done) -> Done:
+    """Compute the jobs of the device lane for the batches of one chunk: one upload a batch."""
+    done = Done(ready.n_items)
+    for batch, jobs in ready.for_device:
+        uploaded = replace(batch, rgb8=plan.backend.asarray(batch.rgb8), maps={})
+        for job in jobs:
+            _compute(plan, job, uploaded, done)
     return done
 
 
 def _prepare(plan: Plan, chunk: Chunk, item: Item, images: Any, done: Done) -> None:
-    """Read, decode and perturb one file into every (condition, geometry) that its jobs need."""
-    stage = "read"
+    """Decode and perturb one image into every (condition, geometry) that its jobs need."""
+    clock = time.perf_counter()
     try:
-        data = (plan.root / item.path).read_bytes()
-        if content_id(data) != item.id:
-            raise DataError("the file changed while the run was reading it; start again")
-        stage = "decode"
-        decoded = decode(data)
-    except (OSError, DataError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        done.failures.append((-1, -1, Failure(item.id, item.path, stage, reason)))
+        decoded = decode(item.data)
+    except Exception as error:  # whatever a codec raises on bytes that nobody has seen before
+        done.failed.append(Failed(item.id, "decode", _one_line(error)))
         return
+    finally:
+        clock = done.timed("decode", clock)
     for c in sorted({job[0] for job in chunk.jobs}):
         try:
             shown = plan.conditions[c](decoded, item.id, seed=plan.seed, crop=plan.crop)
             geometries = dict.fromkeys(plan.tasks[t].geometry for condition, t in chunk.jobs if condition == c)
             for geometry in geometries:
-                fitted = Decoded(geometry(shown.pixels), shown.facts)
-                images.setdefault((c, geometry), []).append((item, fitted))
+                # a copy of what is shown alone: a view would keep the whole decoded picture until the chunk is done
+                fitted = np.ascontiguousarray(geometry(shown.pixels))
+                fitted = fitted.copy() if fitted.base is not None else fitted
+                images.setdefault((c, geometry), []).append((item.id, Decoded(fitted, shown.facts)))
         except DataError as error:
-            done.failures.append((c, -1, Failure(item.id, item.path, "geometry", str(error))))
+            done.failed.append(Failed(item.id, "geometry", str(error), c))
+        except FdetectError:  # a setting, not the image
+            raise
+        except Exception as error:
+            done.failed.append(Failed(item.id, "geometry", _one_line(error), c))
+    done.timed("perturb", clock)
 
 
-def _batches(plan: Plan, prepared: list[tuple[Item, Decoded]]) -> list[tuple[Batch, list[Item]]]:
+def _batches(plan: Plan, prepared: list[tuple[str, Decoded]]) -> list[Batch]:
     """Stack images of equal shape; conditions and geometries make all shapes equal but for "as_is"."""
-    by_shape: dict[tuple[int, ...], list[tuple[Item, Decoded]]] = {}
-    for item, image in prepared:
-        by_shape.setdefault(image.pixels.shape, []).append((item, image))
-    return [(_batch(plan, group), [item for item, _ in group]) for group in by_shape.values()]
+    by_shape: dict[tuple[int, ...], list[tuple[str, Decoded]]] = {}
+    for one in prepared:
+        by_shape.setdefault(one[1].pixels.shape, []).append(one)
+    return [
+        Batch(
+            tuple(id for id, _ in group),
+            np.stack([image.pixels for _, image in group]),
+            tuple(image.facts for _, image in group),
+            plan.seed,
+        )
+        for group in by_shape.values()
+    ]
 
 
-def _batch(plan: Plan, group: list[tuple[Item, Decoded]]) -> Batch:
-    pixels = plan.backend.asarray(np.stack([image.pixels for _, image in group]))
-    return Batch(tuple(item.id for item, _ in group), pixels, tuple(image.facts for _, image in group), plan.seed)
-
-
-def _compute(plan: Plan, job: Job, batch: Batch, items: list[Item], done: Done) -> None:
+def _compute(plan: Plan, job: Job, batch: Batch, done: Done) -> None:
     """Run one task on a batch; if it raises, one image at a time, so that only the culprit fails."""
-    task = plan.tasks[job[1]]
+    task, clock = plan.tasks[job[1]], time.perf_counter()
     try:
         values = _checked(task, batch)
     except (WeightsError, BackendError):  # nothing about the image: the whole task cannot run
         raise
     except Exception as error:
         if len(batch) > 1:
-            for k, item in enumerate(items):
+            for k in range(len(batch)):
                 one = Batch(batch.ids[k : k + 1], batch.rgb8[k : k + 1], batch.facts[k : k + 1], batch.seed)
-                _compute(plan, job, one, [item], done)
+                _compute(plan, job, one, done)
             return
-        text = str(error) if isinstance(error, FdetectError) else f"{type(error).__name__}: {error}"
-        done.failures.append((*job, Failure(items[0].id, items[0].path, task.name, " ".join(text.split()))))
+        done.failed.append(Failed(batch.ids[0], task.name, _one_line(error), *job))
         return
+    if not plan.in_lane(job):  # the device lane keeps its own time
+        done.timed("compute", clock)
     finite = np.isfinite(values).all(axis=1)
-    for item in (item for item, good in zip(items, finite, strict=True) if not good):
-        done.failures.append((*job, Failure(item.id, item.path, task.name, "the result is not finite")))
-    ids = [item.id for item, good in zip(items, finite, strict=True) if good]
+    for id in (id for id, good in zip(batch.ids, finite, strict=True) if not good):
+        done.failed.append(Failed(id, task.name, "the result is not finite", *job))
+    ids = [id for id, good in zip(batch.ids, finite, strict=True) if good]
     known_ids, known = done.rows.get(job, ([], np.empty((0, len(task.columns)), np.float32)))
     done.rows[job] = (known_ids + ids, np.concatenate([known, values[finite]]))
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error) if isinstance(error, FdetectError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def _checked(task: Task, batch: Batch) -> np.ndarray:

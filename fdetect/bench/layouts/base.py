@@ -16,6 +16,7 @@ from typing import ClassVar, NoReturn
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fdetect.engine.listing import IMAGE_EXTENSIONS, PassedOver, in_words, walk
 from fdetect.errors import DataError
 from fdetect.registry import Registry
 from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Record, Table
@@ -23,8 +24,6 @@ from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Record, Table
 __all__ = ["IMAGE_EXTENSIONS", "SPLITS", "FolderLayout", "absolute", "layout", "manifest_table", "split_first"]
 
 layout = Registry("layout")
-
-IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".avif"))
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
@@ -76,18 +75,18 @@ class FolderLayout:
             raise DataError(f"{path}: layout {layout.of(type(self)).name} reads a folder; point at one")
         prefix = _prefix(path, self.root)
         rows: list[tuple[str, Record]] = []
-        passed_over: Counter[tuple[str, str]] = Counter()
-        for folder, images in _walk(path, passed_over):
-            record = self._record(folder, path) if images else None
-            if images and record is None:
+        passed_over: PassedOver = Counter()
+        for folder, images in walk(path, passed_over):
+            record = self._record(folder, path)
+            if record is None:
                 passed_over["file", "images outside the label folders"] += len(images)
-            elif record is not None:
+            else:
                 rows += [("/".join((*prefix, *folder, image)), record) for image in images]
         rows.sort(key=lambda row: row[0])
         columns: dict[str, Iterable[object]] = {"path": [row[0] for row in rows]}
         columns |= {name: [getattr(row[1], name) for row in rows] for name in MANIFEST_COLUMNS[1:]}
         reading = self.recognise(path) or self.title
-        remarks = _passed_over(passed_over)
+        remarks = f"; {in_words(passed_over)}" if passed_over.total() else ""
         return manifest_table(columns, path=path, root=absolute(self.root or path), reading=reading, remarks=remarks)
 
     def _record(self, folder: tuple[str, ...], path: Path) -> Record | None:
@@ -140,26 +139,6 @@ def absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _walk(path: Path, passed_over: Counter[tuple[str, str]]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Yield each folder as names below `path`, with its images; count everything that is left out."""
-    for folder, inner, files in os.walk(path, onerror=_refuse, followlinks=False):
-        links = [name for name in inner if os.path.islink(os.path.join(folder, name))]
-        hidden = [name for name in inner if name.startswith(".") and name not in links]
-        passed_over["folder", "linked"] += len(links)
-        passed_over["folder", "hidden"] += len(hidden)
-        inner[:] = [name for name in inner if name not in {*links, *hidden}]
-        images = []
-        for name in files:
-            extension = os.path.splitext(name)[1].lower()
-            if name.startswith("."):
-                passed_over["file", "hidden"] += 1
-            elif extension in IMAGE_EXTENSIONS:
-                images.append(name)
-            else:
-                passed_over["file", extension or "without extension"] += 1
-        yield Path(folder).relative_to(path).parts, images
-
-
 def _label_folders(path: Path, levels: int) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield (names above, name) of label folders, looking only at names and never inside a label folder."""
     queue: list[tuple[str, ...]] = [()]
@@ -205,14 +184,3 @@ def _counts(table: Table) -> str:
         else:
             parts.append(f"{rows.num_rows} {name}")
     return f"{table.num_rows} images: {', '.join(parts)}"
-
-
-def _passed_over(counts: Counter[tuple[str, str]]) -> str:
-    text = ""
-    for kind, words in (("file", "passed over"), ("folder", "not entered")):
-        found = sorted((name, n) for (of, name), n in counts.items() if of == kind and n)
-        if found:
-            total = sum(n for _, n in found)
-            names = ", ".join(f"{n} {name if name.isprintable() else repr(name)}" for name, n in found)
-            text += f"; {total} other {kind}{'s' * (total != 1)} {words}: {names}"
-    return text

@@ -1,0 +1,101 @@
+"""Which jobs of a run are finished for which content: a job is one task under one condition, with its own key."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import scipy
+
+from fdetect import backend as arrays
+from fdetect import images, perturb
+from fdetect.config import fingerprint
+from fdetect.engine.lanes import Lane
+from fdetect.engine.store import Store, id_bytes
+from fdetect.engine.work import Done, Failed, Job, Plan
+from fdetect.errors import ParameterError
+from fdetect.registry import source_digest
+
+__all__ = ["Jobs"]
+
+FLUSH_BYTES, FLUSH_SECONDS = 4 << 20, 5.0  # rows that wait in memory for their part: what a kill may cost
+
+
+class Jobs:
+    """The jobs of a plan, their keys in the store, what stands there, and the rows on their way to it."""
+
+    def __init__(self, plan: Plan, store: Store, lane: Lane) -> None:
+        self.plan, self.store, self._lane = plan, store, lane
+        self.all: tuple[Job, ...] = tuple((c, t) for c in range(len(plan.conditions)) for t in range(len(plan.tasks)))
+        self._described = {job: _describe(plan, job) for job in self.all}
+        self.keys = {job: f"{plan.tasks[job[1]].name}-{fingerprint(self._described[job])}" for job in self.all}
+        named: dict[tuple[str, str], str] = {}
+        for (c, t), key in self.keys.items():
+            pair = (plan.conditions[c].name, plan.tasks[t].name)
+            if named.setdefault(pair, key) != key:
+                raise ParameterError(
+                    f"two different things are named condition '{pair[0]}', task '{pair[1]}'; rename one"
+                )
+        self._stored = {job: store.rows(key, len(plan.tasks[job[1]].columns)) for job, key in self.keys.items()}
+        self.failed: dict[str, list[Failed]] = {}
+        self.n_computed = 0
+        self._unsaved: dict[Job, list[tuple[list[str], np.ndarray]]] = {}
+        self._unsaved_bytes, self._flushed = 0, time.monotonic()
+
+    def missing(self, id: str) -> tuple[Job, ...]:
+        """Return the jobs that the store had not finished for a content when the run began."""
+        return tuple(job for job in self.all if id not in self._stored[job])
+
+    def finished(self, id: str) -> bool:
+        """Whether the store had everything about a content."""
+        return all(id in self._stored[job] for job in self.all)
+
+    def add(self, done: Done) -> None:
+        """Take in what a chunk came to; rows go to the store when there are enough, or after a few seconds."""
+        for failed in done.failed:
+            self.failed.setdefault(failed.id, []).append(failed)
+        for job, (ids, values) in done.rows.items():
+            self._unsaved.setdefault(job, []).append((ids, values))
+            self._unsaved_bytes += values.nbytes
+            self.n_computed += len(ids)
+        if self._unsaved_bytes >= FLUSH_BYTES or time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all unsaved rows to the write lane."""
+        for job, pieces in self._unsaved.items():
+            ids = id_bytes([id for piece, _ in pieces for id in piece])
+            values = np.concatenate([values for _, values in pieces])
+            if len(ids):
+                self._lane.put(self.store.write, self.keys[job], self._described[job], ids, values)
+        self._unsaved = {}
+        self._unsaved_bytes, self._flushed = 0, time.monotonic()
+
+    def why_missing(self, id: str, job: Job) -> Failed | None:
+        """Return what went wrong with a content in a job."""
+        for failed in self.failed.get(id, ()):
+            if failed.condition in (-1, job[0]) and failed.task in (-1, job[1]):
+                return failed
+        return None
+
+
+def _describe(plan: Plan, job: Job) -> dict[str, Any]:
+    """Everything that a row depends on beside the content: the store's key, and its metadata in clear text."""
+    condition, task = plan.conditions[job[0]], plan.tasks[job[1]]
+    return {
+        "name": task.name,
+        "version": task.version,
+        "settings": dict(task.settings),
+        "columns": fingerprint(task.columns),
+        "geometry": asdict(task.geometry),
+        "condition": asdict(condition),
+        "steps": [perturb.perturbation.get(step).code for step, _ in condition.steps],  # a plug-in's are elsewhere
+        "crop": plan.crop,
+        "seed": plan.seed,
+        "backend": plan.backend.name,
+        "decoder": images.decoder_id(),
+        "code": source_digest(images.__file__, perturb.__file__, arrays.__file__),
+        "libraries": f"numpy {np.__version__}, scipy {scipy.__version__}",
+    }

@@ -1,0 +1,74 @@
+"""Writing files that are whole or absent: readers see nothing or all of it, whatever happens to the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from fdetect.errors import DataError, ParameterError
+from fdetect.types import Table
+
+__all__ = ["TABLE_ENDINGS", "check_table", "check_writable", "write_atomic", "write_table"]
+
+TABLE_ENDINGS = (".parquet", ".csv")
+
+
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call `write(temporary path)` and rename the result to `path`; raises DataError where that cannot be done."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # process ids repeat: in threads, in containers
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be written ({reason}); free some space or choose another folder") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise DataError where nothing can be written into a folder: before hours of work, not after them."""
+    probe = folder / f".fdetect-{uuid.uuid4().hex}"
+    write_atomic(probe, lambda path: path.write_bytes(b"x"))
+    with contextlib.suppress(OSError):
+        probe.unlink()
+
+
+def check_table(path: Path) -> None:
+    """Raise ParameterError unless a file's ending is one of TABLE_ENDINGS, DataError where it cannot be written."""
+    if path.suffix not in TABLE_ENDINGS:
+        raise ParameterError(f"{path}: a table is written as .parquet or .csv; give it one of these endings")
+    check_writable(path.parent)
+
+
+def write_table(blocks: Table | Iterable[Table], path: Path) -> None:
+    """Write a table, or blocks of one table one after another, as .parquet or .csv by the file's name.
+
+    Only one block is in memory at a time; each becomes a row group.  The bytes depend on the blocks alone.
+    Raises ParameterError for another ending, DataError where the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    check_table(path)
+    tables = iter([blocks] if isinstance(blocks, pa.Table) else blocks)
+    first = next(tables)
+
+    def write(temporary: Path) -> None:
+        if path.suffix == ".csv":
+            writer = pa.csv.CSVWriter(temporary, first.schema)
+        else:
+            writer = pa.parquet.ParquetWriter(temporary, first.schema, compression="zstd", write_statistics=False)
+        with writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+
+    write_atomic(path, write)
