@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "read_manifest",
-    "score",
+    "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "read_features",
+    "read_manifest", "score",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fdetect.config import RunConfig
     from fdetect.engine import Store
     from fdetect.errors import FdetectError
+    from fdetect.features.read import read_features
 
 _HOMES = {
     "FdetectError": "fdetect.errors",
@@ -39,6 +40,7 @@ _HOMES = {
     "extract": "fdetect.bench.steps",
     "extract_to": "fdetect.bench.steps",
     "fit": "fdetect.bench.steps",
+    "read_features": "fdetect.features.read",
     "read_manifest": "fdetect.bench.layouts",
     "score": "fdetect.bench.steps",
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,20 @@ __all__ = ["TABLE_ENDINGS", "check_table", "check_writable", "write_atomic", "wr
 
 TABLE_ENDINGS = (".parquet", ".csv")
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write(temporary path)` and rename the result to `path`; raises DataError where that cannot be done."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # process ids repeat: in threads, in containers
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # short, whatever the length of the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be written ({reason}); free some space or choose another folder") from None
+        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())  # Arrow's texts are long
+        fix = "free some space" if error.errno in _FULL else "choose another place"
+        raise DataError(f"{path}: cannot be written ({reason}); {fix}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -62,13 +67,16 @@ def write_table(blocks: Table | Iterable[Table], path: Path) -> None:
     first = next(tables)
 
     def write(temporary: Path) -> None:
-        if path.suffix == ".csv":
-            writer = pa.csv.CSVWriter(temporary, first.schema)
-        else:
-            writer = pa.parquet.ParquetWriter(temporary, first.schema, compression="zstd", write_statistics=False)
-        with writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
+        with temporary.open("wb") as file:  # opened here, since Arrow takes no name that is not UTF-8
+            if path.suffix == ".csv":
+                writer = pa.csv.CSVWriter(file, first.schema)
+            else:
+                words = [field.name for field in first.schema if pa.types.is_string(field.type)]
+                writer = pa.parquet.ParquetWriter(
+                    file, first.schema, compression="zstd", use_dictionary=words, write_statistics=False
+                )
+            with writer:
+                for table in chain([first], tables):
+                    writer.write_table(table)
 
     write_atomic(path, write)

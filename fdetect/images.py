@@ -15,6 +15,7 @@ import functools
 import importlib.util
 import io
 import logging
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ from fdetect.types import Facts
 __all__ = ["MAX_PIXELS", "Decoded", "Geometry", "decode", "decoder_id", "jpeg_quality", "read_facts"]
 
 MAX_PIXELS = 1 << 27  # 134 megapixels, 0.4 GB as RGB: beyond every camera, below what a bomb claims
+
+_MAX_NUMBERS = 1 << 20  # in the tags of a TIFF or of EXIF; twice the tiles of 16 px of the largest image
 
 # What is opened at all: still images.  Pillow also knows formats that start other programs (EPS) or hold no photograph.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "AVIF", "PPM")
@@ -78,7 +81,8 @@ def decode(data: bytes) -> Decoded:
     """Decode one image file by the rules at the top of this module.
 
     Raises DataError in one line for bytes that are no image, a truncated image, a pixel type without an agreed
-    range, and for a header that claims more than MAX_PIXELS (before anything of that size is allocated).
+    range, and, before anything of that size is allocated, for a header that claims more than MAX_PIXELS, tiles of
+    more than that, or more than a million numbers in its tags.
     """
     with _opened(data) as (image, facts):
         pixels = _fast_jpeg(data, facts)
@@ -125,6 +129,7 @@ def _opened(data: bytes) -> Iterator[tuple[Image.Image, Facts]]:
         raise DataError("the file is empty (0 bytes)")
     _quiet()
     try:
+        _check_tags(data)  # of a TIFF: to open it is to unpack them
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
@@ -180,7 +185,30 @@ def _exif(image: Image.Image, data: bytes) -> Image.Exif:
     # Pillow decodes a whole PNG to look for EXIF after the pixels; only a file that names such a chunk needs that
     if image.format == "PNG" and not any(key in data for key in (b"eXIf", b"Raw profile type", b"adobe.xmp")):
         return Image.Exif()
+    _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
     return image.getexif()
+
+
+def _check_tags(data: bytes) -> None:
+    """Raise DataError where the first directory of a TIFF or of EXIF lists very many numbers.
+
+    Pillow makes objects of each, which takes a hundred times their memory and minutes; text and bytes are cheap.
+    """
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return
+    order, big = "<" if data[:1] == b"I" else ">", b"+" in data[2:4]
+    pointer, length, entry = (8, "Q", "HHQ8x") if big else (4, "H", "HHI4x")
+    with contextlib.suppress(struct.error):  # too short, and for Pillow to say so
+        (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, pointer)
+        (n_entries,) = struct.unpack_from(order + length, data, start)
+        n_numbers = 0
+        for k in range(min(n_entries, 1 << 16)):
+            at = start + struct.calcsize(order + length) + k * struct.calcsize(order + entry)
+            _, kind, count = struct.unpack_from(order + entry, data, at)
+            if kind not in (1, 2, 6, 7) and count <= len(data):  # what claims more than the file is passed over
+                n_numbers += count
+        if n_numbers > _MAX_NUMBERS:
+            raise DataError(f"its tags list {n_numbers} numbers, above the limit of {_MAX_NUMBERS}")
 
 
 def _subsampling(image: Image.Image) -> str:

@@ -6,6 +6,8 @@ Label 0 = real, 1 = fake.  A larger score means more likely generated, for every
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,8 @@ REAL, FAKE = 0, 1
 
 Array = Any  # NumPy, CuPy or Torch: whatever `fdetect.backend.namespace` understands
 Table = Any  # pyarrow.Table; pyarrow is imported where tables are made, never at the top of a light module
+
+_OWN = ("id", "status", "reason")  # columns of our own in a table of features
 
 MANIFEST_COLUMNS = ("path", "label", "generator", "family", "real_source", "category", "group", "split")
 
@@ -93,8 +97,9 @@ class Failure:
 class FeatureTable:
     """Named features of N images in manifest order; a failed image is a row of NaN and a `Failure`.
 
-    `values` is (N, D) float32; `columns` has D names of the form `feature:column`.  `manifest` holds the N rows of
-    the manifest that the table was made from, where there is one.
+    `values` is (N, D) float32; `columns` has D names of the form `feature:column`, those of one feature side by side.
+    `manifest` holds the N rows of the manifest that the table was made from, where there is one; `about` says, by
+    feature, all that its values depend on beside the image.
     """
 
     ids: tuple[str, ...]
@@ -103,6 +108,7 @@ class FeatureTable:
     values: np.ndarray
     failures: tuple[Failure, ...] = ()
     manifest: Table | None = field(default=None, compare=False, repr=False)
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,10 +118,12 @@ class FeatureTable:
         """(N,) bool: rows whose every value is finite."""
         return np.asarray(np.isfinite(self.values).all(axis=1))
 
-    def to_arrow(self) -> pa.Table:
-        """Return an Arrow table: id, the manifest's columns (or path), status, reason, one column per feature.
+    def to_arrow(self, *, flat: bool = False) -> pa.Table:
+        """Return an Arrow table: id, the manifest's columns (or path), status, reason, and the features.
 
-        A manifest's own column `id`, `status` or `reason` is kept as `manifest_id` and so on.
+        Each feature is one column of fixed_size_list<float32> whose names stand in the field's metadata (`columns`),
+        or, `flat`, one column for each name.  The metadata of the schema holds `about`.  A manifest's own column `id`,
+        `status` or `reason` is kept as `manifest_id` and so on.
         """
         import pyarrow as pa
 
@@ -124,25 +132,41 @@ class FeatureTable:
         if self.manifest is None:
             columns["path"] = pa.array(self.paths, pa.string())
         else:
-            own = ("id", "status", "reason")
             names = self.manifest.column_names
-            columns |= {f"manifest_{name}" if name in own else name: self.manifest.column(name) for name in names}
+            columns |= {f"manifest_{name}" if name in _OWN else name: self.manifest.column(name) for name in names}
         columns["status"] = pa.array(["ok" if good else "failed" for good in self.ok], pa.string())
         columns["reason"] = pa.array([reason.get(path, "") for path in self.paths], pa.string())
-        columns |= {name: pa.array(np.ascontiguousarray(self.values[:, k])) for k, name in enumerate(self.columns)}
-        return pa.table(columns)
+        fields = [pa.field(name, column.type) for name, column in columns.items()]
+        for name, here in self._features().items():
+            values = np.ascontiguousarray(self.values[:, here])
+            if flat:
+                fields += [pa.field(column, pa.float32()) for column in self.columns[here]]
+                columns |= {column: pa.array(values[:, k].copy()) for k, column in enumerate(self.columns[here])}
+            else:
+                kind, about = pa.list_(pa.float32(), values.shape[1]), {"columns": json.dumps(self.columns[here])}
+                fields.append(pa.field(name, kind, metadata=about))
+                columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind)
+        metadata = {"fdetect.features": json.dumps(self.about, sort_keys=True)}
+        return pa.table(list(columns.values()), schema=pa.schema(fields, metadata=metadata))
 
     def to_pandas(self) -> Any:
-        """Return `to_arrow()` as a pandas DataFrame; raises FdetectError where pandas is not installed."""
+        """Return a pandas DataFrame with one column for each name; raises FdetectError without pandas."""
         if importlib.util.find_spec("pandas") is None:
             raise FdetectError("to_pandas needs pandas, which is not installed (pip install pandas)")
-        return self.to_arrow().to_pandas()
+        return self.to_arrow(flat=True).to_pandas()
 
     def to_parquet(self, path: str | Path) -> None:
         """Write `to_arrow()` to a .parquet file, whole or not at all; raises DataError where it cannot be written."""
         from fdetect.files import write_table
 
         write_table(self.to_arrow(), Path(path))
+
+    def _features(self) -> dict[str, slice]:
+        """Where the columns of each feature stand."""
+        names = [column.partition(":")[0] for column in self.columns]
+        starts = [k for k, name in enumerate(names) if k == 0 or name != names[k - 1]]
+        ends = [*starts[1:], len(names)]
+        return {names[start]: slice(start, end) for start, end in zip(starts, ends, strict=True)}
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,17 @@ def examine(table: FeatureTable, findings: Findings) -> None:
             findings[k] = "no values and no failure"
 
 
+def test_a_file_that_takes_for_ever_is_given_up(bundled: dict[str, bytes], tmp_path: Path) -> None:
+    jpeg = jpeg_of(bundled["jpeg progressive"], AT_LIMIT, AT_LIMIT)
+    scan, end = jpeg.rindex(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
+    (tmp_path / "scans").write_bytes(jpeg[:end] + jpeg[scan:end] * 200 + jpeg[end:])  # each over all the pixels
+    (tmp_path / "good").write_bytes(bundled["jpeg"])
+    done = run([fuzz.PeakMemory()], ["scans", "good"], root=tmp_path, crop=CROP, workers=1, time_limit=2)
+    (failure,) = done.tables["native", "peak"].failures
+    assert (failure.path, failure.stage, failure.reason) == ("scans", "worker", "took longer than 2 s")
+    assert done.timing.seconds < 30
+
+
 # --- decoded apart: silence, bombs --------------------------------------------------------------------------------
 
 
@@ -141,12 +152,12 @@ def decoded_apart(files: dict[str, bytes], folder: Path, memory: int) -> dict[st
 
 def test_decoding_is_silent_and_every_error_is_ours(bundled: dict[str, bytes], tmp_path: Path) -> None:
     tiffs = {name: data for name, data in bundled.items() if name.startswith("tiff")}
-    files = {f"all {k}": fuzz.mutant(bundled, SEED + 1, k) for k in range(200)}
-    files |= {f"tiff {k}": fuzz.mutant(tiffs, SEED + 1, k) for k in range(200)}  # libtiff talks most
+    files = {f"all {k}": fuzz.mutant(bundled, SEED + 1, k) for k in range(60)}
+    files |= {f"tiff {k}": fuzz.mutant(tiffs, SEED + 1, k) for k in range(60)}  # libtiff talks most
     found = decoded_apart(files, tmp_path, MAX_BYTES)
     outcomes = {name: outcome for name, (outcome, _, _) in found.items()}
     assert not {name: outcome for name, outcome in outcomes.items() if outcome.startswith("!")}
-    assert 60 < sum(outcome.startswith("decoded") for outcome in outcomes.values()) < 340
+    assert 20 < sum(outcome.startswith("decoded") for outcome in outcomes.values()) < 100
 
 
 SIDE = 60_000
@@ -207,6 +218,9 @@ def header_bombs(bundled: dict[str, bytes]) -> dict[str, bytes]:
         "tiff tile": tiff_of(96, 96, zeros(600_000_000), (322, 4, 1, 30_000), (323, 4, 1, 20_000), (324, 4, 1, 110),
                              (325, 4, 1, 2_500_000)),
         "tiff directory": tiff_of(96, 96, bytes(1 << 21), *entries),
+        "tiff numbers": tiff_of(96, 96, bytes(5 << 20), (273, 4, 1 << 20, 200), (278, 4, 1, 1)),
+        "exif numbers": png((96, 96), RGB, chunk(b"eXIf", tiff_of(1, 1, bytes(9 << 20), (40_000, 5, 1 << 20, 200))),
+                            chunk(b"IDAT", zlib.compress(bytes(289 * 96)))),
     }  # fmt: skip
     if "jpeg 2000" in bundled:
         jp2 = bundled["jpeg 2000"]
@@ -225,6 +239,7 @@ def test_bombs_in_headers_are_refused_before_anything_is_allocated(bundled: dict
         assert not outcome.startswith(("!", "decoded")), (name, outcome)
         assert peak < 32 << 20, (name, peak)
         assert seconds < 5, (name, seconds)
+    assert all("numbers, above the limit" in found[name][0] for name in ("tiff numbers", "exif numbers"))
     claims = {name for name, (outcome, _, _) in found.items() if f"limit of {MAX_PIXELS}" in outcome}
     assert claims >= {"png", "gif canvas", "gif frame", "bmp", "ppm", "jpeg", "jpeg progressive", "jpeg grey", "webp",
                       "webp frame", "tiff", "tiff tile"}  # fmt: skip
@@ -242,7 +257,7 @@ def test_bombs_in_compressed_parts_never_unfold(tmp_path: Path) -> None:
         "many texts": png((96, 96), RGB, *[megabyte] * 500, pixels),
     }
     for name, (outcome, peak, seconds) in decoded_apart(bombs, tmp_path, memory=1 << 28).items():
-        assert outcome == "decoded 96 96 3" or "large" in outcome or "Too much memory" in outcome, (name, outcome)
+        assert outcome == "decoded 96 96" or "large" in outcome or "Too much memory" in outcome, (name, outcome)
         assert outcome.startswith("decoded") == (name in ("pixels", "strip")), (name, outcome)
         assert peak < 100 << 20, (name, peak)
         assert seconds < 5, (name, seconds)
@@ -260,8 +275,8 @@ def test_images_up_to_the_limit_are_decoded_in_bounded_memory(tmp_path: Path) ->
         "beyond": png((AT_LIMIT + 1, AT_LIMIT + 1), GREY, chunk(b"IDAT", b"")),
     }
     found = decoded_apart(images, tmp_path, MAX_BYTES)
-    assert found["at the limit"][0] == found["at the limit, 16 bits"][0] == f"decoded {AT_LIMIT} {AT_LIMIT} 3"
-    assert found["one row"][0] == "decoded 1 30000000 3"
-    assert found["one column"][0] == "decoded 10000000 1 3"
+    assert found["at the limit"][0] == found["at the limit, 16 bits"][0] == f"decoded {AT_LIMIT} {AT_LIMIT}"
+    assert found["one row"][0] == "decoded 1 30000000"
+    assert found["one column"][0] == "decoded 10000000 1"
     assert found["beyond"][0].endswith(f"above the limit of {MAX_PIXELS}")
     assert found["beyond"][1] < 32 << 20

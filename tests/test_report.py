@@ -281,7 +281,7 @@ def test_means_over_seen_generators_and_lost_images_are_marked_like_the_rows_the
 def test_rates_of_reals_say_of_how_many() -> None:
     frozen = result_grids(example().cells)[1]
     assert "FPR achieved (400 reals)" in frozen.columns
-    assert frozen.columns[-2:] == ("FPR on imagenet (400 reals)", "FPR on raise-1k (400 reals)")
+    assert frozen.columns[-2:] == tuple(f"FPR on {source} (400 reals, 200 groups)" for source in SOURCES)
     assert "FPR achieved (400 reals)" in summary_grids(example().cells, example().audit)[0].columns
 
 

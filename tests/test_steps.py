@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -23,6 +24,7 @@ from fdetect.classifiers.saved import FittedDetector, load_detector, save_detect
 from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.features import column_names, feature
+from fdetect.features.read import read_features
 from fdetect.files import write_table
 from fdetect.splits import hold_out
 from fdetect.types import MANIFEST_COLUMNS
@@ -73,10 +75,13 @@ def test_a_feature_table_holds_the_manifest_and_every_column(small_set, store):
     manifest = read_manifest(small_set)
     table = steps.extract(manifest, store=store, **QUICK)
     arrow = table.to_arrow()
-    assert arrow.column_names == ["id", *manifest.column_names, "status", "reason", *table.columns]
+    assert arrow.column_names == ["id", *manifest.column_names, "status", "reason", "npr_statistics", "radial_spectrum"]
     assert arrow.column("id").to_pylist() == list(table.ids)
     assert arrow.column("group").to_pylist() == manifest.column("group").to_pylist()
-    np.testing.assert_array_equal(arrow.column(table.columns[5]).to_numpy(), table.values[:, 5])
+    flat = table.to_arrow(flat=True)
+    assert flat.column_names == [*arrow.column_names[:-2], *table.columns]
+    np.testing.assert_array_equal(flat.column(table.columns[5]).to_numpy(), table.values[:, 5])
+    np.testing.assert_array_equal(np.stack(arrow.column("npr_statistics").to_numpy()), table.values[:, :36])
     assert set(arrow.column("status").to_pylist()) == {"ok"}
 
 
@@ -99,7 +104,7 @@ def test_failures_stand_in_the_table_with_stage_and_reason(folder):
     assert arrow["empty.jpg"]["status"] == arrow["narrow.png"]["status"] == "failed"
     assert arrow["empty.jpg"]["reason"] == "decode: the file is empty (0 bytes)"
     assert arrow["narrow.png"]["reason"].startswith("geometry: 60x200 is too small for condition native")
-    assert all(np.isnan(arrow["empty.jpg"][column]) for column in table.columns)
+    assert np.isnan(arrow["empty.jpg"]["npr_statistics"]).all()
     good = [row for path, row in arrow.items() if path.startswith("deep/")]
     assert len(good) == 6
     assert all(row["status"] == "ok" and row["reason"] == "" and row["label"] is None for row in good)
@@ -110,21 +115,40 @@ def test_a_streamed_file_holds_what_the_table_holds(folder, store, tmp_path, mon
 
     monkeypatch.setattr(extraction, "BLOCK", 3)  # eight images: three row groups
     told = []
-    done = steps.extract_to(tmp_path / "f.parquet", folder, store=store, progress=lambda *step: told.append(step), **QUICK)
+    options = {"store": store, "progress": lambda *step: told.append(step)}
+    done = steps.extract_to(tmp_path / "f.parquet", folder, **options, **QUICK)
     table = steps.extract(folder, store=store, **QUICK)
     file = pa.parquet.ParquetFile(tmp_path / "f.parquet")
     assert file.num_row_groups == 3
+    assert file.schema_arrow == table.to_arrow().schema
     assert repr(file.read().to_pylist()) == repr(table.to_arrow().to_pylist())  # where NaN is NaN
     assert (done.n_images, done.n_columns, done.failures) == (8, len(table.columns), table.failures)
     assert told[-1] == ("extracting", 8, 8)
     assert done.timing.images == 8
     steps.extract_to(tmp_path / "again.parquet", folder, store=store, workers=2, **QUICK)
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "f.parquet").read_bytes()
+
+
+def test_a_table_is_read_back_with_names_values_failures_and_settings(folder, store, tmp_path):
+    table = steps.extract(folder, store=store, **QUICK)
     table.to_parquet(tmp_path / "t.parquet")
-    assert repr(pa.parquet.read_table(tmp_path / "t.parquet").to_pylist()) == repr(file.read().to_pylist())
-    frame = table.to_pandas()
-    assert list(frame.columns) == table.to_arrow().column_names
+    back = read_features(tmp_path / "t.parquet")
+    for name in ("ids", "paths", "columns", "failures"):
+        assert getattr(back, name) == getattr(table, name)
+    np.testing.assert_array_equal(back.values, table.values)
+    assert back.about == json.loads(json.dumps(table.about))
+    assert back.about["npr_statistics"]["crop"] == QUICK["crop"]
+    assert back.about["radial_spectrum"]["condition"]["name"] == "native"
+    assert back.manifest.column_names == list(MANIFEST_COLUMNS)
+    frame = back.to_pandas()
+    assert list(frame.columns) == ["id", *MANIFEST_COLUMNS, "status", "reason", *table.columns]
     np.testing.assert_array_equal(frame[list(table.columns)].to_numpy(), table.values)
+    (tmp_path / "text.parquet").write_text("no table")
+    with pytest.raises(DataError, match=r"text\.parquet: cannot be read as Parquet"):
+        read_features(tmp_path / "text.parquet")
+    write_table(pa.table({"path": ["a"]}), tmp_path / "other.parquet")
+    with pytest.raises(DataError, match=r"other\.parquet: holds no table of features"):
+        read_features(tmp_path / "other.parquet")
 
 
 def test_the_name_of_the_file_is_looked_at_before_the_work(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Sequence
@@ -83,6 +84,7 @@ def host() -> dict[str, Any]:
     return {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count()}
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the versions of everything that can change a figure."""
     found = {"fdetect": fdetect.__version__, "python": platform.python_version()}

@@ -32,7 +32,15 @@ from fdetect.bench.header import data_name, header, portable, versions
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
 from fdetect.bench.protocols import Samples, Trial, join_same_content, samples_of, trials_of
-from fdetect.bench.scoring import Contender, Fixed, Trained, score_trials, thresholds_table, train_condition
+from fdetect.bench.scoring import (
+    Contender,
+    Fixed,
+    Trained,
+    score_failures,
+    score_trials,
+    thresholds_table,
+    train_condition,
+)
 from fdetect.classifiers import head
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Store, Task, run
@@ -124,6 +132,7 @@ def bench(
     clock("evaluate")
 
     failures = tuple(dict.fromkeys(f for table in extraction.tables.values() for f in table.failures))
+    failures += score_failures(scores, failures)
     about = header(config, manifest, samples, trials, name, data, chosen, prepared, extraction)
     result = RunResult(
         about, audited.as_json(), cells, tuple(thresholds_table(scores)), failures, tuple(not_run)

@@ -70,7 +70,7 @@ def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = No
     table = pa.table({"path": found.paths, "label": pa.nulls(n, pa.int64()), **dict.fromkeys(names, empty)})
     reading = f"{n} images without labels" + (f"; {found.remarks}" if found.remarks else "")
     return table.replace_schema_metadata(
-        {"fdetect.root": str(found.root), "fdetect.layout": "unlabelled", "fdetect.detected": reading}
+        {"fdetect.root": os.fsencode(found.root), "fdetect.layout": "unlabelled", "fdetect.detected": reading}
     )
 
 
@@ -112,8 +112,8 @@ def extract_to(
 ) -> Extracted:
     """Compute named features of every image and write them to a .parquet or .csv file, in flat memory.
 
-    The file holds what `extract(...).to_arrow()` holds; it is written whole or not at all, and its bytes are the same
-    however often the run was interrupted.  Beside the settings of `extract`:
+    The file holds what `extract(...).to_arrow()` holds (a .csv, one column for each name); it is written whole or not
+    at all, and its bytes are the same however often the run was interrupted.  Beside the settings of `extract`:
 
     store       where finished rows are kept: a `Store`, or None for $FDETECT_CACHE, else the user's cache
     workers     processes; 0 computes in this one, where an image that crashes or hangs takes the run with it.  A
@@ -136,7 +136,7 @@ def extract_to(
         for block in extraction.blocks(condition_name, names, manifest=manifest):
             failures.extend(block.failures)
             n_columns = len(block.columns)
-            yield block.to_arrow()
+            yield block.to_arrow(flat=out.suffix == ".csv")
 
     write_table(blocks(), out)
     return Extracted(len(extraction), n_columns, tuple(failures), extraction.warnings, extraction.timing)

@@ -235,9 +235,10 @@ def _threshold_grid(cells: list[Cell], title: str) -> Grid:
         )
         for name, one in by_detector(cells).items()
     ]
-    n = {s: max(m.n_real for c in cells if c.real_source == s for m in c.metrics) for s in sources}
+    of = {s: [(m.n_real, c.n_groups) for c in cells if c.real_source == s for m in c.metrics] for s in sources}
+    n = {s: "{} reals, {} groups".format(*map(max, zip(*counts, strict=True))) for s, counts in of.items()}
     columns = ("detector", "fakes found", f"FPR achieved ({_n_real(cells, 'macro')} reals)", "balanced accuracy",
-               *(f"FPR on {s} ({n[s]} reals)" for s in sources))  # fmt: skip
+               *(f"FPR on {s} ({n[s]})" for s in sources))  # fmt: skip
     note = (
         "Macro means over generators. The promise is 5 % on reals like the calibration reals; beside it what came. "
         f"Where none or all were called fake, the interval is the exact binomial one over groups. {_MARKS}"

@@ -6,6 +6,9 @@ configuration, 3 data failures under --strict.  Nothing heavy is imported to sho
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
 import signal
 import sys
 import warnings
@@ -14,6 +17,7 @@ import rich_click as click
 
 from fdetect import __version__
 from fdetect.cli.benchmark import audit, bench, evaluate
+from fdetect.cli.common import say
 from fdetect.cli.info import doctor, list_
 from fdetect.cli.single import extract, fit, score
 from fdetect.errors import FdetectError
@@ -42,16 +46,32 @@ class _Stopped(BaseException):  # not KeyboardInterrupt, which click would answe
 def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF and large images: decode decides, not a warning
+    _return_freed_memory()
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C, and what schedulers send before they kill
         signal.signal(number, _stop)
     try:
-        cli(standalone_mode=True)
+        try:
+            cli(standalone_mode=True)
+        finally:
+            sys.stdout.flush()  # what is still buffered may not fit on the disk either
     except FdetectError as error:
-        click.echo(f"fdetect: {error}", err=True)
+        say(str(error))
+        sys.exit(2)
+    except OSError as error:
+        sys.stdout = None  # or Python would try to flush it once more and complain
+        where = f"{error.filename}: " if error.filename else "the output cannot be written: "
+        say(f"{where}{error.strerror or error}")
         sys.exit(2)
     except _Stopped as stopped:
-        click.echo("fdetect: stopped; what was finished is kept, the same command resumes", err=True)
+        say("stopped; what was finished is kept, the same command resumes")
         sys.exit(128 + stopped.args[0])
+
+
+def _return_freed_memory() -> None:
+    """Have large blocks given back when they are freed: by default Arrow and glibc keep more and more of them."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).mallopt(-3, 1 << 17)  # M_MMAP_THRESHOLD, which would grow by itself
 
 
 def _stop(number: int, frame: object) -> None:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from fdetect.cli.common import engine_options, open_store, progress_bar, read_options, show, show_rows, words
+from fdetect.cli.common import (
+    engine_options,
+    engine_settings,
+    open_store,
+    printable,
+    progress_bar,
+    read_options,
+    say,
+    show,
+    show_rows,
+    words,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,24 +61,22 @@ def bench(data: str | None, **flags: Any) -> None:
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
     from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, summary_grids
-    from fdetect.engine.pool import default_workers
 
     config = _config(data, flags)
     if flags["dry_run"]:
         _dry_run(config, flags)
         return
-    workers = flags["workers"] or default_workers()
     out = Path(flags["out"]) if flags["out"] else None
     with progress_bar() as progress:
-        done = run_bench(
-            config, out=out, store=open_store(flags["store"]), workers=workers, backend=flags["backend"],
-            progress=progress,
-        )  # fmt: skip
-    write_run_json(done.folder, {"seconds": dict(done.timing), "workers": workers, "host": host()})
+        settings = engine_settings(flags, progress)
+        done = run_bench(config, out=out, **settings)
+    about_run = {"seconds": dict(done.timing), "workers": settings["workers"], "host": host(), "engine": done.engine}
+    write_run_json(done.folder, about_run)
     for warning in done.warnings:
-        click.echo(f"fdetect: {warning}", err=True)
+        say(warning)
+    say(str(done.engine))
     result, about = done.result, done.result.header["data"]
-    click.secho(about["detected"] or about["description"], bold=bool(about["detected"]))
+    click.secho(printable(about["detected"] or about["description"]), bold=bool(about["detected"]))
     click.echo(f"{about['n_real']} real and {about['n_fake']} fake images in {about['n_groups']} groups, "
                f"{result.header['trials']} trials of {config.protocol.name}")  # fmt: skip
     for grid in audit_grids(result.audit):
@@ -77,8 +86,8 @@ def bench(data: str | None, **flags: Any) -> None:
     show(not_run_grid(result))
     show(failure_grid(result.failures))
     seconds = sum(done.timing.values())
-    click.echo(f"\nevery generator, real source and metric: {done.folder}/ (report.html, tables.md, cells.csv) "
-               f"in {seconds:.0f} s")  # fmt: skip
+    click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ "
+               f"(report.html, tables.md, cells.csv) in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"]:
         _gate(result.audit)
     if flags["strict"] and result.failures:
@@ -137,18 +146,14 @@ def audit(data: str | None, **flags: Any) -> None:
     from fdetect.bench.audit import LABEL_PROBES
     from fdetect.bench.run import audit_only
     from fdetect.bench.tables import audit_grids, failure_grid
-    from fdetect.engine.pool import default_workers
 
     config = _config(data, flags)
     with progress_bar() as progress:
-        found = audit_only(
-            config, store=open_store(flags["store"]), workers=flags["workers"] or default_workers(),
-            backend=flags["backend"], progress=progress,
-        )  # fmt: skip
+        found = audit_only(config, **engine_settings(flags, progress))
     for grid in (*audit_grids(found.as_json()), failure_grid(found.failures)):
         show(grid)
     if all(len(names) == len(LABEL_PROBES) for names in found.unmeasured.values()):
-        click.echo("fdetect: nothing could be measured: too few images under every condition", err=True)
+        say("nothing could be measured: too few images under every condition")
     if flags["fail_if_biased"]:
         _gate(found.as_json())
 
@@ -159,7 +164,7 @@ def _gate(audit: dict[str, Any]) -> None:
 
     failed = {name: mark for name in audit["biased_by"] if (mark := audit_mark(audit, name))}
     for name, mark in failed.items():
-        click.echo(f"fdetect: --fail-if-biased: {name}: {mark}", err=True)
+        say(f"--fail-if-biased: {name}: {mark}")
     if failed:
         sys.exit(1)
 
@@ -195,11 +200,11 @@ def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
     manifest = load_data(config, open_store(flags["store"]))
     seen = overview(manifest)
     if seen.detected:
-        click.secho(seen.detected, bold=True)
+        click.secho(printable(seen.detected), bold=True)
     rows = seen.as_rows()
     show_rows(tuple(rows[0]), [tuple(str(value) for value in row.values()) for row in rows])
     for warning in seen.warnings:
-        click.secho(f"beware: {warning}", fg="yellow")
+        click.secho(f"beware: {printable(warning)}", fg="yellow")
     samples = samples_of(manifest)
     trials = trials_for(samples, config)
     click.echo(f"\n{config.protocol.name}: {len(trials)} trials, crop {config.conditions.crop} px, "

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fdetect.types import Failure
 
 __all__ = [
-    "engine_options", "open_store", "printable", "progress_bar", "read_options", "report_failures", "show",
-    "show_rows", "words",
+    "engine_options", "engine_settings", "open_store", "printable", "progress_bar", "read_options", "report_failures",
+    "say", "show", "show_rows", "words",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,6 +67,19 @@ def open_store(folder: str | None) -> Store:
     return Store(folder)
 
 
+def engine_settings(flags: dict[str, Any], progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
+    """Return what the options of `engine_options`, but for the seed, mean to a step: its keyword arguments."""
+    from fdetect.engine.pool import default_workers
+
+    return {
+        "store": open_store(flags["store"]),
+        "workers": default_workers() if flags["workers"] is None else flags["workers"],
+        "time_limit": flags["time_limit"],
+        "backend": flags["backend"],
+        "progress": progress,
+    }
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield a progress callback with rate and time left on stderr; None where stderr is no terminal."""
@@ -97,16 +110,21 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
 def report_failures(failures: Sequence[Failure], strict: bool) -> None:
     """Name the first failures on stderr; leave with exit code 3 if there is one and `strict` is set."""
     for failure in failures[:5]:
-        click.echo(f"fdetect: {printable(failure.path)}: {failure.stage}: {failure.reason}", err=True)
+        say(f"{failure.path}: {failure.stage}: {failure.reason}")
     if len(failures) > 5:
-        click.echo(f"fdetect: and {len(failures) - 5} more; the table names each in its column 'reason'", err=True)
+        say(f"and {len(failures) - 5} more; the table names each in its column 'reason'")
     if strict and failures:
         sys.exit(3)
 
 
-def printable(path: str) -> str:
-    """Return a path for the terminal: as it is, or quoted with escapes where it holds control characters."""
-    return path if path.isprintable() else repr(path)
+def say(text: str) -> None:
+    """Print one line on stderr, where everything goes that is not a result."""
+    click.echo(f"fdetect: {printable(text)}", err=True)
+
+
+def printable(text: str) -> str:
+    """Return text for the terminal: characters that would steer it are shown as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def show(grid: Grid) -> None:

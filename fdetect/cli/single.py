@@ -8,7 +8,15 @@ from typing import Any
 
 import rich_click as click
 
-from fdetect.cli.common import engine_options, open_store, progress_bar, read_options, report_failures
+from fdetect.cli.common import (
+    engine_options,
+    engine_settings,
+    printable,
+    progress_bar,
+    read_options,
+    report_failures,
+    say,
+)
 
 __all__ = ["extract", "fit", "score"]
 
@@ -35,15 +43,16 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 
     check_table(Path(out))
     manifest = steps.any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
-    click.echo(f"fdetect: {manifest.schema.metadata[b'fdetect.detected'].decode()}", err=True)
+    say(manifest.schema.metadata[b"fdetect.detected"].decode())
     with progress_bar() as progress:
         done = steps.extract_to(
-            out, manifest, features=features, condition_name=condition, crop=crop, **_engine(flags, progress)
-        )
+            out, manifest, features=features, condition_name=condition, crop=crop, seed=flags["seed"] or 0,
+            **engine_settings(flags, progress),
+        )  # fmt: skip
     for warning in done.warnings:
-        click.echo(f"fdetect: {warning}", err=True)
-    click.echo(f"fdetect: {done.timing}", err=True)
-    click.echo(f"{done.n_images} images, {done.n_columns} columns, {len(done.failures)} failed: {out}")
+        say(warning)
+    say(str(done.timing))
+    click.echo(f"{done.n_images} images, {done.n_columns} columns, {len(done.failures)} failed: {printable(out)}")
     report_failures(done.failures, flags["strict"])
 
 
@@ -68,11 +77,11 @@ def fit(data: str, out: str, head: str, features: str, condition: str, **flags: 
     with progress_bar() as progress:
         fitted = steps.fit(
             manifest, head_name=head, features=features, condition_name=condition, crop=flags["crop"],
-            calibration=flags["calibration"], **_engine(flags, progress),
+            calibration=flags["calibration"], seed=flags["seed"] or 0, **engine_settings(flags, progress),
         )  # fmt: skip
     save_detector(fitted, Path(out))
     n = sum(fitted.trained_on.values())
-    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {condition}: {out}")
+    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {condition}: {printable(out)}")
     click.echo(f"threshold at 5 % FPR {fitted.five}, at 1 % {fitted.one} ({fitted.five.n_reals} calibration reals)")
     if flags["strict"] and fitted.n_failed:
         sys.exit(3)
@@ -104,22 +113,9 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
     with progress_bar() as progress:
         scores = steps.score(
             manifest, scorer, condition_name=flags["condition"], weights=flags["weights"], crop=flags["crop"],
-            **_engine(flags, progress),
+            seed=flags["seed"] or 0, **engine_settings(flags, progress),
         )  # fmt: skip
     condition = flags["condition"] or ("native" if isinstance(scorer, str) else scorer.condition)
     write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
-    click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {out}")
+    click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {printable(out)}")
     report_failures(scores.failures, flags["strict"])
-
-
-def _engine(flags: dict[str, Any], progress: Any) -> dict[str, Any]:
-    from fdetect.engine.pool import default_workers
-
-    return {
-        "seed": flags["seed"] or 0,
-        "workers": default_workers() if flags["workers"] is None else flags["workers"],
-        "time_limit": flags["time_limit"],
-        "store": open_store(flags["store"]),
-        "backend": flags["backend"],
-        "progress": progress,
-    }

@@ -18,7 +18,7 @@ from fdetect.types import Failure, FeatureTable
 
 __all__ = ["BLOCK", "Extraction"]
 
-BLOCK = 2048  # rows that are in memory at a time when a table is streamed; also the row groups of files
+BLOCK = 512  # rows that are in memory at a time when a table is streamed; also the row groups of files
 
 
 class Extraction:
@@ -101,6 +101,7 @@ class Extraction:
             values[0] if len(values) == 1 else np.concatenate(values, axis=1),
             tuple(failures[k] for k in sorted(failures)),
             manifest.slice(rows.start, len(ids)) if manifest is not None else None,
+            {self._jobs.plan.tasks[job[1]].name: self._jobs.described[job] for job in jobs},
         )
 
     def _failure(self, job: Job, row: int, id: str, path: str) -> Failure:

@@ -77,7 +77,7 @@ class Index:
             try:
                 table = pq.read_table(part, page_checksum_verification=True)
                 check_name(part, _content(table))
-                found.append((part.stat().st_mtime_ns, table))
+                found.append((part.stat().st_mtime_ns, table.cast(_table([]).schema)))
             except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
                 self._store.distrust(part, error)
         tables = [_table([]), *(table for _, table in sorted(found, key=lambda one: one[0], reverse=True))]

@@ -20,7 +20,7 @@ from fdetect.registry import source_digest
 
 __all__ = ["Jobs"]
 
-FLUSH_BYTES, FLUSH_SECONDS = 4 << 20, 5.0  # rows that wait in memory for their part: what a kill may cost
+FLUSH_BYTES, FLUSH_SECONDS = 4 << 20, 10.0  # rows that wait in memory for their part: what a kill may cost
 
 
 class Jobs:
@@ -29,8 +29,8 @@ class Jobs:
     def __init__(self, plan: Plan, store: Store, lane: Lane) -> None:
         self.plan, self.store, self._lane = plan, store, lane
         self.all: tuple[Job, ...] = tuple((c, t) for c in range(len(plan.conditions)) for t in range(len(plan.tasks)))
-        self._described = {job: _describe(plan, job) for job in self.all}
-        self.keys = {job: f"{plan.tasks[job[1]].name}-{fingerprint(self._described[job])}" for job in self.all}
+        self.described = {job: _describe(plan, job) for job in self.all}
+        self.keys = {job: f"{plan.tasks[job[1]].name}-{fingerprint(self.described[job])}" for job in self.all}
         named: dict[tuple[str, str], str] = {}
         for (c, t), key in self.keys.items():
             pair = (plan.conditions[c].name, plan.tasks[t].name)
@@ -69,7 +69,7 @@ class Jobs:
             ids = id_bytes([id for piece, _ in pieces for id in piece])
             values = np.concatenate([values for _, values in pieces])
             if len(ids):
-                self._lane.put(self.store.write, self.keys[job], self._described[job], ids, values)
+                self._lane.put(self.store.write, self.keys[job], self.described[job], ids, values)
         self._unsaved = {}
         self._unsaved_bytes, self._flushed = 0, time.monotonic()
 

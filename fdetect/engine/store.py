@@ -72,7 +72,7 @@ class Store:
     def parts(self, folder: Path) -> list[Path]:
         """Return the finished parts of a folder; what writers left behind when they were killed is removed."""
         with contextlib.suppress(OSError):
-            for left in folder.glob(".part-*.tmp"):
+            for left in folder.glob(".*.tmp"):
                 if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                     left.unlink()
         return sorted(folder.glob("part-*.parquet"))
@@ -99,7 +99,7 @@ class Rows:
         ids, places = [np.empty((0, ID_BYTES), np.uint8)], [np.empty((0, 2), np.int64)]
         for number, part in enumerate(self._parts):
             try:
-                of_part = _ids_of(part, pq.read_table(part, columns=["id"], page_checksum_verification=True))
+                of_part = _ids_of(part, _read(part, columns=["id"]))
             except _UNREADABLE as error:
                 store.distrust(part, error)
                 continue
@@ -153,7 +153,7 @@ class Rows:
         """Return the values of a part, every checksum of it verified."""
         if number not in self._kept:
             try:
-                table = pq.read_table(self._parts[number], page_checksum_verification=True)
+                table = _read(self._parts[number])
                 column = table.column("values").combine_chunks()
                 if column.type != pa.list_(pa.float32(), self._width):
                     raise ValueError(f"it holds {column.type}, not the rows of this key")
@@ -192,6 +192,11 @@ def _part_name(named_by: bytes) -> str:
 
 def _digest(values: np.ndarray) -> bytes:
     return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(values).data).encode()
+
+
+def _read(part: Path, columns: list[str] | None = None) -> Table:
+    # without threads: parts are small, and each thread would keep memory of its own
+    return pq.read_table(part, columns=columns, page_checksum_verification=True, use_threads=False)
 
 
 def _ids_of(part: Path, table: Table) -> np.ndarray:

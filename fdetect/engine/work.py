@@ -7,6 +7,7 @@ becomes a `Failed` of that image alone.  Tasks of the device lane are not run he
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
@@ -138,9 +139,11 @@ def work(plan: Plan, chunk: Chunk, alive: Alive = lambda: None) -> Done:
     """Carry one chunk through all its jobs; those of the device lane are returned as batches, ready to compute."""
     done = Done(len(chunk.items))
     images: dict[tuple[int, Geometry], list[tuple[str, Decoded]]] = {}
-    for item in chunk.items:
-        _prepare(plan, chunk, item, images, done)
-        alive()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF, large images: decode decides, not a warning
+        for item in chunk.items:
+            _prepare(plan, chunk, item, images, done)
+            alive()
     for (condition, geometry), prepared in images.items():
         jobs = [job for job in chunk.jobs if job[0] == condition and plan.tasks[job[1]].geometry == geometry]
         later = tuple(job for job in jobs if plan.in_lane(job))
