@@ -86,7 +86,7 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
             seconds[name].append(time.perf_counter() - since)
             if name == "fdetect, 2 workers":
                 timings.append(result)
-    print(f"{options.count} JPEG crops of {options.side} px; features {options.features} at {options.crop} px, condition "
+    print(f"{options.count} JPEG crops of {options.side} px; features {options.features} at {options.crop} px under "
           f"{options.condition}; {options.rounds} rounds; {len(os.sched_getaffinity(0))} cores\n")  # fmt: skip
     print("| | images/s (best round) | time, relative to the plain loop |\n|---|---|---|")
     for name in rows:
@@ -151,7 +151,8 @@ def count() -> int:
 
 def memory(options: argparse.Namespace, folder: Path) -> None:
     """Run the command line on growing folders, and watch the peak of every process of it."""
-    print("| images | run's own process, MiB | largest worker | all processes | seconds |\n|---|---|---|---|---|")
+    print("| images | run's own process, MiB | largest worker | all processes | how many | seconds |")
+    print("|---|---|---|---|---|---|")
     first: list[float] = []
     for n in (int(text) for text in options.memory.split(",")):
         make_crops(options, folder / f"images-{n}", n)
@@ -172,7 +173,7 @@ def memory(options: argparse.Namespace, folder: Path) -> None:
         found = [mine, max(peaks.values()), mine + sum(peaks.values())]
         first = first or found
         cells = " | ".join(f"{value:.0f} ({value / base - 1:+.1%})" for value, base in zip(found, first, strict=True))
-        print(f"| {n} | {cells} | {time.perf_counter() - since:.0f} |", flush=True)
+        print(f"| {n} | {cells} | {len(peaks) + 1} | {time.perf_counter() - since:.0f} |", flush=True)
 
 
 def watch(process: subprocess.Popen[bytes], peaks: dict[int, float]) -> None:

@@ -324,7 +324,8 @@ def test_a_full_disk_behind_the_output_is_one_sentence():
 
 def test_extract_takes_many_inputs_and_says_how_fast_it_was(fdetect, small_set):
     first, second = sorted(small_set.parent.rglob("*.png"))[:2]
-    code, out, err = fdetect("extract", first, second, first, "-o", "f.parquet", "--crop", "128", *QUICK)
+    options = ("--crop", "128", "--store", "s", *QUICK)
+    code, out, err = fdetect("extract", first, second, first, "-o", "f.parquet", *options)
     assert (code, out) == (0, "2 images, 100 columns, 0 failed: f.parquet\n")
     said = err.splitlines()
     assert said[0] == "fdetect: 2 images without labels; 1 listed twice"

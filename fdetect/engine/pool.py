@@ -87,6 +87,8 @@ class _Worker:
     def start(self) -> None:
         methods = multiprocessing.get_all_start_methods()
         context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        # imported once by the server, not by each worker: one that crashes is replaced in a moment
+        context.set_forkserver_preload([__name__, *{type(task).__module__ for task in self.plan.tasks}])
         connection, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self.plan), daemon=True)
         try:
