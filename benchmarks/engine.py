@@ -30,8 +30,6 @@ import numpy as np
 from PIL import Image
 
 import fdetect
-from fdetect.bench.builtin import builtin_manifest
-from fdetect.bench.steps import any_images
 from fdetect.engine.work import content_id
 from fdetect.features import feature_tasks, select_features
 from fdetect.images import decode
@@ -204,6 +202,9 @@ def below(pid: int) -> list[int]:
 
 def make_crops(options: argparse.Namespace, folder: Path, count: int) -> list[Path]:
     """Cut `count` different crops from the images of the data, in turn, and write each as JPEG (quality 90)."""
+    from fdetect.bench.builtin import builtin_manifest  # here, since workers import this file
+    from fdetect.bench.steps import any_images
+
     folder.mkdir(parents=True)
     manifest = any_images(options.images) if options.images else builtin_manifest(folder.parent / "builtin")
     root = Path(os.fsdecode(manifest.schema.metadata[b"fdetect.root"]))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -74,17 +75,20 @@ class FolderLayout:
         if not path.is_dir():
             raise DataError(f"{path}: layout {layout.of(type(self)).name} reads a folder; point at one")
         prefix = _prefix(path, self.root)
-        rows: list[tuple[str, Record]] = []
+        pieces: list[pa.Array] = []  # paths, sorted as they come, in Arrow from the start
+        found: list[Record] = []  # what the images of each piece are
         passed_over: PassedOver = Counter()
         for folder, images in walk(path, passed_over):
             record = self._record(folder, path)
             if record is None:
                 passed_over["file", "images outside the label folders"] += len(images)
             else:
-                rows += [("/".join((*prefix, *folder, image)), record) for image in images]
-        rows.sort(key=lambda row: row[0])
-        columns: dict[str, Iterable[object]] = {"path": [row[0] for row in rows]}
-        columns |= {name: [getattr(row[1], name) for row in rows] for name in MANIFEST_COLUMNS[1:]}
+                pieces.append(pa.array(["/".join((*prefix, *folder, image)) for image in images], pa.string()))
+                found.append(record)
+        piece = np.repeat(np.arange(len(found)), [len(paths) for paths in pieces])
+        columns: dict[str, object] = {"path": pa.chunked_array(pieces, pa.string())}
+        for name in MANIFEST_COLUMNS[1:]:
+            columns[name] = pa.array([getattr(record, name) for record in found], _type(name)).take(pa.array(piece))
         reading = self.recognise(path) or self.title
         remarks = f"; {in_words(passed_over)}" if passed_over.total() else ""
         return manifest_table(columns, path=path, root=absolute(self.root or path), reading=reading, remarks=remarks)
@@ -112,7 +116,7 @@ def manifest_table(
 ) -> Table:
     """Make the manifest table that every layout returns, with its root and its reading in the schema metadata.
 
-    columns  each of MANIFEST_COLUMNS -> its N values
+    columns  each of MANIFEST_COLUMNS -> its N values, in Arrow or as Python objects
     extra    table of N rows whose columns follow the standard ones
     path     what was read, for the errors
     root     absolute folder that the paths are relative to
@@ -120,9 +124,11 @@ def manifest_table(
 
     Raises DataError where there is no row, and where a name cannot be held as text.
     """
-    types = [pa.int64() if name == "label" else pa.string() for name in MANIFEST_COLUMNS]
     try:
-        arrays = [pa.array(columns[name], type=kind) for name, kind in zip(MANIFEST_COLUMNS, types, strict=True)]
+        arrays = [
+            column if isinstance(column := columns[name], pa.Array | pa.ChunkedArray) else pa.array(column, _type(name))
+            for name in MANIFEST_COLUMNS
+        ]
     except UnicodeEncodeError as error:
         raise DataError(f"{path}: the name {error.object!a} is not valid UTF-8; rename it") from None
     table = pa.table(arrays, names=list(MANIFEST_COLUMNS))
@@ -132,6 +138,10 @@ def manifest_table(
         table = table.append_column(name, extra.column(name))
     detected = f"{reading}; {_counts(table)}{remarks}"
     return table.replace_schema_metadata({"fdetect.root": os.fsencode(root), "fdetect.detected": detected})
+
+
+def _type(name: str) -> pa.DataType:
+    return pa.int64() if name == "label" else pa.string()
 
 
 def absolute(path: str | Path) -> Path:
