@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.features import code_of, feature, feature_tasks, select_features
 from fdetect.files import check_table, write_table
 from fdetect.perturb import condition
-from fdetect.registry import Entry
 from fdetect.rigid import detector, prepare
 from fdetect.splits import hold_out
 from fdetect.types import FAKE, REAL, Failure, FeatureTable, Scores, Table
@@ -207,27 +206,32 @@ def score(
     """
     manifest = any_images(data)
     if isinstance(scorer, FittedDetector):
-        for name, code in scorer.codes.items():
-            if code_of(feature.get(name)) != code:
-                raise ParameterError(f"feature '{name}' changed since this detector was fitted; fit it again")
-        table = extract(
-            manifest,
-            features=",".join(scorer.features),
-            condition_name=condition_name or scorer.condition,
-            crop=scorer.crop,
-            seed=scorer.seed,
-            **engine,
-        )
-        return Scores(table.ids, table.paths, scorer.name, scorer.head.score(table.values), failures=table.failures)
-    instance = detector.get(scorer)(**({"weights": weights} if weights else {}))
-    tasks = prepare(instance)
-    shown = condition_name or "native"
-    result = _run(manifest, tasks, shown, crop, seed, **engine)
-    views = {task.view_name: result.tables[shown, task.name] for task in tasks}
-    values = instance.score(**{name: table.values for name, table in views.items()})
-    failures = {f.path: f for table in views.values() for f in table.failures}
-    settings = tuple((name, str(value)) for name, value in tasks[0].settings.items())
-    return Scores(result.ids, result.paths, scorer, values, settings, tuple(failures.values()))
+        for feature_name, code in scorer.codes.items():
+            if code_of(feature.get(feature_name)) != code:
+                raise ParameterError(f"feature '{feature_name}' changed since this detector was fitted; fit it again")
+        name, shown = scorer.name, condition_name or scorer.condition
+        settings: tuple[tuple[str, str], ...] = ()
+        crop, seed = scorer.crop, scorer.seed
+        tasks: Sequence[Any] = feature_tasks(select_features(",".join(scorer.features)), crop=crop)
+        judge: Callable[[np.ndarray], np.ndarray] = scorer.head.score
+    else:
+        instance = detector.get(scorer)(**({"weights": weights} if weights else {}))
+        tasks = prepare(instance)
+        name, shown = scorer, condition_name or "native"
+        settings = tuple((key, str(value)) for key, value in tasks[0].settings.items())
+        ends = np.cumsum([len(task.columns) for task in tasks])[:-1]
+
+        def judge(values: np.ndarray) -> np.ndarray:
+            views = zip(tasks, np.split(values, ends, axis=1), strict=True)
+            return np.asarray(instance.score(**{task.view_name: view for task, view in views}))
+
+    extraction = _run(manifest, tasks, shown, crop, seed, **engine)
+    scores: list[np.ndarray] = []
+    failures: list[Failure] = []
+    for block in extraction.blocks(shown, [task.name for task in tasks]):
+        scores.append(judge(block.values))
+        failures.extend(block.failures)
+    return Scores(extraction.ids, extraction.paths, name, np.concatenate(scores), settings, tuple(failures))
 
 
 def score_table(scores: Scores, manifest: Table, scorer: FittedDetector | str, condition_name: str) -> pa.Table:
@@ -265,10 +269,8 @@ def _has_layout(path: Path) -> bool:
 def _features(
     manifest: Table, features: str, condition_name: str, crop: int, seed: int, **engine: Any
 ) -> tuple[Extraction, list[str]]:
-    entries: tuple[Entry, ...] = select_features(features)
-    return _run(manifest, feature_tasks(entries, crop=crop), condition_name, crop, seed, **engine), [
-        entry.name for entry in entries
-    ]
+    tasks = feature_tasks(select_features(features), crop=crop)
+    return _run(manifest, tasks, condition_name, crop, seed, **engine), [task.name for task in tasks]
 
 
 def _run(

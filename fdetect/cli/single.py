@@ -72,7 +72,9 @@ def fit(data: str, out: str, head: str, features: str, condition: str, **flags: 
     from fdetect.bench import steps
     from fdetect.bench.layouts import read_manifest
     from fdetect.classifiers.saved import save_detector
+    from fdetect.files import check_writable
 
+    check_writable(Path(out).parent)
     manifest = read_manifest(data, layout=flags["layout"] or "auto", root=flags["root"])
     with progress_bar() as progress:
         fitted = steps.fit(
@@ -93,7 +95,7 @@ def fit(data: str, out: str, head: str, features: str, condition: str, **flags: 
 @click.option("--detector", help="A training-free detector instead (fdetect list detectors).")
 @click.option("--weights", default="", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
 @click.option("--condition", default="", help="Default: the model's own; native for a training-free detector.")
-@click.option("--crop", type=int, default=224, show_default=True, help="For conditions of training-free detectors.")
+@click.option("--crop", type=int, help="For conditions of training-free detectors; default 224.")
 @click.option("-o", "--out", required=True, type=_OUT, help="Table to write: .parquet or .csv.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
@@ -108,11 +110,13 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
     check_table(Path(out))
     if bool(model) == bool(detector):
         raise ParameterError("score needs either --model FILE or --detector NAME")
+    if model and (flags["weights"] or flags["crop"]):
+        raise ParameterError("--weights and --crop go with --detector; a model keeps the crop it was fitted with")
     scorer = load_detector(Path(model)) if model else str(detector)
     manifest = steps.any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
     with progress_bar() as progress:
         scores = steps.score(
-            manifest, scorer, condition_name=flags["condition"], weights=flags["weights"], crop=flags["crop"],
+            manifest, scorer, condition_name=flags["condition"], weights=flags["weights"], crop=flags["crop"] or 224,
             seed=flags["seed"] or 0, **engine_settings(flags, progress),
         )  # fmt: skip
     condition = flags["condition"] or ("native" if isinstance(scorer, str) else scorer.condition)
