@@ -68,10 +68,10 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         "by hand, a plain loop": lambda: [by_hand(file) for file in files],
         "by hand, ProcessPoolExecutor(2)": lambda: in_pool(by_hand, files),
         "fdetect, in its own process": lambda: engine(options, folder, workers=0),
-        "fdetect, 1 worker": lambda: engine(options, folder, workers=1),
-        "fdetect, 2 workers": lambda: engine(options, folder, workers=2),
         "fdetect, everything in the store": lambda: engine(options, folder, workers=2, store="kept"),
+        "fdetect, 1 worker": lambda: engine(options, folder, workers=1),
         "counting, 1 process": lambda: count_in(1),
+        "fdetect, 2 workers": lambda: engine(options, folder, workers=2),
         "counting, 2 processes": lambda: count_in(2),
     }
     engine(options, folder, workers=2, store="kept")

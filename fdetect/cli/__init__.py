@@ -6,9 +6,6 @@ configuration, 3 data failures under --strict.  Nothing heavy is imported to sho
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
 import signal
 import sys
 import warnings
@@ -46,7 +43,6 @@ class _Stopped(BaseException):  # not KeyboardInterrupt, which click would answe
 def main() -> None:
     """Run the command line; an error of ours is one sentence on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF and large images: decode decides, not a warning
-    _return_freed_memory()
     for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C, and what schedulers send before they kill
         signal.signal(number, _stop)
     try:
@@ -65,13 +61,6 @@ def main() -> None:
     except _Stopped as stopped:
         say("stopped; what was finished is kept, the same command resumes")
         sys.exit(128 + stopped.args[0])
-
-
-def _return_freed_memory() -> None:
-    """Have large blocks given back when they are freed: by default Arrow and glibc keep more and more of them."""
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(-3, 1 << 17)  # M_MMAP_THRESHOLD, which would grow by itself
 
 
 def _stop(number: int, frame: object) -> None:

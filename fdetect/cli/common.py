@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "engine_options", "engine_settings", "open_store", "printable", "progress_bar", "read_options", "report_failures",
-    "say", "show", "show_rows", "words",
+    "return_freed_memory", "say", "show", "show_rows", "words",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,7 +82,17 @@ def engine_settings(flags: dict[str, Any], progress: Callable[[str, int, int], N
     }
 
 
-@contextmanager
+def return_freed_memory() -> None:
+    """Have large blocks given back when they are freed: by default Arrow and glibc keep more and more of them.
+
+    For commands that stream; where heads are fitted, to get the same pages again and again would cost time.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).mallopt(-3, 1 << 17)  # M_MMAP_THRESHOLD, which would grow by itself
+
+
+@contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield a progress callback with rate and time left on stderr; None where stderr is no terminal."""
     if not sys.stderr.isatty():

@@ -15,6 +15,7 @@ from fdetect.cli.common import (
     progress_bar,
     read_options,
     report_failures,
+    return_freed_memory,
     say,
 )
 
@@ -38,6 +39,7 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
     DATA is any number of images, folders, patterns ('shots/**/*.jpg'), tar and zip shards, members of shards
     (a.tar::name) and Parquet files with an image column; or one labelled folder or manifest.
     """
+    return_freed_memory()
     from fdetect.bench import steps
     from fdetect.files import check_table
 
@@ -102,6 +104,7 @@ def fit(data: str, out: str, head: str, features: str, condition: str, **flags: 
 @engine_options
 def score(data: tuple[str, ...], model: str | None, detector: str | None, out: str, **flags: Any) -> None:
     """Score every image of DATA: larger = more likely generated."""
+    return_freed_memory()
     from fdetect.bench import steps
     from fdetect.classifiers.saved import load_detector
     from fdetect.errors import ParameterError
