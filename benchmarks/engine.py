@@ -110,7 +110,7 @@ def engine(options: argparse.Namespace, folder: Path, *, workers: int, store: st
         kept = fdetect.Store(folder / store if store else empty)
         return fdetect.extract_to(
             Path(empty) / "features.parquet", folder / "images", features=options.features, crop=options.crop,
-            condition_name=options.condition, workers=workers, store=kept,
+            condition=options.condition, workers=workers, store=kept,
         ).timing  # fmt: skip
 
 

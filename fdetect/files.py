@@ -29,9 +29,7 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())  # Arrow's texts are long
-        fix = "free some space" if error.errno in _FULL else "choose another place"
-        raise DataError(f"{path}: cannot be written ({reason}); {fix}") from None
+        raise _cannot_be_written(path, error) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -39,10 +37,15 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
 
 def check_writable(folder: Path) -> None:
     """Raise DataError where nothing can be written into a folder: before hours of work, not after them."""
-    probe = folder / f".fdetect-{uuid.uuid4().hex}"
-    write_atomic(probe, lambda path: path.write_bytes(b"x"))
-    with contextlib.suppress(OSError):
-        probe.unlink()
+    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x")
+    except OSError as error:
+        raise _cannot_be_written(folder, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def check_table(path: Path) -> None:
@@ -80,3 +83,9 @@ def write_table(blocks: Table | Iterable[Table], path: Path) -> None:
                     writer.write_table(table)
 
     write_atomic(path, write)
+
+
+def _cannot_be_written(path: Path, error: OSError) -> DataError:
+    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())  # Arrow's texts are long
+    fix = "free some space" if error.errno in _FULL else "choose another place"
+    return DataError(f"{path}: cannot be written ({reason}); {fix}")

@@ -93,7 +93,7 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatureTable:
     """Named features of N images in manifest order; a failed image is a row of NaN and a `Failure`.
 
@@ -113,6 +113,9 @@ class FeatureTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"FeatureTable({len(self)} images, {len(self.columns)} columns, {len(self.failures)} failed)"
+
     @property
     def ok(self) -> np.ndarray:
         """(N,) bool: rows whose every value is finite."""
@@ -122,8 +125,9 @@ class FeatureTable:
         """Return an Arrow table: id, the manifest's columns (or path), status, reason, and the features.
 
         Each feature is one column of fixed_size_list<float32> whose names stand in the field's metadata (`columns`),
-        or, `flat`, one column for each name.  The metadata of the schema holds `about`.  A manifest's own column `id`,
-        `status` or `reason` is kept as `manifest_id` and so on.
+        or, `flat`, one column for each name.  The metadata of the schema holds `about` (`fdetect.features`) and the
+        folder that paths are relative to (`fdetect.root`).  A manifest's own column `id`, `status` or `reason` is
+        kept as `manifest_id` and so on.
         """
         import pyarrow as pa
 
@@ -146,13 +150,15 @@ class FeatureTable:
                 kind, about = pa.list_(pa.float32(), values.shape[1]), {"columns": json.dumps(self.columns[here])}
                 fields.append(pa.field(name, kind, metadata=about))
                 columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind)
-        metadata = {"fdetect.features": json.dumps(self.about, sort_keys=True)}
+        metadata: dict[str, Any] = {"fdetect.features": json.dumps(self.about, sort_keys=True)}
+        if self.manifest is not None and (root := (self.manifest.schema.metadata or {}).get(b"fdetect.root")):
+            metadata["fdetect.root"] = root
         return pa.table(list(columns.values()), schema=pa.schema(fields, metadata=metadata))
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame with one column for each name; raises FdetectError without pandas."""
         if importlib.util.find_spec("pandas") is None:
-            raise FdetectError("to_pandas needs pandas, which is not installed (pip install pandas)")
+            raise FdetectError("to_pandas needs pandas, which is not installed (pip install 'fdetect[pandas]')")
         return self.to_arrow(flat=True).to_pandas()
 
     def to_parquet(self, path: str | Path) -> None:
@@ -180,7 +186,7 @@ class Embeddings:
     failures: tuple[Failure, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
     """Scores of N images by one detector: `values` is (N,) float64, larger = more likely generated, NaN = failed."""
 
@@ -190,6 +196,9 @@ class Scores:
     values: np.ndarray
     settings: tuple[tuple[str, str], ...] = ()
     failures: tuple[Failure, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Scores({self.detector}: {len(self.ids)} images, {len(self.failures)} failed)"
 
 
 @dataclass(frozen=True)

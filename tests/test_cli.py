@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fdetect.cli import cli, main
 
@@ -146,10 +148,44 @@ def test_strict_turns_failures_into_exit_code_3(fdetect, tmp_path):
     (tmp_path / "pictures" / "a.jpg").write_bytes(b"no image")
     arguments = ("extract", "pictures", "-o", "f.csv", *QUICK)
     code, out, err = fdetect(*arguments)
-    assert code == 0
+    assert code == 2  # nothing is left
     assert "1 failed" in out
     assert "a.jpg: decode:" in err
+    assert "every image failed" in err
+    assert (tmp_path / "f.csv").exists()
+    Image.new("RGB", (240, 240)).save(tmp_path / "pictures" / "b.png")
+    code, out, err = fdetect(*arguments)
+    assert (code, out) == (0, "2 images, 100 columns, 1 failed: f.csv\n")
     assert fdetect(*arguments, "--strict")[0] == 3
+
+
+def test_files_are_named_one_a_line(fdetect, small_set, tmp_path):
+    files = sorted(small_set.parent.rglob("*.png"))[:3]
+    (tmp_path / "list.txt").write_text("\n".join(map(str, files[1:])) + "\n\n")
+    out = fdetect("extract", files[0], "--files-from", "list.txt", "-o", "f.csv", "--crop", "128", *QUICK)[1]
+    assert out == "3 images, 100 columns, 0 failed: f.csv\n"
+    code, _, err = fdetect("extract", "-o", "f.csv", *QUICK)
+    assert (code, err) == (2, "fdetect: no input to list images of; name a file, a folder, a pattern or a shard\n")
+
+
+def test_every_command_says_what_it_read_what_failed_and_how_fast(fdetect, small_set, tmp_path):
+    with tarfile.open(tmp_path / "cut.tar", "w") as shard:
+        for k, file in enumerate(sorted(small_set.parent.rglob("*.png"))[:4]):
+            shard.add(file, f"{k}.png")
+    whole = (tmp_path / "cut.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) * 5 // 8])
+    code, out, err = fdetect("fit", small_set, "-o", "m.fdetect", "--crop", "128", *QUICK)
+    assert code == 0
+    assert ", 0 failed, the others kept for thresholds: m.fdetect" in out
+    assert err.splitlines()[-1].startswith("fdetect: 82 images in ")
+    for arguments in (("score", "--model", "m.fdetect"), ("extract", "--crop", "128", *QUICK)):
+        code, out, err = fdetect(*arguments, "cut.tar", "-o", "s.csv", "--strict")
+        said = err.splitlines()
+        assert code == 3
+        assert "cut.tar" in said[0]
+        assert any(line.startswith("fdetect: cut.tar: read: ") for line in said)
+        assert said[-1].startswith("fdetect: ")
+        assert " images in " in said[-1]
 
 
 @pytest.mark.parametrize(
@@ -316,7 +352,8 @@ def test_extract_takes_many_inputs_and_says_how_fast_it_was(fdetect, small_set):
     code, out, err = fdetect("extract", first, second, first, "-o", "f.parquet", *options)
     assert (code, out) == (0, "2 images, 100 columns, 0 failed: f.parquet\n")
     said = err.splitlines()
-    assert said[0] == "fdetect: 2 images without labels; 1 listed twice"
+    assert said[0].startswith("fdetect: 2 images without labels, by their paths below /")
+    assert said[0].endswith("; 1 listed twice")
     assert said[-1].startswith("fdetect: 2 images in ")
     assert "images/s; time by lane: " in said[-1]
     assert said[-1].endswith(("slowest lane: compute", "slowest lane: decode"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,29 @@ def test_a_rewritten_file_of_the_same_size_is_computed_again(own: Path, store: P
         assert result.n_stored == 8 - new
 
 
+@pytest.mark.parametrize("move", [True, False])
+def test_a_file_replaced_by_one_of_equal_size_and_time_is_computed_again(own: Path, store: Path, move: bool) -> None:
+    """What `mv`, `cp -p` and `rsync -t` leave behind."""
+    again(own, store)
+    before = (own / "3.bmp").stat()
+    new = own if not move else own.parent
+    rewrite(new / "3.bmp", bitmap(33), before.st_mtime_ns)
+    os.replace(new / "3.bmp", own / "3.bmp")
+    after = (own / "3.bmp").stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert again(own, store)[1] == [content_id(bitmap(33))]
+
+
+def test_parts_of_the_first_form_are_left_alone(own: Path, store: Path) -> None:
+    again(own, store)
+    (part,) = store.glob("index/*/part-*.parquet")
+    old = part.parent.with_name(part.parent.name.removesuffix("-2"))
+    assert old != part.parent
+    part.parent.rename(old)
+    result, computed = again(own, store)
+    assert (computed, result.warnings) == ([], ())
+
+
 def test_a_file_of_the_last_seconds_is_not_remembered(own: Path, store: Path) -> None:
     """Two writes within one tick of a file system's clock leave the same size and time."""
     now = time.time_ns()
@@ -189,7 +213,7 @@ def test_what_was_read_is_remembered_before_the_run_ends(
 
 def test_the_newest_entry_of_a_path_counts(tmp_path: Path) -> None:
     paths, root, store = pa.array(["a", "b", "c"]), Path("/root"), Store(tmp_path)
-    stamps = [Stamp(100, 10**18 + k) for k in range(4)]
+    stamps = [Stamp(100, 10**18 + k, 10**18) for k in range(4)]
     ids = [f"{k:032x}" for k in range(4)]
     for k in range(4):
         entries = Index(store, root, paths)
@@ -200,7 +224,8 @@ def test_the_newest_entry_of_a_path_counts(tmp_path: Path) -> None:
     assert [entries.known(0, stamp) for stamp in stamps] == [None, None, None, ids[3]]
     assert [entries.known(1, stamp) for stamp in stamps] == [ids[0], None, None, None]
     assert entries.known(2, stamps[0]) is None
-    assert entries.known(1, Stamp(101, stamps[0].mtime_ns)) is None
+    assert entries.known(1, replace(stamps[0], size=101)) is None
+    assert entries.known(1, replace(stamps[0], ctime_ns=10**18 + 1)) is None
     assert Index(store, Path("/elsewhere"), paths).known(0, stamps[3]) is None
 
 
@@ -224,7 +249,7 @@ def test_a_damaged_index_is_named_and_the_rows_are_right(own: Path, store: Path)
 
 def test_a_flipped_bit_never_becomes_another_content(tmp_path: Path) -> None:
     paths, rng = pa.array([f"{k}.png" for k in range(12)]), np.random.default_rng(0)
-    stamps = [Stamp(100 + k, 10**18 + k) for k in range(12)]
+    stamps = [Stamp(100 + k, 10**18 + k, 10**18 - k) for k in range(12)]
     ids = [content_id(bytes([k])) for k in range(12)]
     entries = Index(Store(tmp_path), Path("/root"), paths)
     for k in range(12):

@@ -400,14 +400,32 @@ def test_paths(tmp_path):
         read_manifest(write(tmp_path / "in" / "up.csv", "path,label\n../x.png,0\n"))
 
 
+def test_only_the_shards_own_path_is_cleaned(tmp_path):
+    given = ["./in\\t.tar::d/../x.png", "in/t.tar::d\\xff.png", "./a/../t.zip::a//b.png", "t.zip::./c.png"]
+    kept = ["in/t.tar::d/../x.png", "in/t.tar::d\\xff.png", "t.zip::a//b.png", "t.zip::./c.png"]
+    file = write(tmp_path / "m.csv", "path,label\n" + "".join(f"{path},0\n" for path in given))
+    assert read_manifest(file)["path"].to_pylist() == kept
+
+
+def test_a_shard_is_no_labelled_set(tmp_path):
+    pq.write_table(pa.table({"image": pa.array([b"x"]), "label": [0]}), tmp_path / "a.parquet")
+    for name, member in (("a.tar", "000003.jpg"), ("a.ZIP", "000003.jpg"), ("a.parquet", "0")):
+        file = tmp_path / name
+        file.touch()
+        with pytest.raises(DataError, match=f"whose rows name the members, such as {name}::{member},1$") as refused:
+            read_manifest(file)
+        assert str(refused.value).startswith(str(file))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("path,label\na.png,2\n", r"data row 1: label '2' is none of 0, 1, real, fake, nature, ai"),
         ("path,label\na.png,0\nb.png,\n", "data row 2: label ''"),
         ("paths,label\na.png,0\n", "no column 'path' among 'paths', 'label'; did you mean 'paths'"),
-        ("path,Label\na.png,0\n", "no column 'label' .*did you mean 'Label'"),
-        ("file;class\na.png;0\n", "no column 'path' among 'file;class'; rename"),
+        ("path,Label\na.png,0\n", "no column 'label' .*did you mean 'Label'. rename it, or add a column label"),
+        ("path,year\na.png,0\n", r"among 'path', 'year'; add a column label \(0 or real, 1 or fake\)$"),
+        ("file;class\na.png;0\n", "no column 'path' among 'file;class'; add a column path"),
         ("path,label\na.png,0\n./a.png,1\n", "data row 2: path 'a.png' stands in row 1 already"),
         ("path,label\n,0\n", "data row 1: the path is empty"),
         ("path,label\n.,0\n", "data row 1: path '.' is not below"),

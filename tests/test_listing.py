@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdetect.engine.listing import IMAGE_EXTENSIONS, PassedOver, in_words, list_images, walk
+from fdetect.engine.listing import IMAGE_EXTENSIONS, Listing, PassedOver, in_words, list_images, walk
 from fdetect.engine.sources import Reader
 from fdetect.errors import DataError, ParameterError
 
@@ -54,6 +54,18 @@ def refused(*inputs: str | Path, root: str | Path | None = None) -> str:
         list_images(inputs, root=root)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def failures(listing: Listing) -> dict[str, str]:
+    """The rows that cannot be read, and why."""
+    found = {}
+    with Reader(listing.root) as reader:
+        for path in listing.paths.to_pylist():
+            try:
+                reader.read(path)
+            except DataError as error:
+                found[path] = str(error)
+    return found
 
 
 def naive_walk(root: str) -> tuple[list[str], Counter[tuple[str, str]]]:
@@ -232,10 +244,13 @@ def test_inputs_that_give_nothing_are_named(tmp_path):
     make_tar(tmp_path / "words.tar", "x.txt", "y.json")
     assert refused(tmp_path / "absent.jpg").startswith(f"{tmp_path}/absent.jpg: No such file or directory; ")
     assert "Too many levels" in refused(tmp_path / "loop")
-    assert f"{tmp_path}/empty: holds no images; " in refused(tmp_path / "good.jpg", tmp_path / "empty")
+    assert f"{tmp_path}/empty: holds no images; " in refused(tmp_path / "empty", tmp_path / "absent")
+    assert f"{tmp_path}/empty: holds no images; " in list_images([tmp_path / "good.jpg", tmp_path / "empty"]).remarks
     assert "holds no images (1 other file passed over: 1 .txt)" in refused(tmp_path / "a")
     assert "holds no images (2 other members passed over: 1 .json, 1 .txt)" in refused(tmp_path / "words.tar")
     assert "matches no images" in refused(tmp_path / "*.webp")
+    assert "matches no images" in refused(tmp_path / "good.jpg", tmp_path / "*.webp")
+    assert "Not a directory" in refused(f"{tmp_path}/good.jpg/", tmp_path / "good.jpg")
     assert "No such file" in refused(tmp_path / "absent" / "*.jpg")
     assert "no file can have this name" in refused("a\0.jpg")
     assert "No such file" in refused("")
@@ -243,6 +258,20 @@ def test_inputs_that_give_nothing_are_named(tmp_path):
     assert "no such member" in refused(f"{tmp_path}/words.tar::x.jpg")
     with pytest.raises(ParameterError, match="no input"):
         list_images([])
+
+
+def test_a_name_that_a_link_makes_two_files_is_refused(tmp_path, monkeypatch):
+    """The system goes up from where the link leads, the text of the path from where the link stands."""
+    plant(tmp_path, "far/q.png", "far/in/x.png", "q.png", "only/y.png", "far/only/y.png")
+    make_tar(tmp_path / "far" / "s.tar", "x.jpg")
+    make_tar(tmp_path / "s.tar", "x.jpg")
+    (tmp_path / "link").symlink_to("far/in")
+    monkeypatch.chdir(tmp_path)
+    for name in ("link/../q.png", "link/../only", "link/../*.png", "link/../s.tar", "link/../s.tar::x.jpg"):
+        assert f"{name}: through a link this is {tmp_path}/far" in refused(name)
+    assert "No such file" in refused("link/../link")  # there as text only
+    assert "through a link" in refused("link/../in", "q.png")  # there for the system only
+    assert listed("far/../q.png", "link/x.png", "link/") == ["q.png", "link/x.png"]
 
 
 # --- patterns ----------------------------------------------------------------------------------------------------
@@ -326,7 +355,7 @@ def test_shards_that_cannot_be_listed_are_named(tmp_path):
     for name in ("a.tar", "a.zip", "a.parquet"):
         (tmp_path / "d" / name).write_bytes(b"nothing of the kind")
         for given_input in (tmp_path / "d", tmp_path / "d" / name):
-            assert f"{name}: cannot be listed (the shard is damaged" in refused(given_input)
+            assert f"{name}: the shard is damaged (" in refused(given_input)
         (tmp_path / "d" / name).unlink()
     os.mkfifo(tmp_path / "d" / "a.tar")
     assert "not a regular file" in refused(tmp_path / "d")
@@ -341,10 +370,31 @@ def test_a_tar_cut_short_is_listed_to_its_break_and_said(tmp_path):
     whole = make_tar(tmp_path / "a.tar", "1.jpg", "2.jpg", "3.jpg").read_bytes()
     (tmp_path / "a.tar").write_bytes(whole[:1540])
     listing = list_images([tmp_path])
-    assert listing.paths.to_pylist() == ["a.tar::1.jpg", "a.tar::2.jpg"]
-    with Reader(tmp_path) as reader, pytest.raises(DataError, match="the member is cut short"):
-        reader.read("a.tar::2.jpg")
-    assert listing.remarks == f"damaged or cut short, what follows the break is not listed: {tmp_path}/a.tar"
+    assert listing.paths.to_pylist() == ["a.tar::1.jpg", "a.tar::2.jpg", "a.tar"]
+    lost = "damaged or cut short: members after the break are lost"
+    assert failures(listing) == {"a.tar::2.jpg": "the member is cut short: the tar ends within it", "a.tar": lost}
+    assert listing.remarks == f"cannot be read in full: ({tmp_path}/a.tar: {lost})"
+
+
+def test_one_bad_input_ends_nothing(tmp_path):
+    plant(tmp_path, "good.jpg", "d/in.jpg", "d/cut.zip", "d/cut.parquet", "d/z.jpg")
+    make_tar(tmp_path / "a.tar", "x.jpg")
+    inputs = ["good.jpg", "absent.jpg", "a.tar", "a.tar::nosuch.jpg", "absent.tar", "absent.zip::x.jpg", "d"]
+    listing = list_images([tmp_path / name for name in inputs])
+    assert listing.paths.to_pylist() == [
+        *("good.jpg", "absent.jpg", "a.tar::x.jpg", "a.tar::nosuch.jpg", "absent.tar", "absent.zip::x.jpg"),
+        *("d/cut.parquet", "d/cut.zip", "d/in.jpg", "d/z.jpg"),
+    ]
+    failed = failures(listing)
+    absent = dict.fromkeys(("absent.jpg", "absent.tar", "absent.zip::x.jpg"), "No such file or directory")
+    assert {path: failed.pop(path) for path in absent} == absent
+    assert failed.pop("a.tar::nosuch.jpg") == "the shard has no such member"
+    assert failed.keys() == {"d/cut.parquet", "d/cut.zip"}
+    assert all(reason.startswith("the shard is damaged (") for reason in failed.values())
+    assert listing.remarks.startswith(f"cannot be read in full: ({tmp_path}/absent.jpg: No such file or directory; ")
+    assert listing.remarks.endswith("), and 3 more")
+    assert "\n" not in listing.remarks
+    assert f"{tmp_path}/a.tar::nosuch.jpg: the shard has" in refused(*(tmp_path / name for name in inputs[3:6]))
 
 
 def test_files_that_would_be_read_as_members_are_passed_over(tmp_path):

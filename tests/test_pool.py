@@ -157,7 +157,7 @@ def test_an_image_that_hangs_fails_alone(
     monkeypatch.setattr(loop, "CHUNK", 2)
     task = Poisoned(poison=(clean.ids[6],), how=how)
     result = extract(root, task, conditions=(MATCHED,), workers=2, time_limit=1.5)
-    assert_only(result, clean, {6: ("worker", "took longer than 1.5 s")})
+    assert_only(result, clean, {6: ("worker", "took longer than 1.5 s, twice")})
 
 
 def test_a_slow_chunk_that_gives_signs_of_life_is_not_ended(root: Path, tmp_path: Path) -> None:
@@ -166,6 +166,44 @@ def test_a_slow_chunk_that_gives_signs_of_life_is_not_ended(root: Path, tmp_path
     assert result.timing.busy["compute"] > 4.5  # longer than the limit, a step at a time
     assert all(table.ok.all() for table in result.tables.values())
     assert len(logged(tmp_path)) == 20  # nothing was done twice
+
+
+def test_a_step_below_the_limit_is_in_time_however_short_the_limit(root: Path) -> None:
+    tasks = [Slow(f"slow{k}", delay=0.3) for k in range(5)]  # 1.5 s for a limit of 0.6 s, a step at a time
+    result = extract(root, *tasks, paths=paths_of(root)[:1], conditions=(NATIVE,), workers=1, time_limit=0.6)
+    assert all(table.ok.all() for table in result.tables.values())
+
+
+SUSPENDED = """
+import sys
+from fdetect.engine import run
+from fdetect.perturb import condition
+from tiny_tasks import Slow
+
+if __name__ == "__main__":
+    root, log, path = sys.argv[1:]
+    table = run([Slow(delay=1.0, log=log)], [path], root=root, conditions=[condition("matched")], crop=64, workers=1,
+                time_limit=2.0).tables["matched", "moments"]
+    print(table.failures, table.ok.all())
+"""
+
+
+@needs_proc
+def test_a_run_that_was_suspended_makes_up_no_failure(root: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    (tmp_path / "suspended.py").write_text(SUSPENDED)
+    command = [sys.executable, str(tmp_path / "suspended.py"), str(root), str(log), paths_of(root)[0]]
+    process = subprocess.Popen(command, env=environment(), start_new_session=True, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not logged(log):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(2.5)  # longer than the limit
+    os.killpg(process.pid, signal.SIGCONT)
+    assert process.communicate(timeout=60)[0] == "() True\n"
 
 
 # --- workers that do not start, and tasks that cannot run ---------------------------------------------------------

@@ -8,6 +8,7 @@ import random
 import socket
 import tarfile
 import threading
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fdetect.engine import shards
 from fdetect.engine.sources import MAX_BYTES, Reader, Stamp, has_images, members, split_member
 from fdetect.errors import DataError
 
@@ -96,7 +98,8 @@ def test_files_are_read_exactly(tmp_path):
             assert reader.read(path) == data
             assert reader.head(path, 5) == (data[:5], len(data))
             assert reader.head(path, 0) == (b"", len(data))
-            assert reader.stamp(path) == Stamp(len(data), file.stat().st_mtime_ns)
+            found = file.stat()
+            assert reader.stamp(path) == Stamp(len(data), found.st_mtime_ns, found.st_ctime_ns)
 
 
 def test_what_is_no_readable_file_says_why_at_once(tmp_path):
@@ -195,10 +198,10 @@ def test_tar_members(tmp_path, form):
             assert reader.read(f"a.tar::{name}") == data
             assert reader.head(f"a.tar::{name}", 7) == (data[:7], len(data))
         found = (tmp_path / "a.tar").stat()
-        assert reader.stamp("a.tar::absent.jpg") == Stamp(found.st_size, found.st_mtime_ns)
+        assert reader.stamp("a.tar::absent.jpg") == Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         assert reason(reader, "a.tar::absent.jpg") == "the shard has no such member"
     assert list(members(tmp_path / "a.tar").names) == [*CONTENT, *long]
-    assert members(tmp_path / "a.tar").whole
+    assert members(tmp_path / "a.tar").lost == ""
 
 
 def test_tar_with_all_kinds_of_members(tmp_path):
@@ -410,13 +413,51 @@ def test_a_tar_says_where_it_was_cut(tmp_path):
     with Reader(tmp_path) as reader:
         assert reader.read("a.tar::0.jpg") == content["0.jpg"]
         assert "cut short" in reason(reader, "a.tar::1.jpg")
-        assert reason(reader, "a.tar::2.jpg") == "the shard has no such member; the tar is damaged or cut short"
-    assert not members(tmp_path / "a.tar").whole
+        lost = "damaged or cut short: members after the break are lost"
+        assert reason(reader, "a.tar::2.jpg") == f"the shard has no such member ({lost})"
+        assert reason(reader, "a.tar") == lost
+    assert members(tmp_path / "a.tar").lost == lost
     header = bytearray(whole)
     header[1024] ^= 0xFF  # the second header: tarfile takes it for the end
     (tmp_path / "b.tar").write_bytes(header)
     assert list(members(tmp_path / "b.tar").names) == ["0.jpg"]
-    assert not members(tmp_path / "b.tar").whole
+    assert members(tmp_path / "b.tar").lost == lost
+
+
+def test_a_tar_that_another_one_follows_is_not_whole(tmp_path):
+    """`cat one.tar two.tar`: tar and tarfile end at the first end mark, as if there were no more."""
+    one, two = (make_tar(tmp_path / f"{k}.tar", {f"{k}.jpg": b"x"}).read_bytes() for k in (1, 2))
+    (tmp_path / "cat.tar").write_bytes(one + two)
+    (tmp_path / "padded.tar").write_bytes(one + bytes(3 << 20))
+    (tmp_path / "late.tar").write_bytes(one + bytes(3 << 20) + b"x")
+    assert members(tmp_path / "padded.tar").lost == ""
+    for name in ("cat.tar", "late.tar"):
+        assert list(members(tmp_path / name).names) == ["1.jpg"]
+        assert "more follows the end of the tar" in members(tmp_path / name).lost
+    with Reader(tmp_path) as reader:
+        assert reader.read("cat.tar::1.jpg") == b"x"
+        assert "more follows" in reason(reader, "cat.tar::2.jpg")
+
+
+def test_a_shard_alone_is_no_image_and_says_what_is_wrong_with_it(tmp_path):
+    make_tar(tmp_path / "a.tar", CONTENT)
+    make_zip(tmp_path / "cut.zip", CONTENT)
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "cut.zip").read_bytes()[:-30])
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    expected = {
+        "a.tar": r"^a shard; name its members as NAME.tar::member$",
+        "cut.zip": r"^the shard is damaged \(",
+        "cut.parquet": r"^the shard is damaged \(",
+        "absent.tar": "^No such file or directory$",
+    }
+    with Reader(tmp_path) as reader:
+        for path, why in expected.items():
+            for ask in (reader.read, reader.stamp, lambda path: reader.head(path, 4)):
+                with pytest.raises(DataError, match=why):
+                    ask(path)
+    for look in (members, has_images):
+        with pytest.raises(DataError, match=rf"^{tmp_path}/cut.parquet: the shard is damaged"):
+            look(tmp_path / "cut.parquet")
 
 
 def test_a_member_of_negative_size_does_not_loop(tmp_path):
@@ -472,3 +513,55 @@ def test_a_shard_that_is_repaired_is_read(tmp_path):
         assert "damaged" in reason(reader, "a.zip::x.jpg")
         make_zip(tmp_path / "a.zip", {"x.jpg": b"x"})
         assert reader.read("a.zip::x.jpg") == b"x"
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "parquet"])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_shard_that_is_replaced_while_it_is_open_is_read_as_it_is_now(tmp_path, kind, in_place):
+    """Of one size and one mtime_ns, and with the members at other places."""
+    content = {f"{i}.jpg": random.Random(i).randbytes(1000) for i in range(4)}
+    other = {name: content[f"{3 - i}.jpg"] for i, name in enumerate(content)}
+
+    def make(file: Path, content: dict[str, bytes]) -> Path:
+        if kind == "parquet":
+            return make_parquet(file, list(content.values()))
+        return make_tar(file, content) if kind == "tar" else make_zip(file, content, zipfile.ZIP_STORED)
+
+    file, new = make(tmp_path / f"a.{kind}", content), make(tmp_path / f"new.{kind}", other)
+    for one in (file, new):
+        os.utime(one, ns=(10**18, 10**18))
+    assert file.stat().st_size == new.stat().st_size
+    with Reader(tmp_path) as reader:
+        first = "0" if kind == "parquet" else "0.jpg"
+        assert reader.read(f"{file.name}::{first}") == content["0.jpg"]
+        stamp, kept_open = reader.stamp(f"{file.name}::{first}"), len(os.listdir("/proc/self/fd"))
+        if in_place:
+            time.sleep(0.02)  # the clock of a file system ticks some hundred times a second
+            file.write_bytes(new.read_bytes())
+            os.utime(file, ns=(10**18, 10**18))
+        else:
+            os.replace(new, file)
+        assert reader.stamp(f"{file.name}::{first}") != stamp
+        for row, (name, data) in enumerate(other.items()):
+            assert reader.read(f"{file.name}::{row if kind == 'parquet' else name}") == data
+        assert len(os.listdir("/proc/self/fd")) == kept_open, "the old file stays open"
+
+
+def test_a_shard_that_changes_within_a_read_is_read_again_or_refused(tmp_path, monkeypatch):
+    make_tar(tmp_path / "a.tar", {"x.jpg": b"old"})
+    original, writes = shards.Shard.read, 1
+
+    def slow(self, name, limit):
+        nonlocal writes
+        found = original(self, name, limit)
+        if writes:
+            writes -= 1
+            time.sleep(0.02)
+            make_tar(tmp_path / "a.tar", {"x.jpg": b"new"})
+        return found
+
+    monkeypatch.setattr(shards.Shard, "read", slow)
+    with Reader(tmp_path) as reader:
+        assert reader.read("a.tar::x.jpg") == b"new"
+        writes = 1000
+        assert reason(reader, "a.tar::x.jpg") == "the shard changed while it was read"

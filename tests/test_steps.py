@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -144,8 +145,12 @@ def test_a_table_is_read_back_with_names_values_failures_and_settings(folder, st
     assert list(frame.columns) == ["id", *MANIFEST_COLUMNS, "status", "reason", *table.columns]
     np.testing.assert_array_equal(frame[list(table.columns)].to_numpy(), table.values)
     (tmp_path / "text.parquet").write_text("no table")
-    with pytest.raises(DataError, match=r"text\.parquet: cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"text\.parquet: is no Parquet file"):
         read_features(tmp_path / "text.parquet")
+    with pytest.raises(DataError, match=r"gone\.parquet: No such file or directory; check the path"):
+        read_features(tmp_path / "gone.parquet")
+    assert repr(table) == f"FeatureTable(8 images, {len(table.columns)} columns, 2 failed)"
+    assert pa.parquet.read_schema(tmp_path / "t.parquet").metadata[b"fdetect.root"] == os.fsencode(folder)
     write_table(pa.table({"path": ["a"]}), tmp_path / "other.parquet")
     with pytest.raises(DataError, match=r"other\.parquet: holds no table of features"):
         read_features(tmp_path / "other.parquet")
@@ -155,8 +160,44 @@ def test_the_name_of_the_file_is_looked_at_before_the_work(folder, tmp_path):
     with pytest.raises(ParameterError, match=r"f\.xlsx: a table is written as \.parquet or \.csv"):
         steps.extract_to(tmp_path / "f.xlsx", folder / "nowhere", **QUICK)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file/\.fdetect-\w+: cannot be written \(File exists\)"):
+    with pytest.raises(DataError, match=r"file: cannot be written \(File exists\); choose another place"):
         steps.extract_to(tmp_path / "file" / "f.csv", folder, **QUICK)
+
+
+def test_settings_of_the_engine_are_checked_and_told(folder, tmp_path):
+    told: list[str] = []
+    table = steps.extract(folder, features=["radial_spectrum"], crop=128, store=tmp_path / "s", notice=told.append)
+    assert told[:2] == [f"{f.path}: {f.stage}: {f.reason}" for f in table.failures]
+    assert told[-1].startswith("8 images in ")
+    assert list((tmp_path / "s").glob("radial_spectrum-*/part-*"))  # a folder is a store
+    with pytest.raises(ParameterError, match=r"no setting 'worker'; did you mean 'workers'"):
+        steps.extract(folder, worker=2)
+    with pytest.raises(ParameterError, match=r"workers must be a whole number of 0 or more, got -1"):
+        steps.extract(folder, workers=-1, **QUICK)
+    with pytest.raises(ParameterError, match=r"images are given as paths, not as ndarray"):
+        steps.extract([np.zeros((9, 9, 3), np.uint8)], **QUICK)
+
+
+def test_a_column_in_the_way_is_said_before_the_work(small_set, tmp_path):
+    manifest = read_manifest(small_set)
+    for name in ("npr_statistics", "manifest_id"):
+        with pytest.raises(DataError, match=f"column '{name}' has the name of one of ours; rename it"):
+            steps.extract(manifest.append_column(name, manifest.column("path")), **QUICK)
+    nested = manifest.append_column("box", pa.array([[1, 2]] * len(manifest)))
+    with pytest.raises(DataError, match=r"column 'box' holds list<.*>; write to \.parquet instead"):
+        steps.extract_to(tmp_path / "f.csv", nested, **QUICK)
+
+
+def test_what_is_read_is_not_written_over(folder, tmp_path):
+    images = pa.array([{"bytes": (folder / "deep" / "0.png").read_bytes(), "path": None}])
+    pa.parquet.write_table(pa.table({"image": images}), folder / "rows.parquet")
+    (folder / "m.csv").write_text("path,label\ndeep/0.png,1\n")
+    shard, manifest = folder / "rows.parquet", folder / "m.csv"
+    for name, data in ((shard.name, [shard]), (shard.name, [folder / "deep", shard]), (manifest.name, manifest)):
+        before = (folder / name).read_bytes()
+        with pytest.raises(ParameterError, match=f"{name} is one of the inputs; give another name"):
+            steps.extract_to(folder / name, data, **QUICK)
+        assert (folder / name).read_bytes() == before
 
 
 def test_no_store_named_is_the_users(folder, tmp_path, monkeypatch):
@@ -263,7 +304,7 @@ def test_a_fit_leaves_out_the_calibration_reals_and_their_groups(small_set, fitt
     reals = np.flatnonzero(label == 0)
     held = reals[hold_out([group[k] for k in reals], [rows[k]["real_source"] for k in reals], share=0.25, seed=0)]
     kept = np.array([name not in {group[k] for k in held} for name in group])
-    table = steps.extract(manifest, condition_name="matched", store=store, **QUICK)
+    table = steps.extract(manifest, condition="matched", store=store, **QUICK)
     expected = fit_head(head.get("logreg"), table.columns, table.values[kept], label[kept])
     scores = steps.score(manifest, fitted, store=store).values
     np.testing.assert_array_equal(scores, expected.score(table.values))
@@ -290,8 +331,8 @@ def test_a_detector_is_used_as_it_was_fitted_unless_a_condition_is_named(small_s
     plain = steps.score(small_set, fitted, store=store)
     other_crop = steps.score(small_set, fitted, crop=64, seed=9, store=store)
     np.testing.assert_array_equal(plain.values, other_crop.values)
-    jpeg = steps.score(small_set, fitted, condition_name="jpeg70", store=store)
-    table = steps.extract(small_set, condition_name="jpeg70", store=store, **QUICK)
+    jpeg = steps.score(small_set, fitted, condition="jpeg70", store=store)
+    table = steps.extract(small_set, condition="jpeg70", store=store, **QUICK)
     np.testing.assert_array_equal(jpeg.values, fitted.head.score(table.values))
     assert (jpeg.values != plain.values).any()
 
@@ -362,9 +403,9 @@ def test_a_training_free_detector_scores_with_weights_from_a_folder(folder, tmp_
 @pytest.mark.parametrize(
     ("settings", "error", "text"),
     [
-        ({"head_name": "logref"}, UnknownName, "did you mean 'logreg'"),
+        ({"head": "logref"}, UnknownName, "did you mean 'logreg'"),
         ({"features": "npr_statistic"}, UnknownName, "did you mean 'npr_statistics'"),
-        ({"condition_name": "matchd"}, ParameterError, "did you mean 'matched'"),
+        ({"condition": "matchd"}, ParameterError, "did you mean 'matched'"),
         ({"crop": 100}, ParameterError, "multiple of 8"),
         ({"calibration": 1.5}, ParameterError, "between 0 and 1"),
     ],

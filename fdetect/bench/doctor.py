@@ -18,7 +18,8 @@ from fdetect.rigid import detector
 
 __all__ = ["Check", "checks"]
 
-EXTRAS = {"simplejpeg": "fast", "torch": "deep", "transformers": "deep", "safetensors": "deep", "cupy": "gpu"}
+EXTRAS = {"simplejpeg": "fast", "torch": "deep", "transformers": "deep", "safetensors": "deep", "cupy": "gpu",
+          "pandas": "pandas"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def main() -> None:
         try:
             cli(standalone_mode=True)
         finally:
-            sys.stdout.flush()  # what is still buffered may not fit on the disk either
+            if sys.stdout:  # None where it was closed
+                sys.stdout.flush()  # what is still buffered may not fit on the disk either
     except FdetectError as error:
         say(str(error))
         sys.exit(2)

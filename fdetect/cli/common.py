@@ -16,11 +16,10 @@ import rich_click as click
 if TYPE_CHECKING:
     from fdetect.bench.tables import Grid
     from fdetect.engine import Store
-    from fdetect.types import Failure
 
 __all__ = [
-    "engine_options", "engine_settings", "open_store", "printable", "progress_bar", "read_options", "report_failures",
-    "return_freed_memory", "say", "show", "show_rows", "words",
+    "engine_options", "engine_settings", "leave", "list_options", "listed_inputs", "open_store", "printable",
+    "progress_bar", "read_options", "return_freed_memory", "say", "show", "show_rows", "words",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,6 +41,14 @@ def read_options(command: F) -> F:
     return click.option("--layout", default=None, help="Layout of DATA (fdetect list layouts); default: recognised.")(
         command
     )
+
+
+def list_options(command: F) -> F:
+    """Add the arguments that say which images are meant, any number of them."""
+    command = click.option("--files-from", metavar="FILE", help="Text file with one more of DATA a line; - for stdin.")(
+        command
+    )
+    return click.argument("data", nargs=-1, type=click.Path())(command)
 
 
 def engine_options(command: F) -> F:
@@ -95,7 +102,7 @@ def return_freed_memory() -> None:
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield a progress callback with rate and time left on stderr; None where stderr is no terminal."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr and sys.stderr.isatty()):
         yield None
         return
     from rich.console import Console
@@ -119,14 +126,21 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
         yield update
 
 
-def report_failures(failures: Sequence[Failure], strict: bool) -> None:
-    """Name the first failures on stderr; leave with exit code 3 if there is one and `strict` is set."""
-    for failure in failures[:5]:
-        say(f"{failure.path}: {failure.stage}: {failure.reason}")
-    if len(failures) > 5:
-        say(f"and {len(failures) - 5} more; the table names each in its column 'reason'")
-    if strict and failures:
+def listed_inputs(data: Sequence[str], files_from: str | None) -> list[str]:
+    """Return the inputs of a command line and those that a text file (or stdin, as "-") names, one a line."""
+    if files_from is None:
+        return list(data)
+    with click.open_file(files_from, encoding="utf-8", errors="surrogateescape") as file:
+        return [*data, *(line for line in file.read().splitlines() if line)]
+
+
+def leave(n_images: int, n_failed: int, strict: bool) -> None:
+    """Leave with exit code 3 if an image failed and `strict` is set, with 2 if none is left."""
+    if strict and n_failed:
         sys.exit(3)
+    if n_images and n_failed == n_images:
+        say("every image failed: see the reasons above; is the data, --root or --crop the one that is meant?")
+        sys.exit(2)
 
 
 def say(text: str) -> None:

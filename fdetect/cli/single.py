@@ -11,10 +11,12 @@ import rich_click as click
 from fdetect.cli.common import (
     engine_options,
     engine_settings,
+    leave,
+    list_options,
+    listed_inputs,
     printable,
     progress_bar,
     read_options,
-    report_failures,
     return_freed_memory,
     say,
 )
@@ -25,7 +27,7 @@ _OUT = click.Path(dir_okay=False)
 
 
 @click.command()
-@click.argument("data", nargs=-1, required=True, type=click.Path())
+@list_options
 @click.option("-o", "--out", required=True, type=_OUT, help="Table to write: .parquet or .csv.")
 @click.option("--features", default="standard", show_default=True, help="Presets, features or patterns.")
 @click.option("--condition", default="native", show_default=True, help="What is done to every image first.")
@@ -41,21 +43,21 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
     """
     return_freed_memory()
     from fdetect.bench import steps
+    from fdetect.bench.inputs import check_output
     from fdetect.files import check_table
 
     check_table(Path(out))
-    manifest = steps.any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
+    given = listed_inputs(data, flags["files_from"])
+    manifest = steps.any_images(given, layout=flags["layout"] or "auto", root=flags["root"])
+    check_output(Path(out), given, manifest)
     say(manifest.schema.metadata[b"fdetect.detected"].decode())
     with progress_bar() as progress:
         done = steps.extract_to(
-            out, manifest, features=features, condition_name=condition, crop=crop, seed=flags["seed"] or 0,
-            **engine_settings(flags, progress),
+            out, manifest, features=features, condition=condition, crop=crop, seed=flags["seed"] or 0,
+            notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
-    for warning in done.warnings:
-        say(warning)
-    say(str(done.timing))
     click.echo(f"{done.n_images} images, {done.n_columns} columns, {len(done.failures)} failed: {printable(out)}")
-    report_failures(done.failures, flags["strict"])
+    leave(done.n_images, len(done.failures), flags["strict"])
 
 
 @click.command()
@@ -78,21 +80,23 @@ def fit(data: str, out: str, head: str, features: str, condition: str, **flags: 
 
     check_writable(Path(out).parent)
     manifest = read_manifest(data, layout=flags["layout"] or "auto", root=flags["root"])
+    say(manifest.schema.metadata[b"fdetect.detected"].decode())
     with progress_bar() as progress:
         fitted = steps.fit(
-            manifest, head_name=head, features=features, condition_name=condition, crop=flags["crop"],
-            calibration=flags["calibration"], seed=flags["seed"] or 0, **engine_settings(flags, progress),
+            manifest, head=head, features=features, condition=condition, crop=flags["crop"],
+            calibration=flags["calibration"], seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
     save_detector(fitted, Path(out))
     n = sum(fitted.trained_on.values())
-    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {condition}: {printable(out)}")
+    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {condition}, {fitted.n_failed} failed, "
+               f"the others kept for thresholds: {printable(out)}")  # fmt: skip
     click.echo(f"threshold at 5 % FPR {fitted.five}, at 1 % {fitted.one} ({fitted.five.n_reals} calibration reals)")
     if flags["strict"] and fitted.n_failed:
         sys.exit(3)
 
 
 @click.command()
-@click.argument("data", nargs=-1, required=True, type=click.Path())
+@list_options
 @click.option("--model", type=click.Path(dir_okay=False), help="File written by fdetect fit.")
 @click.option("--detector", help="A training-free detector instead (fdetect list detectors).")
 @click.option("--weights", default="", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
@@ -106,23 +110,27 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
     """Score every image of DATA: larger = more likely generated."""
     return_freed_memory()
     from fdetect.bench import steps
+    from fdetect.bench.inputs import check_output
     from fdetect.classifiers.saved import load_detector
     from fdetect.errors import ParameterError
     from fdetect.files import check_table, write_table
 
-    check_table(Path(out))
     if bool(model) == bool(detector):
         raise ParameterError("score needs either --model FILE or --detector NAME")
     if model and (flags["weights"] or flags["crop"]):
         raise ParameterError("--weights and --crop go with --detector; a model keeps the crop it was fitted with")
     scorer = load_detector(Path(model)) if model else str(detector)
-    manifest = steps.any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
+    check_table(Path(out))
+    given = listed_inputs(data, flags["files_from"])
+    manifest = steps.any_images(given, layout=flags["layout"] or "auto", root=flags["root"])
+    check_output(Path(out), given, manifest)
+    say(manifest.schema.metadata[b"fdetect.detected"].decode())
     with progress_bar() as progress:
         scores = steps.score(
-            manifest, scorer, condition_name=flags["condition"], weights=flags["weights"], crop=flags["crop"] or 224,
-            seed=flags["seed"] or 0, **engine_settings(flags, progress),
+            manifest, scorer, condition=flags["condition"], weights=flags["weights"], crop=flags["crop"] or 224,
+            seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
     condition = flags["condition"] or ("native" if isinstance(scorer, str) else scorer.condition)
     write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
     click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {printable(out)}")
-    report_failures(scores.failures, flags["strict"])
+    leave(len(scores.ids), len(scores.failures), flags["strict"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ __all__ = ["Index", "settled"]
 
 FLUSH_ENTRIES, FLUSH_SECONDS = 20_000, 20.0  # what waits in memory for its part: what a kill may cost
 
+_STAMP = tuple(field.name for field in fields(Stamp))  # columns of the index, in this order
+_FORM = "-2"  # after the folder's name: the first form knew no ctime_ns, and is left where it is, unread
 _SETTLED_NS = 2_000_000_000  # a file written within this time could be written again without its time changing
 
 
@@ -33,27 +36,27 @@ def settled(stamp: Stamp) -> bool:
 
 
 class Index:
-    """(path, size, time of change) -> content id, for the paths of one root folder.
+    """(path, size, times of change) -> content id, for the paths of one root folder.
 
-    For a member of a shard the size and time are those of the shard.
+    For a member of a shard the size and times are those of the shard.
     """
 
     def __init__(self, store: Store, root: Path, paths: pa.Array) -> None:
         self._store = store
-        self._folder = store.folder / "index" / xxhash.xxh3_64_hexdigest(os.fsencode(root))
+        self._folder = store.folder / "index" / (xxhash.xxh3_64_hexdigest(os.fsencode(root)) + _FORM)
         known = self._load()
         place = pc.fill_null(pc.index_in(paths, value_set=known.column("path")), -1).to_numpy()
         self._has = place >= 0
         if len(known):
             at = np.maximum(place, 0)
-            self._stamps = np.stack([known.column(name).to_numpy()[at] for name in ("size", "mtime_ns")], axis=1)
+            self._stamps = np.stack([known.column(name).to_numpy()[at] for name in _STAMP], axis=1)
             self._ids = _ids(known)[at]
         self._new: list[tuple[str, Stamp, str]] = []
         self._flushed = time.monotonic()
 
     def known(self, row: int, stamp: Stamp) -> str | None:
         """Return the content id of a row of the manifest, if its file is as it was when it was read."""
-        if not self._has[row] or tuple(self._stamps[row]) != (stamp.size, stamp.mtime_ns):
+        if not self._has[row] or tuple(self._stamps[row]) != (stamp.size, stamp.mtime_ns, stamp.ctime_ns):
             return None
         return bytes(self._ids[row]).hex()
 
@@ -87,8 +90,7 @@ class Index:
 def _table(entries: Sequence[tuple[str, Stamp, str]]) -> Table:
     columns = {
         "path": pa.array([path for path, _, _ in entries], pa.string()),
-        "size": pa.array([stamp.size for _, stamp, _ in entries], pa.int64()),
-        "mtime_ns": pa.array([stamp.mtime_ns for _, stamp, _ in entries], pa.int64()),
+        **{name: pa.array([getattr(stamp, name) for _, stamp, _ in entries], pa.int64()) for name in _STAMP},
         "id": id_array(id_bytes([id for _, _, id in entries])),
     }
     return pa.table(columns)
@@ -97,8 +99,7 @@ def _table(entries: Sequence[tuple[str, Stamp, str]]) -> Table:
 def _content(table: Table) -> bytes:
     """Return all that a part says, as bytes."""
     paths = "\n".join(table.column("path").to_pylist()).encode()
-    return b"".join([paths, *(table.column(name).to_numpy().tobytes() for name in ("size", "mtime_ns")),
-                     _ids(table).tobytes()])  # fmt: skip
+    return b"".join([paths, *(table.column(name).to_numpy().tobytes() for name in _STAMP), _ids(table).tobytes()])
 
 
 def _ids(table: Table) -> np.ndarray:

@@ -46,11 +46,15 @@ class Jobs:
 
     def missing(self, id: str) -> tuple[Job, ...]:
         """Return the jobs that the store had not finished for a content when the run began."""
-        return tuple(job for job in self.all if id not in self._stored[job])
+        wanted = id_bytes([id])
+        return tuple(job for job in self.all if not self._stored[job].has(wanted)[0])
 
-    def finished(self, id: str) -> bool:
-        """Whether the store had everything about a content."""
-        return all(id in self._stored[job] for job in self.all)
+    def finished(self, ids: list[str]) -> np.ndarray:
+        """N ids -> (N,) bool: whether the store had everything about each when the run began."""
+        done, wanted = np.ones(len(ids), bool), id_bytes(ids)
+        for job in self.all:
+            done[done] = self._stored[job].has(wanted[done])
+        return done
 
     def add(self, done: Done) -> None:
         """Take in what a chunk came to; rows go to the store when there are enough, or after a few seconds."""

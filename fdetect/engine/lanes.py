@@ -44,9 +44,11 @@ class Timing:
 
     @property
     def slowest(self) -> str:
-        """The lane whose servers were busiest: the one to make faster first; empty where nothing was done."""
+        """The lane whose servers were busiest: the one to make faster first; empty where nothing was computed."""
+        if not self.busy.get("compute") and not self.busy.get("device"):
+            return ""
         loads = {lane: self.busy.get(lane, 0.0) / self.servers[lane] for lane in LANES}
-        return max(loads, key=lambda lane: loads[lane]) if any(loads.values()) else ""
+        return max(loads, key=lambda lane: loads[lane])
 
     def __str__(self) -> str:
         text = f"{self.images} images in {self.seconds:.1f} s, {self.rate:.1f} images/s"

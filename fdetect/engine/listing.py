@@ -10,27 +10,24 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fdetect.engine.sources import SHARD_EXTENSIONS, Reader, has_images, members, split_member
+from fdetect.engine.sources import SHARD_EXTENSIONS, Reader, has_images, is_shard, members, split_member
 from fdetect.engine.walk import IMAGE_EXTENSIONS, PassedOver, as_text, extension_of, in_words, shown, walk
 from fdetect.errors import DataError, ParameterError
 
 __all__ = ["IMAGE_EXTENSIONS", "SHARD_EXTENSIONS", "Listing", "PassedOver", "in_words", "list_images", "walk"]
 
-T = TypeVar("T")
-
 _HIDDEN = re.compile(r"(?:^|/)\.(?!\.?(?:/|\Z))")  # a level of a member's name that begins with a dot
 _PIECE = 65536  # names held as Python strings at a time
+_SPELT = 3  # things that cannot be read and are spelt out; the rest are counted
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Listing:
 
     paths: pa.ChunkedArray  # (N,) string: POSIX, relative to `root`, each once
     root: Path  # absolute; links are not resolved
-    remarks: str  # in one line, what was left out or is special; empty where nothing was
+    remarks: str  # in one line, what was left out or will fail; empty where nothing was
 
 
 def list_images(inputs: Sequence[str | Path], *, root: str | Path | None = None) -> Listing:
@@ -51,11 +48,16 @@ def list_images(inputs: Sequence[str | Path], *, root: str | Path | None = None)
     and walks the folders that do; the name of an existing file is no pattern.  A shard lists its image members, in
     its order.  Names that are not UTF-8 are listed with `\\x..` for the odd bytes, and fail when they are read.
 
+    One bad input ends nothing: a shard that cannot be opened, and a file or member that is absent, is a row of its
+    own that fails when it is read; a tar that is damaged or cut short lists the members that it still has and, after
+    them, itself.  The remarks name them all, and the inputs without an image.
+
     root    folder the paths are relative to, at or above all inputs; None for the folder itself (one folder), the
             folder of the file (one file or shard), or the deepest folder that all inputs share
 
-    Raises DataError, naming the input, where it does not exist, holds no image or lies outside the root, and where a
-    folder or a shard cannot be listed; ParameterError where there is no input.
+    Raises DataError, naming the input, where no input has an image, for a pattern without match, for a folder that
+    cannot be listed, for an input outside the root, and for one that a link makes two files (`link/../a.png`);
+    ParameterError where there is no input.
     """
     if not inputs:
         raise ParameterError("no input to list images of; name a file, a folder, a pattern or a shard")
@@ -64,23 +66,34 @@ def list_images(inputs: Sequence[str | Path], *, root: str | Path | None = None)
     for one in found:
         if not Path(one.base).is_relative_to(top):
             raise DataError(f"{shown(one.given)}: not below the root {shown(top)}; give a root at or above it")
-    passed_over: PassedOver = Counter()
-    broken: list[str] = []
-    names = (path for one in found for path in _images(one, top, passed_over, broken))
+    notes = _Notes()
+    names = (path for one in found for path in _images(one, top, notes))
     chunks = []
     while len(chunk := pa.array(islice(names, _PIECE), pa.string())):
         chunks.append(chunk)
     paths = pa.chunked_array(chunks, pa.string())
     n_listed = len(paths)
+    if n_listed == notes.n_failing:
+        first = notes.problems[0]
+        raise DataError(first if "; " in first else f"{first}; name an input that can be read")
     if len(found) > 1 or pc.any(pc.match_substring(paths, "\\x")).as_py():
         paths = _first_of_each(paths)
-    remarks = [in_words(passed_over)] if passed_over.total() else []
+    remarks = [in_words(notes.passed_over)] if notes.passed_over.total() else []
     if n_listed > len(paths):
         remarks.append(f"{n_listed - len(paths)} listed twice")
-    if broken:
-        more = f" and {len(broken) - 1} more" * (len(broken) > 1)
-        remarks.append(f"damaged or cut short, what follows the break is not listed: {broken[0]}{more}")
+    if problems := list(dict.fromkeys(notes.problems)):
+        more = f", and {len(problems) - _SPELT} more" * (len(problems) > _SPELT)
+        remarks.append(f"cannot be read in full: {', '.join(f'({one})' for one in problems[:_SPELT])}{more}")
     return Listing(paths, Path(top), "; ".join(remarks))
+
+
+@dataclass
+class _Notes:
+    """What is found out beside the paths."""
+
+    passed_over: PassedOver = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)  # each with the name of what it is about
+    n_failing: int = 0  # rows that are listed only to fail
 
 
 @dataclass(frozen=True)
@@ -90,56 +103,88 @@ class _Input:
     name: str = ""  # of the file or shard in `base`
     member: str = ""
     pattern: tuple[str, ...] = ()
+    absent: str = ""  # why there is no such file
 
 
 def _input(given: str) -> _Input:
     """Say what an input is: what exists under its name comes first, then a member, then a pattern."""
-    path = os.path.abspath(given)
-    member = split_member(given)
-    levels = Path(path).parts
-    n_plain = next((i for i, level in enumerate(levels) if re.search(r"[*?[]", level)), len(levels))
     try:
-        if not os.path.lexists(given) and member:
-            os.stat(member[0])
+        exists = os.path.lexists(given)
+        member = None if exists else split_member(given)
+        levels = Path(given).parts
+        n_plain = next((i for i, level in enumerate(levels) if re.search(r"[*?[]", level)), len(levels))
+        if member:
+            absent = _check_name(given, member[0])
             shard = os.path.abspath(member[0])
-            return _Input(given, os.path.dirname(shard), os.path.basename(shard), member[1])
-        if not os.path.lexists(given) and n_plain < len(levels):
-            base = os.path.join(*levels[:n_plain])
-            os.stat(base)
-            return _Input(given, base, pattern=levels[n_plain:])
-        if stat.S_ISDIR(os.stat(given).st_mode):
+            return _Input(given, os.path.dirname(shard), os.path.basename(shard), member[1], absent=absent)
+        if not exists and n_plain < len(levels):
+            plain = os.path.join("", *levels[:n_plain])
+            if absent := _check_name(given, plain or "."):
+                raise DataError(f"{shown(given)}: {absent}; check the spelling of the input")
+            if ".." in levels[n_plain:]:
+                raise DataError(f"{shown(given)}: '..' cannot follow a pattern; name the folder that is meant")
+            return _Input(given, os.path.abspath(plain), pattern=levels[n_plain:])
+        absent, path = _check_name(given, given), os.path.abspath(given)
+        if not absent and stat.S_ISDIR(os.stat(given).st_mode):
             return _Input(given, path)
-        return _Input(given, os.path.dirname(path), os.path.basename(path))
-    except OSError as error:
-        raise DataError(f"{shown(given)}: {error.strerror}; check the spelling of the input") from None
+        return _Input(given, os.path.dirname(path), os.path.basename(path), absent=absent)
     except ValueError as error:
         raise DataError(f"{shown(given)}: no file can have this name ({error})") from None
 
 
-def _images(one: _Input, top: str, passed_over: PassedOver, broken: list[str]) -> Iterator[str]:
-    """Yield the paths that one input stands for, relative to `top`; raises DataError where there is none."""
+def _check_name(given: str, name: str) -> str:
+    """Return why there is no such file, or ""; raises DataError where the name as text, which is listed, is another.
+
+    The system follows a link before it goes up again, so that `link/../a.png` need not be the file `a.png` here.
+    """
+    path = os.path.abspath(name)
+    try:
+        found = os.stat(name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if os.path.exists(path):
+            raise DataError(f"{shown(given)}: {reason}; check the spelling of the input") from None
+        return reason
+    if not os.path.exists(path) or not os.path.samestat(found, os.stat(path)):
+        other = shown(os.path.realpath(name))
+        raise DataError(f"{shown(given)}: through a link this is {other}, and not {shown(path)}; name the one meant")
+    return ""
+
+
+def _images(one: _Input, top: str, notes: _Notes) -> Iterator[str]:
+    """Yield the paths that one input stands for, relative to `top`; note it where there is none."""
     counts: PassedOver = Counter()
     n_found = 0
-    for path in _paths(one, top, counts, broken):
+    for path in _paths(one, top, counts, notes):
         n_found += 1
         yield path
+    notes.passed_over.update(counts)
     if not n_found:
-        what = "matches" if one.pattern else "holds"
         also = f" ({in_words(counts)})" if counts.total() else ""
-        raise DataError(f"{shown(one.given)}: {what} no images{also}; name a file, folder or shard that has them")
-    passed_over.update(counts)
+        what = f"{shown(one.given)}: {'matches' if one.pattern else 'holds'} no images{also}"
+        if one.pattern:
+            raise DataError(f"{what}; name a file, folder or shard that has them")
+        notes.problems.append(f"{what}; name a file, folder or shard that has them")
 
 
-def _paths(one: _Input, top: str, counts: PassedOver, broken: list[str]) -> Iterator[str]:
+def _paths(one: _Input, top: str, counts: PassedOver, notes: _Notes) -> Iterator[str]:
     prefix = "".join(f"{as_text(part)}/" for part in Path(one.base).relative_to(top).parts)
+    path = prefix + as_text(one.name)
     if one.member:
-        with Reader(one.base) as reader:
-            _listed(one.given, partial(reader.head, f"{one.name}::{one.member}", 0))
-        yield f"{prefix}{as_text(one.name)}::{as_text(one.member)}"
+        path = f"{path}::{as_text(one.member)}"
+        reason = one.absent
+        if not reason:
+            with Reader(one.base) as reader:
+                try:
+                    reader.head(f"{one.name}::{one.member}", 0)
+                except DataError as error:
+                    reason = str(error)
+        yield _failing(path, f"{shown(one.given)}: {reason}", notes) if reason else path
+    elif one.absent:
+        yield _failing(path, f"{shown(one.given)}: {one.absent}; check the spelling of the input", notes)
     elif one.name:
-        path = prefix + as_text(one.name)
-        if split_member(f"{one.name}::") == (one.name, ""):
-            yield from _in_shard(path, os.path.join(one.base, one.name), counts, broken)
+        if is_shard(one.name):
+            yield from _in_shard(path, os.path.join(one.base, one.name), counts, notes)
         elif _is_plain(path, counts):
             yield path
     else:
@@ -151,29 +196,41 @@ def _paths(one: _Input, top: str, counts: PassedOver, broken: list[str]) -> Iter
                 if not name.lower().endswith(SHARD_EXTENSIONS) or ("\\x" in path and not os.path.lexists(file)):
                     if _is_plain(path, counts):
                         yield path
-                elif name.lower().endswith(".parquet") and not _listed(file, partial(has_images, file)):
-                    counts["file", ".parquet without a column of images"] += 1
                 else:
-                    yield from _in_shard(path, file, counts, broken)
+                    yield from _in_shard(path, file, counts, notes, is_named=False)
 
 
-def _in_shard(path: str, file: str, counts: PassedOver, broken: list[str]) -> Iterator[str]:
+def _in_shard(path: str, file: str, counts: PassedOver, notes: _Notes, *, is_named: bool = True) -> Iterator[str]:
     """Yield the image members of a shard as paths: all rows of a Parquet file, or by the rules for files."""
-    if split_member(f"{path}::") != (path, ""):
+    if not is_shard(path):
         counts["file", "below a folder named like a member of a shard"] += 1
         return
-    found = _listed(file, partial(members, file))
+    is_table = file.lower().endswith(".parquet")
+    try:
+        if is_table and not is_named and not has_images(file):
+            counts["file", ".parquet without a column of images"] += 1
+            return
+        found = members(file)
+    except DataError as error:
+        yield _failing(path, str(error), notes)
+        return
     for what, n in found.others.items():
         counts["member", what] += n
-    if not found.whole:
-        broken.append(shown(file))
-    is_table = file.lower().endswith(".parquet")
     for name in found.names:
         extension = extension_of(name.rpartition("/")[2])
         if is_table or (extension in IMAGE_EXTENSIONS and not _HIDDEN.search(name)):
             yield f"{path}::{name}"
         else:
             counts["member", "hidden" if _HIDDEN.search(name) else extension or "without extension"] += 1
+    if found.lost:
+        yield _failing(path, f"{shown(file)}: {found.lost}", notes)
+
+
+def _failing(path: str, problem: str, notes: _Notes) -> str:
+    """Return the path of a row that will fail; noted, so that it counts as no image."""
+    notes.problems.append(problem)
+    notes.n_failing += 1
+    return path
 
 
 def _is_plain(path: str, counts: PassedOver) -> bool:
@@ -181,13 +238,6 @@ def _is_plain(path: str, counts: PassedOver) -> bool:
         counts["file", "named like a member of a shard"] += 1
         return False
     return True
-
-
-def _listed(file: str, look: Callable[[], T]) -> T:
-    try:
-        return look()
-    except DataError as error:
-        raise DataError(f"{shown(file)}: cannot be listed ({error}); repair it or take it out") from None
 
 
 def _first_of_each(paths: pa.ChunkedArray) -> pa.ChunkedArray:

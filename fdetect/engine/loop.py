@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,8 @@ def run(
     """
     if crop % 8 or crop < 64:
         raise ParameterError(f"crop must be a multiple of 8 and at least 64 px, got {crop}")
+    if not isinstance(workers, int) or workers < 0:
+        raise ParameterError(f"workers must be a whole number of 0 or more, got {workers!r}")
     if time_limit <= 0:
         raise ParameterError(f"time_limit must be above 0 seconds, got {time_limit:g}")
     column = _column(paths)
@@ -83,8 +85,11 @@ def run(
         Reader(root) as reader,
     ):
         jobs = Jobs(plan, store, write)
-        going = _Run(jobs, Index(store, Path(root).absolute(), column), column, progress)
-        try:
+        going = _Run(jobs, Index(store, Path(reader.root), column), column, progress)
+        with ExitStack() as at_last:  # each of these, whatever happens, and the last named first
+            at_last.callback(write.drain)
+            at_last.callback(going.index.flush)
+            at_last.callback(jobs.flush)
             with (
                 closing(read_ahead(reader, column, going.index, jobs.finished, busy)) as seen,
                 closing(map_chunks(plan, going.chunks(seen), workers, time_limit=time_limit)) as results,
@@ -95,10 +100,6 @@ def run(
                         going.add(late, busy)
             for late in device.drain():
                 going.add(late, busy)
-        finally:
-            jobs.flush()
-            going.index.flush()
-            write.drain()
     servers = {"read": READERS, "device": 1, "write": 1}
     servers |= dict.fromkeys(("decode", "perturb", "compute"), max(workers, 1))
     timing = Timing(len(column), time.perf_counter() - since, busy, servers)

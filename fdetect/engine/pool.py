@@ -30,7 +30,7 @@ __all__ = ["TIME_LIMIT", "default_workers", "map_chunks"]
 START_LIMIT = 120.0  # seconds to import everything that the tasks need
 TIME_LIMIT = 60.0  # seconds that a worker may go without finishing one step (one image decoded, one batch computed)
 
-_SIGN_OF_LIFE = 0.5  # seconds between two signs at least
+_SIGN_OF_LIFE = 0.5  # seconds between two signs at least, or a quarter of the time limit
 _ALIVE = "alive"
 
 
@@ -55,7 +55,7 @@ def map_chunks(
     plan, pool = plan.for_workers(), list[_Worker]()
     try:
         for _ in waiting:  # no more processes than there is work for
-            pool.append(_Worker(plan))
+            pool.append(_Worker(plan, time_limit))
         while pool:
             for worker in pool:
                 if worker.idle and (one := waiting.popleft() if waiting else _next(source)):
@@ -80,8 +80,8 @@ class _Try:
 class _Worker:
     """One worker process and what it is trying."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, time_limit: float) -> None:
+        self.plan, self.silence = plan, min(_SIGN_OF_LIFE, time_limit / 4)
         self.start()
 
     def start(self) -> None:
@@ -90,11 +90,15 @@ class _Worker:
         # imported once by the server, not by each worker: one that crashes is replaced in a moment
         context.set_forkserver_preload([__name__, *{type(task).__module__ for task in self.plan.tasks}])
         connection, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.plan), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self.plan, self.silence), daemon=True)
+        # Ctrl-C while the server is being started is for this process alone; the server would print a traceback
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             process.start()
         except Exception as error:  # a task that does not pickle, or no process to be had
             raise _no_start(f"{type(error).__name__}: {error}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.connection, self.process = connection, process
         self.ready, self.heard_at = False, time.monotonic()
@@ -162,13 +166,13 @@ def _heard(worker: _Worker, waiting: deque[_Try], time_limit: float) -> Iterator
         if lost is None:
             raise _no_start(f"silent for {START_LIMIT:g} s" if silent else how)
         worker.start()
-        if not silent and not lost.last:
+        if not lost.last and (not silent or len(lost.chunk.items) == 1):  # a computer that slept is no hang
             waiting.append(_Try(lost.chunk, last=True))
         elif len(lost.chunk.items) > 1:
             waiting.extend(_Try(half, last=len(half.items) > 1) for half in lost.chunk.halves())
         else:
-            reason = f"took longer than {time_limit:g} s" if silent else f"ended the worker process twice ({how})"
-            yield Done(1, failed=[Failed(lost.chunk.items[0].id, "worker", reason)])
+            slow, dead = f"took longer than {time_limit:g} s, twice", f"ended the worker process twice ({how})"
+            yield Done(1, failed=[Failed(lost.chunk.items[0].id, "worker", slow if silent else dead)])
 
 
 def _no_start(reason: str) -> FdetectError:
@@ -181,8 +185,8 @@ def _no_start(reason: str) -> FdetectError:
 # --- in a worker process ---------------------------------------------------------------------------------------------
 
 
-def _serve(connection: Connection, plan: Plan) -> None:
-    """Work on chunks until the pipe is closed."""
+def _serve(connection: Connection, plan: Plan, silence: float) -> None:
+    """Work on chunks until the pipe is closed; give a sign of life after a step when the last is `silence` s ago."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run's own process decides
     threading.Thread(target=_leave_with_the_run, daemon=True).start()
     _reuse_memory()
@@ -191,7 +195,7 @@ def _serve(connection: Connection, plan: Plan) -> None:
 
     def alive() -> None:
         nonlocal said
-        if time.monotonic() - said > _SIGN_OF_LIFE:
+        if time.monotonic() - said > silence:
             connection.send(_ALIVE)
             said = time.monotonic()
 

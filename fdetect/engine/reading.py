@@ -7,19 +7,23 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from fdetect.engine.index import Index, settled
-from fdetect.engine.sources import Reader, Stamp
+from fdetect.engine.sources import Reader, Stamp, split_member
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError
 
 __all__ = ["READERS", "Seen", "read_ahead"]
 
 READERS = 4
+_BLOCK = 256  # rows that are looked up in the index and the store together
 _AHEAD = 64  # files at most that are read and wait for a worker
 _AHEAD_BYTES = 64 << 20  # ... and bytes, beyond which no further file is begun
+_MEMBER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,46 +38,107 @@ class Seen:
     reason: str = ""  # why it cannot be read
 
 
+Finished = Callable[[list[str]], np.ndarray]  # ids -> (N,) bool: whether the store has everything about them
+
+
 def read_ahead(
-    reader: Reader, paths: pa.Array, index: Index, finished: Callable[[str], bool], busy: dict[str, float]
+    reader: Reader, paths: pa.Array, index: Index, finished: Finished, busy: dict[str, float]
 ) -> Generator[Seen]:
     """Yield every row in order; a file that the index knows and that is `finished` is not opened."""
-    waiting: deque[Future[tuple[Seen, float]]] = deque()
-    rows = iter(range(len(paths)))
+
+    def timed(result: tuple[Any, float]) -> Any:
+        busy["read"] = busy.get("read", 0.0) + result[1]
+        return result[0]
+
+    starts = iter(range(0, len(paths), _BLOCK))
+    waiting: deque[Seen | _Reading] = deque()
     with ThreadPoolExecutor(READERS, thread_name_prefix="fdetect-read") as pool:
+
+        def look_up() -> Future[tuple[list[Seen | _Unread], float]] | None:
+            start = next(starts, None)
+            if start is None:
+                return None
+            return pool.submit(_look_up, reader, paths.slice(start, _BLOCK).to_pylist(), start, index, finished)
+
         try:
-            while True:
-                while _has_room(waiting) and (row := next(rows, None)) is not None:
-                    waiting.append(pool.submit(_see, reader, paths[row].as_py(), row, index, finished))
-                if not waiting:
-                    return
-                seen, seconds = waiting.popleft().result()
-                busy["read"] = busy.get("read", 0.0) + seconds
-                yield seen
+            block = look_up()
+            while block is not None:
+                rows, block = timed(block.result()), look_up()  # the next is looked up while these are read
+                for row in rows:
+                    if isinstance(row, _Unread):
+                        waiting.append(_Reading(row.size, pool.submit(_read, reader, row)))
+                    else:
+                        waiting.append(row)
+                    while waiting and not _has_room(waiting):
+                        first = waiting.popleft()
+                        yield first if isinstance(first, Seen) else timed(first.future.result())
+            while waiting:
+                first = waiting.popleft()
+                yield first if isinstance(first, Seen) else timed(first.future.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _has_room(waiting: deque[Future[tuple[Seen, float]]]) -> bool:
-    read = [one.result()[0] for one in waiting if one.done()]
-    held = sum(len(seen.data or b"") for seen in read)
-    return len(waiting) < _AHEAD and held < _AHEAD_BYTES and len(waiting) - len(read) < 2 * READERS
+@dataclass(frozen=True)
+class _Unread:
+    row: int
+    path: str
+    stamp: Stamp
+
+    @property
+    def size(self) -> int:
+        """Bytes that reading it will hold; of a member, whose shard alone is known, a guess."""
+        return _MEMBER_BYTES if split_member(self.path) else self.stamp.size
 
 
-def _see(
-    reader: Reader, path: str, row: int, index: Index, finished: Callable[[str], bool]
-) -> tuple[Seen, float]:
+@dataclass(frozen=True)
+class _Reading:
+    size: int
+    future: Future[tuple[Seen, float]]
+
+
+def _has_room(waiting: deque[Seen | _Reading]) -> bool:
+    """Whether one more file may be read ahead; never where the first in the line needs no reading."""
+    if isinstance(waiting[0], Seen) or len(waiting) >= _AHEAD:
+        return False
+    return sum(one.size for one in waiting if isinstance(one, _Reading)) < _AHEAD_BYTES
+
+
+def _look_up(
+    reader: Reader, paths: list[str], start: int, index: Index, finished: Finished
+) -> tuple[list[Seen | _Unread], float]:
+    """Say of each row what is known without opening its file."""
+    since = time.perf_counter()
+    rows: list[Seen | _Unread] = []
+    known: dict[int, str] = {}  # place in `rows` -> id
+    for k, path in enumerate(paths):
+        try:
+            stamp = reader.stamp(path)
+            rows.append(_Unread(start + k, path, stamp))
+            if id := index.known(start + k, stamp):
+                known[k] = id
+        except DataError as error:
+            rows.append(_unreadable(start + k, path, error))
+    if known:
+        for (k, id), done in zip(known.items(), finished(list(known.values())), strict=True):
+            if done:
+                rows[k] = Seen(start + k, paths[k], id)
+    return rows, time.perf_counter() - since
+
+
+def _read(reader: Reader, row: _Unread) -> tuple[Seen, float]:
     since = time.perf_counter()
     try:
-        stamp = reader.stamp(path)
-        known = index.known(row, stamp)
-        if known and finished(known):
-            seen = Seen(row, path, known)
-        else:
-            sure = settled(stamp)  # asked before the file is read, not when there is time to remember it
-            data = reader.read(path)
-            sure = sure and reader.stamp(path) == stamp
-            seen = Seen(row, path, content_id(data), data, stamp if sure else None)
+        sure = settled(row.stamp)  # asked before the file is read, not when there is time to remember it
+        data = reader.read(row.path)
+        sure = sure and reader.stamp(row.path) == row.stamp
+        seen = Seen(row.row, row.path, content_id(data), data, row.stamp if sure else None)
     except DataError as error:
-        seen = Seen(row, path, content_id(path.encode("utf-8", "surrogateescape")), reason=str(error))
+        seen = _unreadable(row.row, row.path, error)
+    except MemoryError:
+        seen = _unreadable(row.row, row.path, DataError("too large for the memory that is left"))
     return seen, time.perf_counter() - since
+
+
+def _unreadable(row: int, path: str, error: DataError) -> Seen:
+    return Seen(row, path, content_id(path.encode("utf-8", "surrogateescape")), reason=str(error))

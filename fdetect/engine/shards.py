@@ -45,7 +45,7 @@ class Shard:
 
     names: Iterable[str]  # of the members that hold bytes, each once, in the shard's order
     others: Counter[str]  # members that cannot be an image, by kind: linked, special, repeated
-    whole = True  # False for a tar that is damaged or cut short: what follows the break is unknown
+    lost = ""  # why members are missing, as far as that can be known; only a tar opens all the same
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.lock, self.others = file, threading.Lock(), Counter()
@@ -97,14 +97,17 @@ class _Tar(Shard):
                 end = archive.offset
                 self._add(member)
             # where a header is damaged tarfile ends as if the archive did; a true end is marked by zeros
-            self.whole = os.pread(file.fileno(), 512, archive.offset) == bytes(512)
+            if os.pread(file.fileno(), 512, archive.offset) != bytes(512):
+                self.lost = _BREAK
+            elif not _only_zeros(file, archive.offset):
+                self.lost = _JOINED
         except _DAMAGE:
-            self.whole = False
+            self.lost = _BREAK
 
     def _read(self, name: str, limit: int | None) -> tuple[bytes, int]:
         name = name if name in self.index else _without_dot(name)
         if name not in self.index:
-            raise DataError(_ABSENT + ("" if self.whole else "; the tar is damaged or cut short"))
+            raise DataError(_ABSENT + (f" ({self.lost})" if self.lost else ""))
         place = self.index[name]
         if place is None:
             raise DataError("sparse member; pack the tar again without --sparse")
@@ -215,6 +218,16 @@ class _Parquet(Shard):
 
 
 _ABSENT = "the shard has no such member"
+_BREAK = "damaged or cut short: members after the break are lost"
+_JOINED = "more follows the end of the tar: members there are lost; join tars with tar --concatenate, not cat"
+
+
+def _only_zeros(file: BinaryIO, offset: int) -> bool:
+    while piece := os.pread(file.fileno(), 1 << 20, offset):
+        if piece.strip(b"\0"):
+            return False
+        offset += len(piece)
+    return True
 
 
 def _without_dot(name: str) -> str:

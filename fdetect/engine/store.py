@@ -78,16 +78,18 @@ class Store:
         return sorted(folder.glob("part-*.parquet"))
 
     def distrust(self, part: Path, error: Exception) -> None:
-        """Note that a part cannot be trusted; its rows are computed again and written to another part."""
+        """Note that a part cannot be trusted: its rows are computed again, and may come to replace it."""
         reason = " ".join(str(error).split()) or type(error).__name__
-        self.warnings.append(f"{part}: cannot be read ({reason}); delete it: its rows are computed again")
+        warning = f"{part}: cannot be read ({reason}); its rows are computed again"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
 
 class Rows:
     """Where the finished rows of one key stand.  Only ids are held in memory; values are read part by part.
 
-    `id in rows` is true of a row in a part whose every checksum holds: a part is verified, once, before any of its
-    rows counts as finished.  Safe to ask from several threads.
+    A row counts as finished in a part whose every checksum holds: a part is verified, once, before any of its rows is
+    told of.  Safe to ask from several threads.
     """
 
     def __init__(self, store: Store, folder: Path, width: int, keep: int) -> None:
@@ -110,10 +112,10 @@ class Rows:
         self._ids, self._places = found[order], np.concatenate(places)[order]
         self._sorted = _prefix(self._ids)
 
-    def __contains__(self, id: str) -> bool:
-        wanted = np.frombuffer(bytes.fromhex(id), np.uint8)[None]
+    def has(self, ids: np.ndarray) -> np.ndarray:
+        """(N, 16) uint8 ids -> (N,) bool: whether each is finished."""
         with self._lock:
-            return bool(self._places_of(wanted)[0, 0] >= 0)
+            return np.asarray(self._places_of(ids)[:, 0] >= 0)
 
     def take(self, ids: np.ndarray) -> np.ndarray:
         """(N, 16) uint8 ids -> (N, D) float32 values, in that order; NaN rows where there is none."""
@@ -132,12 +134,20 @@ class Rows:
             return places
         wanted = _prefix(ids)
         first, last = (np.searchsorted(self._sorted, wanted, side) for side in ("left", "right"))
-        for k in np.flatnonzero(first < last):  # more than one where a row was finished twice
-            for at in range(first[k], last[k]):
-                if (self._ids[at] == ids[k]).all() and self._trust(int(self._places[at, 0])):
-                    places[k] = self._places[at]
+        at = np.minimum(first, len(self._ids) - 1)
+        sure = (self._ids[at] == ids).all(axis=1)
+        sure[sure] = self._trusted_parts(self._places[at[sure], 0])
+        places[sure] = self._places[at[sure]]
+        for k in np.flatnonzero(~sure & (first < last)):  # rows that were finished more than once, in several parts
+            for other in range(first[k], last[k]):
+                if (self._ids[other] == ids[k]).all() and self._trust(int(self._places[other, 0])):
+                    places[k] = self._places[other]
                     break
         return places
+
+    def _trusted_parts(self, numbers: np.ndarray) -> np.ndarray:
+        found, back = np.unique(numbers, return_inverse=True)
+        return np.array([self._trust(int(number)) for number in found], bool)[back]
 
     def _trust(self, number: int) -> bool:
         if number not in self._trusted:

@@ -23,9 +23,12 @@ def read_features(path: str | Path) -> FeatureTable:
     """
     path = Path(path)
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
+        with path.open("rb") as file:
+            table = pq.read_table(file)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; check the path") from None
+    except pa.ArrowException:
+        raise DataError(f"{path}: is no Parquet file; only tables written as .parquet are read back") from None
     features = [field for field in table.schema if b"columns" in (field.metadata or {})]
     if not features or not {"id", "path", "status", "reason"} <= set(table.column_names):
         raise DataError(f"{path}: holds no table of features; write one with fdetect extract -o NAME.parquet")

@@ -13,6 +13,7 @@ from typing import Any
 from fdetect.bench.layouts import base, forensynths, genimage, manifest, real_fake
 from fdetect.bench.layouts.base import IMAGE_EXTENSIONS, SPLITS, FolderLayout, manifest_table
 from fdetect.bench.layouts.base import layout as layout
+from fdetect.engine.sources import is_shard
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Entry
 from fdetect.types import Table
@@ -77,6 +78,11 @@ def _detect(path: Path) -> Entry:
         raise DataError(
             f"{path}: can be read in {len(readings)} ways ({ways}); choose one with --layout {names}, or point at the "
             "file or folder that is meant"
+        )
+    if path.is_file() and is_shard(path.name):
+        raise DataError(
+            f"{path}: a shard has no labels; a labelled set needs a manifest whose rows name the members, such as "
+            f"{path.name}::000003.jpg,1"
         )
     known = ", ".join(base.layout.names())
     raise DataError(

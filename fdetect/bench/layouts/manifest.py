@@ -15,6 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from fdetect.bench.layouts.base import absolute, layout, manifest_table
+from fdetect.engine.sources import has_images, split_member
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
 from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Table
@@ -39,7 +40,8 @@ class Manifest:
     `label` is 0 or real or nature, 1 or fake or ai, in any case.  Order is kept, and so is every further column: as
     text from CSV, as it is from Parquet.  A fake without generator gets "unknown".  Paths are made POSIX: "./" and
     "a/../" are resolved, an absolute path must lie below the root and is made relative to it, and backslashes become
-    slashes unless a file of that very name exists.  Links are not resolved.  That the files exist is not checked.
+    slashes unless a file of that very name exists; what follows `::`, the name of a member, stays as it is.  Links are
+    not resolved.  That the files exist is not checked.
 
     root         folder the paths are relative to; None for the folder of the manifest
     label_names  further names of labels, such as {"photo": 0, "synthetic": 1}; they win over the known ones
@@ -102,6 +104,11 @@ def _table(file: Path) -> Table:
     """Read the file with every CSV column as text, and check the header."""
     try:
         if file.suffix.lower() == ".parquet":
+            if "path" not in pq.read_schema(file).names and has_images(file):
+                raise DataError(
+                    f"{file}: holds images and no labels that name them; a labelled set needs a manifest whose rows "
+                    f"name the members, such as {file.name}::0,1"
+                )
             table = pq.ParquetFile(file).read()
         elif file.suffix.lower() in _DELIMITERS:
             table = _delimited(file, _DELIMITERS[file.suffix.lower()])
@@ -113,10 +120,12 @@ def _table(file: Path) -> Table:
     names = table.column_names
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"{file}: two columns are called '{twice[0]}'; rename or remove one")
-    for name in ("path", "label"):
+    for name, holds in (("path", "the image of each row"), ("label", "0 or real, 1 or fake")):
         if name not in names:
-            hint = nearest(name, names) or "; rename the one that holds it"
-            raise DataError(f"{file}: no column '{name}' among {', '.join(map(repr, names))}{hint}")
+            hint = nearest(name, names)
+            fix = f"{hint} rename it, or" if hint else ";"
+            among = ", ".join(map(repr, names))
+            raise DataError(f"{file}: no column '{name}' among {among}{fix} add a column {name} ({holds})")
     return table
 
 
@@ -156,10 +165,11 @@ def _paths(texts: list[str], root: Path, file: Path) -> list[str]:
 
 
 def _relative(text: str, root: str) -> str | None:
-    """Return the path as POSIX relative to the root, or None where it leads out of it."""
+    """Return the path as POSIX relative to the root, or None where it leads out of it; a member's name is kept."""
+    text, *member = split_member(text) or (text,)
     if "\\" in text and (os.sep == "\\" or not os.path.lexists(os.path.join(root, text))):
         text = text.replace("\\", "/")
     if os.path.isabs(text):
         text = os.path.relpath(text, root).replace(os.sep, "/")
     text = posixpath.normpath(text)
-    return None if text in (".", "..") or text.startswith("../") else text
+    return None if text in (".", "..") or text.startswith("../") else "::".join([text, *member])

@@ -1,0 +1,86 @@
+"""What a user points at, as a manifest: labelled sets by their layouts, everything else as a list of images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fdetect.bench import layouts
+from fdetect.bench.layouts import read_manifest
+from fdetect.engine.listing import list_images
+from fdetect.engine.sources import has_images, split_member
+from fdetect.errors import DataError, ParameterError
+from fdetect.types import Table
+
+__all__ = ["Data", "any_images", "check_output", "root_of"]
+
+Data = str | Path | Sequence[str | Path] | Table  # what holds images: one path, several, or a manifest table
+
+_MANIFESTS = (".csv", ".tsv", ".toml")
+
+
+def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = None) -> Table:
+    """Return a manifest of anything that holds images, labelled or not.
+
+    A folder or table file that a layout recognises keeps its labels.  Everything else is listed without: image files,
+    folders, glob patterns, tar and zip shards, Parquet files with an image column, members of shards
+    (`a.tar::name`), and any number of them together; the column `label` is then null.
+    Raises DataError where there is no image, and for a folder that a layout recognises and cannot read: its labels
+    are not dropped; ParameterError for a manifest among other inputs.
+    """
+    if isinstance(data, pa.Table):
+        return data
+    given = [data] if isinstance(data, str | Path) else list(data)
+    if wrong := [one for one in given if not isinstance(one, str | Path)]:
+        raise ParameterError(f"images are given as paths, not as {type(wrong[0]).__name__}; write them to files")
+    if len(given) == 1 and (layout != "auto" or _has_layout(Path(given[0]))):
+        return read_manifest(given[0], layout=layout, root=root)
+    if layout != "auto":
+        raise ParameterError(f"layout {layout} reads one folder or file, and {len(given)} inputs are given")
+    if tables := [str(one) for one in given if str(one).lower().endswith(_MANIFESTS)]:
+        raise ParameterError(f"{tables[0]}: a manifest is given alone, not among other inputs")
+    found = list_images(given, root=root)
+    n, text = len(found.paths), pa.array([""], pa.string())
+    names = ("generator", "family", "real_source", "category", "group", "split")
+    empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), text)
+    table = pa.table({"path": found.paths, "label": pa.nulls(n, pa.int64()), **dict.fromkeys(names, empty)})
+    where = os.fsencode(found.root).decode("utf-8", "backslashreplace")
+    reading = f"{n} image{'s' * (n != 1)} without labels, by their paths below {where}"
+    reading += f"; {found.remarks}" if found.remarks else ""
+    return table.replace_schema_metadata(
+        {"fdetect.root": os.fsencode(found.root), "fdetect.layout": "unlabelled", "fdetect.detected": reading}
+    )
+
+
+def root_of(manifest: Table) -> str:
+    """Return the folder that the paths of a manifest are relative to; the current one where it does not say."""
+    return os.fsdecode((manifest.schema.metadata or {}).get(b"fdetect.root", b"."))
+
+
+def check_output(out: Path, data: Data, manifest: Table) -> None:
+    """Raise ParameterError where a table would be written over a file that is read."""
+    if not out.exists():
+        return
+    given = [] if isinstance(data, pa.Table) else [data] if isinstance(data, str | Path) else data
+    shards = pc.filter(manifest.column("path"), pc.match_substring(manifest.column("path"), "::")).to_pylist()
+    read = {os.path.join(root_of(manifest), (split_member(path) or (path, ""))[0]) for path in shards}
+    for path in (*map(str, given), *read):
+        if os.path.isfile(path) and os.path.samefile(path, out):
+            raise ParameterError(f"{out} is one of the inputs; give another name, nothing was written")
+
+
+def _has_layout(path: Path) -> bool:
+    """Whether a path is for the layouts to read: a folder that one recognises, or a table that is no image shard."""
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        try:
+            names = pq.read_schema(path).names
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
+        return {"path", "label"} <= set(names) or not has_images(path)
+    return any(entry().recognise(path) for entry in layouts.layout)

@@ -1,0 +1,81 @@
+"""How a step is computed and what it keeps: the settings that steps share and that change no result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fdetect import perturb
+from fdetect.backend import resolve
+from fdetect.bench.inputs import root_of
+from fdetect.engine import Extraction, Store, Task, run
+from fdetect.engine.loop import Progress
+from fdetect.engine.pool import TIME_LIMIT
+from fdetect.errors import ParameterError
+from fdetect.registry import nearest
+from fdetect.types import Failure, Table
+
+__all__ = ["Running"]
+
+_SHOWN = 5  # failures that are spelt out
+
+
+@dataclass(frozen=True)
+class Running:
+    """Settings of the engine.
+
+    store       where finished rows are kept: a `Store`, a folder, or None for $FDETECT_CACHE, else the user's cache
+    workers     processes; 0 computes in this one, where an image that crashes or hangs takes the run with it.  A
+                script that asks for workers must guard its main part by `if __name__ == "__main__":`
+    time_limit  seconds that a worker may need for one step before its image is given up
+    backend     "auto", "cpu" or "gpu"
+    progress    called with (what, done, total)
+    notice      called with one line at a time: what could not be trusted, what failed, how fast it was
+    """
+
+    store: Store | str | Path | None = None
+    workers: int = 0
+    time_limit: float = TIME_LIMIT
+    backend: str = "auto"
+    progress: Progress | None = None
+    notice: Callable[[str], None] | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Running:
+        """Return the settings given by name; raises ParameterError for a name that does not exist."""
+        names = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in names:
+                hint = nearest(name, names) or f"; there are {', '.join(names)}"
+                raise ParameterError(f"no setting '{name}'{hint}")
+        return cls(**settings)
+
+    def run(self, manifest: Table, tasks: Sequence[Task], condition: str, crop: int, seed: int) -> Extraction:
+        """Compute tasks under one condition."""
+        return run(
+            tasks,
+            manifest.column("path"),
+            root=root_of(manifest),
+            conditions=[perturb.condition(condition)],
+            crop=crop,
+            seed=seed,
+            store=self.store if isinstance(self.store, Store) else Store(self.store),
+            workers=self.workers,
+            time_limit=self.time_limit,
+            backend=resolve(self.backend),
+            progress=self.progress,
+        )
+
+    def tell(self, extraction: Extraction, failures: Sequence[Failure]) -> None:
+        """Give notice of what a step came to, the timing last."""
+        if self.notice is None:
+            return
+        for warning in extraction.warnings:
+            self.notice(warning)
+        for failure in failures[:_SHOWN]:
+            self.notice(f"{failure.path}: {failure.stage}: {failure.reason}")
+        if len(failures) > _SHOWN:
+            self.notice(f"and {len(failures) - _SHOWN} more that failed")
+        self.notice(str(extraction.timing))
