@@ -96,7 +96,9 @@ def return_freed_memory() -> None:
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with contextlib.suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(-3, 1 << 17)  # M_MMAP_THRESHOLD, which would grow by itself
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 17)  # M_MMAP_THRESHOLD, which would grow by itself
+        libc.mallopt(-8, 1)  # M_ARENA_MAX: each thread would keep memory of its own
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ class Extraction:
         """
         rows = rows or BLOCK
         jobs = [self._jobs.all[self.names.index((condition, task))] for task in tasks]
-        opened = [self._open(job, keep=2) for job in jobs]
+        opened = [self._open(job, keep=1) for job in jobs]
         for start in range(0, max(len(self), 1), rows):
             yield self._block(jobs, opened, slice(start, start + rows), manifest)
 

@@ -23,7 +23,7 @@ from fdetect.types import Table
 
 __all__ = ["Index", "settled"]
 
-FLUSH_ENTRIES, FLUSH_SECONDS = 20_000, 20.0  # what waits in memory for its part: what a kill may cost
+FLUSH_ENTRIES, FLUSH_SECONDS = 4096, 20.0  # what waits in memory for its part: what a kill may cost
 
 _STAMP = tuple(field.name for field in fields(Stamp))  # columns of the index, in this order
 _FORM = "-2"  # after the folder's name: the first form knew no ctime_ns, and is left where it is, unread
