@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_tasks import CROP, MATCHED, NATIVE, Moments, assert_same, environment, extract, write_images
 
-from fdetect.engine import Store
+from fdetect.engine import Store, extraction, jobs, loop
 from fdetect.engine.store import id_array
 from fdetect.errors import DataError
 from fdetect.files import write_atomic
@@ -276,3 +276,26 @@ def test_what_killed_writers_left_is_removed_when_it_is_old(part: Path) -> None:
     assert warnings == ()
     assert not old.exists()
     assert young.exists()  # its writer may be alive
+
+
+@pytest.mark.parametrize("gathered", [0, 1 << 20])
+def test_a_table_in_another_order_than_its_parts_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gathered: int
+) -> None:
+    paths = write_images(tmp_path / "images", 60)
+    monkeypatch.setattr(jobs, "FLUSH_BYTES", 1)  # a part for every chunk
+    monkeypatch.setattr(loop, "CHUNK", 3)
+    monkeypatch.setattr(extraction, "_GATHERED", gathered)
+    options = {"conditions": (NATIVE,), "store": Store(tmp_path / "store")}
+    ordered = extract(tmp_path / "images", paths=paths, **options)
+    shuffled = [paths[k] for k in np.random.default_rng(0).permutation(60)]
+    result = extract(tmp_path / "images", paths=shuffled, **options)
+    assert result.n_computed == 0
+    assert len(list((tmp_path / "store").glob("moments-*/part-*"))) == 20
+    rows = dict(zip(ordered.paths, ordered.tables["native", "moments"].values, strict=True))
+    blocks = list(result.blocks("native", ["moments"], rows=13))
+    assert [len(block) for block in blocks] == [13, 13, 13, 13, 8]
+    assert [path for block in blocks for path in block.paths] == shuffled
+    for block in blocks:
+        for path, row in zip(block.paths, block.values, strict=True):
+            assert row.tobytes() == rows[path].tobytes()

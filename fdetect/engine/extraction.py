@@ -18,6 +18,7 @@ from fdetect.types import Failure, FeatureTable
 
 __all__ = ["BLOCK", "Extraction"]
 
+_IN_ORDER, _GATHERED = 8, 64 << 20  # a block from more parts than this is gathered with others, up to so many bytes
 BLOCK = 512  # rows that are in memory at a time when a table is streamed; also the row groups of files
 
 
@@ -75,8 +76,15 @@ class Extraction:
         rows = rows or BLOCK
         jobs = [self._jobs.all[self.names.index((condition, task))] for task in tasks]
         opened = [self._open(job, keep=1) for job in jobs]
-        for start in range(0, max(len(self), 1), rows):
-            yield self._block(jobs, opened, slice(start, start + rows), manifest)
+        step = rows
+        if max(one.n_parts(self._ids[:rows]) for one in opened) > _IN_ORDER:
+            row_bytes = 4 * sum(len(self._jobs.plan.tasks[t].columns) for _, t in jobs)
+            step *= max(_GATHERED // (row_bytes * rows), 1)
+        for start in range(0, max(len(self), 1), step):
+            values = [one.take(self._ids[start : start + step]) for one in opened]
+            for k in range(0, max(len(values[0]), 1), rows):
+                here = [of_job[k : k + rows] for of_job in values]
+                yield self._block(jobs, here, slice(start + k, start + k + rows), manifest)
 
     def table(self, condition: str, tasks: Sequence[str], *, manifest: pa.Table | None = None) -> FeatureTable:
         """Return the columns of some tasks side by side, for all images at once."""
@@ -86,9 +94,8 @@ class Extraction:
     def _open(self, job: Job, keep: int) -> Rows:
         return self._jobs.store.rows(self._jobs.keys[job], len(self._jobs.plan.tasks[job[1]].columns), keep=keep)
 
-    def _block(self, jobs: Sequence[Job], opened: Sequence[Rows], rows: slice, manifest: Any) -> FeatureTable:
+    def _block(self, jobs: Sequence[Job], values: Sequence[np.ndarray], rows: slice, manifest: Any) -> FeatureTable:
         here = self._ids[rows]
-        values = [rows_of.take(here) for rows_of in opened]
         ids, paths = tuple(bytes(id).hex() for id in here), self._paths[rows].to_pylist()
         failures: dict[int, Failure] = {}
         for job, of_job in zip(jobs, values, strict=True):

@@ -117,6 +117,12 @@ class Rows:
         with self._lock:
             return np.asarray(self._places_of(ids)[:, 0] >= 0)
 
+    def n_parts(self, ids: np.ndarray) -> int:
+        """(N, 16) ids -> in how many parts their rows stand."""
+        with self._lock:
+            places = self._places_of(ids)
+            return len(np.unique(places[places[:, 0] >= 0, 0]))
+
     def take(self, ids: np.ndarray) -> np.ndarray:
         """(N, 16) uint8 ids -> (N, D) float32 values, in that order; NaN rows where there is none."""
         values = np.full((len(ids), self._width), np.nan, np.float32)
