@@ -2,6 +2,7 @@
 
     python benchmarks/engine.py [--images DATA] [--count 1200] [--rounds 3]      speed
     python benchmarks/engine.py [--images DATA] --memory 1000,20000              memory
+    python benchmarks/engine.py [--images DATA] --freed 6                        what keeping freed memory is worth
 
 Images are crops of the photographs and generated pictures of DATA (a manifest or a folder; without it, of the
 built-in benchmark), each written once as JPEG.  The rivals are what one would write by hand: a plain loop over
@@ -30,7 +31,9 @@ import numpy as np
 from PIL import Image
 
 import fdetect
-from fdetect.engine.work import content_id
+from fdetect.backend import resolve
+from fdetect.engine import pool
+from fdetect.engine.work import Chunk, Item, Plan, content_id, work
 from fdetect.features import feature_tasks, select_features
 from fdetect.images import decode
 from fdetect.perturb import condition
@@ -49,9 +52,12 @@ def main() -> None:
     parser.add_argument("--condition", default="native")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", help="counts of images, separated by commas: measure memory instead of speed")
+    parser.add_argument("--freed", type=int, help="pairs: a worker's work with and without keeping freed memory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fdetect-bench-") as folder:
-        if options.memory:
+        if options.freed:
+            freed(options, Path(folder))
+        elif options.memory:
             memory(options, Path(folder))
         else:
             speed(options, Path(folder))
@@ -78,9 +84,9 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     timings = []
     for _ in range(options.rounds):
-        for name, work in rows.items():
+        for name, run in rows.items():
             since = time.perf_counter()
-            result = work()
+            result = run()
             seconds[name].append(time.perf_counter() - since)
             if name == "fdetect, 2 workers":
                 timings.append(result)
@@ -142,6 +148,37 @@ def count() -> int:
     for k in range(COUNTING):
         total += k
     return total
+
+
+# --- freed memory ----------------------------------------------------------------------------------------------------
+
+
+def freed(options: argparse.Namespace, folder: Path) -> None:
+    """Work through the crops in fresh processes, in turn with memory kept as workers do and without."""
+    files = make_crops(options, folder / "images", options.count)
+    gains = []
+    for k in range(options.freed):
+        seconds = {}
+        for keep in (True, False) if k % 2 else (False, True):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+                asked = (files, options.features, options.condition, options.crop, keep)
+                seconds[keep] = fresh.submit(work_through, *asked).result()
+        gains.append(seconds[False] / seconds[True])
+    print(f"keeping freed memory: {spread(gains)} times as fast, {options.freed} pairs of {options.count} crops")
+
+
+def work_through(files: list[Path], features: str, shown: str, crop: int, keep: bool) -> float:
+    if keep:
+        pool._reuse_memory()
+    plan = Plan((condition(shown),), feature_tasks(select_features(features), crop=crop), crop, 0, resolve("cpu"))
+    items = [Item(content_id(data), data) for data in (file.read_bytes() for file in files)]
+    jobs = tuple((0, task) for task in range(len(plan.tasks)))
+    chunks = [Chunk(tuple(items[k : k + 16]), jobs) for k in range(0, len(items), 16)]
+    work(plan, chunks[0])
+    since = time.perf_counter()
+    for chunk in chunks:
+        work(plan, chunk)
+    return time.perf_counter() - since
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -37,21 +38,17 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
 
 def check_writable(folder: Path) -> None:
     """Raise DataError where nothing can be written into a folder: before hours of work, not after them."""
-    probe = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x")
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
     except OSError as error:
         raise _cannot_be_written(folder, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 def check_table(path: Path) -> None:
     """Raise ParameterError unless a file's ending is one of TABLE_ENDINGS, DataError where it cannot be written."""
-    if path.suffix not in TABLE_ENDINGS:
-        raise ParameterError(f"{path}: a table is written as .parquet or .csv; give it one of these endings")
+    _check_ending(path)
     check_writable(path.parent)
 
 
@@ -65,7 +62,7 @@ def write_table(blocks: Table | Iterable[Table], path: Path) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    check_table(path)
+    _check_ending(path)
     tables = iter([blocks] if isinstance(blocks, pa.Table) else blocks)
     first = next(tables)
 
@@ -83,6 +80,11 @@ def write_table(blocks: Table | Iterable[Table], path: Path) -> None:
                     writer.write_table(table)
 
     write_atomic(path, write)
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix not in TABLE_ENDINGS:
+        raise ParameterError(f"{path}: a table is written as .parquet or .csv; give it one of these endings")
 
 
 def _cannot_be_written(path: Path, error: OSError) -> DataError:

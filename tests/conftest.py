@@ -59,3 +59,12 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return manifest
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder of eight small images that a test may spoil."""
+    from tiny_tasks import write_images  # here: it loads NumPy, which reads OMP_NUM_THREADS then
+
+    write_images(tmp_path / "own", 8)
+    return tmp_path / "own"

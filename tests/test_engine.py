@@ -43,13 +43,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    """A folder of eight images that a test may spoil."""
-    write_images(tmp_path / "own", 8)
-    return tmp_path / "own"
-
-
 # --- the values ---------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,6 @@ from tiny_tasks import (
     image_bytes,
     paths_of,
     raises_weights_error,
-    write_images,
 )
 
 from fdetect.engine import Store, loop
@@ -26,13 +25,6 @@ from fdetect.engine.work import content_id
 from fdetect.errors import WeightsError
 from fdetect.images import Geometry, decode
 from fdetect.types import Batch, Failure
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    """A folder of eight images that a test may spoil."""
-    write_images(tmp_path / "own", 8)
-    return tmp_path / "own"
 
 
 def test_each_stage_fails_for_its_image_alone(own: Path) -> None:

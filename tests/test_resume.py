@@ -35,12 +35,6 @@ from fdetect.images import Geometry
 from fdetect.perturb import condition
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    write_images(tmp_path / "own", 8)
-    return tmp_path / "own"
-
-
 def test_a_second_run_computes_nothing_and_a_larger_one_what_is_missing(own: Path, tmp_path: Path) -> None:
     def again(*tasks, **options) -> Extraction:
         return extract(own, *tasks, store=Store(tmp_path / "store"), **options)

@@ -29,12 +29,6 @@ VALUES = RNG.normal(size=(40, 5)).astype(np.float32)
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
-    write_images(tmp_path / "own", 8)
-    return tmp_path / "own"
-
-
-@pytest.fixture
 def part(tmp_path: Path) -> Path:
     """The one part of key "key" in a store at tmp_path."""
     Store(tmp_path).write("key", {}, IDS, VALUES)

@@ -17,13 +17,6 @@ from fdetect.engine import Store
 from fdetect.errors import DataError
 from fdetect.files import write_atomic, write_table
 
-
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    write_images(tmp_path / "own", 8)
-    return tmp_path / "own"
-
-
 # --- disks that fill up, and folders that cannot be written -------------------------------------------------------
 
 FULL = """

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,16 +21,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import fdetect
-from fdetect.backend import Backend, resolve
+from fdetect.backend import resolve
 from fdetect.bench import builtin
 from fdetect.bench.audit import PROBE_FEATURES, Audit, audit, placebo_rows
 from fdetect.bench.contenders import Prepared, check_names, heads, training_free, untrained
 from fdetect.bench.evaluate import cells_of
 from fdetect.bench.given import read_scores
 from fdetect.bench.header import data_name, header, portable, versions
+from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
 from fdetect.bench.protocols import Samples, Trial, join_same_content, samples_of, trials_of
+from fdetect.bench.running import Running
 from fdetect.bench.scoring import (
     Contender,
     Fixed,
@@ -95,7 +96,7 @@ def bench(
     trials_for(samples, config)  # whatever is wrong with the protocol is said before hours of work
     conditions = tuple(condition(name) for name in config.conditions.names)
     chosen = resolve(backend)
-    entries = select_features(",".join(config.features.names)) if config.features.names else ()
+    entries = select_features(config.features.names) if config.features.names else ()
     for name in (*config.heads.per_family, *config.heads.all_columns):
         head.get(name)
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
@@ -104,7 +105,7 @@ def bench(
     name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
-    engine = _engine(store, workers, time_limit, chosen, progress)
+    engine = Running(store, workers, time_limit, backend, progress).engine()
     extraction, placebo = _extract(config, manifest, samples, conditions, entries, prepared, engine)
     _need_both_classes(samples, extraction)
     samples = join_same_content(samples, extraction.ids)
@@ -157,7 +158,7 @@ def audit_only(
     manifest = load_data(config, store)
     samples = samples_of(manifest)
     conditions = tuple(condition(name) for name in config.conditions.names)
-    engine = _engine(store, workers, time_limit, resolve(backend), progress)
+    engine = Running(store, workers, time_limit, backend, progress).engine()
     extraction, placebo = _extract(config, manifest, samples, conditions, (), (), engine)
     return _audit(config, samples, extraction, placebo, conditions, workers)
 
@@ -202,8 +203,7 @@ def _extract(
     probes = tuple(feature.get(name) for name in PROBE_FEATURES)
     views = {task.name: task for one in prepared for task in one.tasks}
     needed = {name: condition(name) for c in conditions for name in (c.name, train_condition(c.name), "native")}
-    root = os.fsdecode(manifest.schema.metadata[b"fdetect.root"])
-    common: dict[str, Any] = {**engine, "root": root, "crop": crop, "seed": config.seed}
+    common: dict[str, Any] = {**engine, "root": root_of(manifest), "crop": crop, "seed": config.seed}
     features = entries + tuple(probe for probe in probes if probe not in entries)
     tasks: list[Task] = [*feature_tasks(features, crop=crop), *views.values()]
     extraction = run(tasks, list(samples.path), conditions=list(needed.values()), **common)
@@ -211,14 +211,6 @@ def _extract(
     again = [replace(c, name=f"after_jpeg:{c.name}", after_jpeg=True) for c in conditions]
     history = feature_tasks(probes[-1:], crop=crop)
     return extraction, (extra, run(history, list(samples.path[extra]), conditions=again, **common))
-
-
-def _engine(
-    store: Store, workers: int, time_limit: float, backend: Backend, progress: Progress | None
-) -> dict[str, Any]:
-    """Return the settings of the engine that change no result."""
-    settings: dict[str, Any] = {"store": store, "workers": workers, "time_limit": time_limit}
-    return {**settings, "backend": backend, "progress": progress}
 
 
 def _need_both_classes(samples: Samples, extraction: Extraction) -> None:

@@ -52,20 +52,21 @@ class Running:
                 raise ParameterError(f"no setting '{name}'{hint}")
         return cls(**settings)
 
+    def engine(self) -> dict[str, Any]:
+        """Return the keyword arguments of `fdetect.engine.run` that these settings stand for."""
+        return {
+            "store": self.store if isinstance(self.store, Store) else Store(self.store),
+            "workers": self.workers,
+            "time_limit": self.time_limit,
+            "backend": resolve(self.backend),
+            "progress": self.progress,
+        }
+
     def run(self, manifest: Table, tasks: Sequence[Task], condition: str, crop: int, seed: int) -> Extraction:
         """Compute tasks under one condition."""
+        conditions, paths = [perturb.condition(condition)], manifest.column("path")
         return run(
-            tasks,
-            manifest.column("path"),
-            root=root_of(manifest),
-            conditions=[perturb.condition(condition)],
-            crop=crop,
-            seed=seed,
-            store=self.store if isinstance(self.store, Store) else Store(self.store),
-            workers=self.workers,
-            time_limit=self.time_limit,
-            backend=resolve(self.backend),
-            progress=self.progress,
+            tasks, paths, root=root_of(manifest), conditions=conditions, crop=crop, seed=seed, **self.engine()
         )
 
     def tell(self, extraction: Extraction, failures: Sequence[Failure]) -> None:

@@ -43,7 +43,7 @@ class Extracted:
 def extract(
     data: Data,
     *,
-    features: str = "standard",
+    features: str | Sequence[str] = "standard",
     condition: str = "native",
     crop: int = 224,
     seed: int = 0,
@@ -74,7 +74,7 @@ def extract_to(
     out: str | Path,
     data: Data,
     *,
-    features: str = "standard",
+    features: str | Sequence[str] = "standard",
     condition: str = "native",
     crop: int = 224,
     seed: int = 0,
@@ -110,7 +110,7 @@ def fit(
     data: str | Path | Table,
     *,
     head: str = "logreg",
-    features: str = "standard",
+    features: str | Sequence[str] = "standard",
     condition: str = "matched",
     crop: int = 224,
     calibration: float = 0.25,
@@ -177,7 +177,7 @@ def score(
         name, shown = scorer.name, condition or scorer.condition
         settings: tuple[tuple[str, str], ...] = ()
         crop, seed = scorer.crop, scorer.seed
-        tasks: Sequence[Any] = feature_tasks(select_features(",".join(scorer.features)), crop=crop)
+        tasks: Sequence[Any] = feature_tasks(select_features(scorer.features), crop=crop)
         judge: Callable[[np.ndarray], np.ndarray] = scorer.head.score
     else:
         instance = detector.get(scorer)(**({"weights": weights} if weights else {}))
@@ -227,8 +227,7 @@ def score_table(scores: Scores, manifest: Table, scorer: FittedDetector | str, c
 
 def _tasks(features: str | Sequence[str], manifest: Table, crop: int, *, flat: bool = False) -> list[FeatureTask]:
     """Return the tasks of named features; raises DataError where a column of the manifest stands in their way."""
-    names = features if isinstance(features, str) else ",".join(features)
-    tasks = list(feature_tasks(select_features(names), crop=crop))
+    tasks = list(feature_tasks(select_features(features), crop=crop))
     ours = {"manifest_id", "manifest_status", "manifest_reason", *(task.name for task in tasks)}
     for column in manifest.schema:
         if column.name in ours:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -20,6 +20,9 @@ from fdetect.cli.common import (
     return_freed_memory,
     say,
 )
+
+if TYPE_CHECKING:
+    from fdetect.types import Table
 
 __all__ = ["extract", "fit", "score"]
 
@@ -43,14 +46,8 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
     """
     return_freed_memory()
     from fdetect.bench import steps
-    from fdetect.bench.inputs import check_output
-    from fdetect.files import check_table
 
-    check_table(Path(out))
-    given = listed_inputs(data, flags["files_from"])
-    manifest = steps.any_images(given, layout=flags["layout"] or "auto", root=flags["root"])
-    check_output(Path(out), given, manifest)
-    say(manifest.schema.metadata[b"fdetect.detected"].decode())
+    manifest = _images(data, out, flags)
     with progress_bar() as progress:
         done = steps.extract_to(
             out, manifest, features=features, condition=condition, crop=crop, seed=flags["seed"] or 0,
@@ -110,21 +107,16 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
     """Score every image of DATA: larger = more likely generated."""
     return_freed_memory()
     from fdetect.bench import steps
-    from fdetect.bench.inputs import check_output
     from fdetect.classifiers.saved import load_detector
     from fdetect.errors import ParameterError
-    from fdetect.files import check_table, write_table
+    from fdetect.files import write_table
 
     if bool(model) == bool(detector):
         raise ParameterError("score needs either --model FILE or --detector NAME")
     if model and (flags["weights"] or flags["crop"]):
         raise ParameterError("--weights and --crop go with --detector; a model keeps the crop it was fitted with")
     scorer = load_detector(Path(model)) if model else str(detector)
-    check_table(Path(out))
-    given = listed_inputs(data, flags["files_from"])
-    manifest = steps.any_images(given, layout=flags["layout"] or "auto", root=flags["root"])
-    check_output(Path(out), given, manifest)
-    say(manifest.schema.metadata[b"fdetect.detected"].decode())
+    manifest = _images(data, out, flags)
     with progress_bar() as progress:
         scores = steps.score(
             manifest, scorer, condition=flags["condition"], weights=flags["weights"], crop=flags["crop"] or 224,
@@ -134,3 +126,16 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
     write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
     click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {printable(out)}")
     leave(len(scores.ids), len(scores.failures), flags["strict"])
+
+
+def _images(data: tuple[str, ...], out: str, flags: dict[str, Any]) -> Table:
+    """Return the manifest of all inputs, said in one line, after it was seen that `out` can be written."""
+    from fdetect.bench.inputs import any_images, check_output
+    from fdetect.files import check_table
+
+    check_table(Path(out))
+    given = listed_inputs(data, flags["files_from"])
+    manifest = any_images(given, layout=flags["layout"] or "auto", root=flags["root"])
+    check_output(Path(out), given, manifest)
+    say(manifest.schema.metadata[b"fdetect.detected"].decode())
+    return manifest

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 
 from fdetect.engine.sources import Stamp
-from fdetect.engine.store import ID_BYTES, Store, check_name, id_array, id_bytes
+from fdetect.engine.store import Store, check_name, id_array, id_bytes, id_column, read_part
 from fdetect.types import Table
 
 __all__ = ["Index", "settled"]
@@ -50,7 +49,7 @@ class Index:
         if len(known):
             at = np.maximum(place, 0)
             self._stamps = np.stack([known.column(name).to_numpy()[at] for name in _STAMP], axis=1)
-            self._ids = _ids(known)[at]
+            self._ids = id_column(known)[at]
         self._new: list[tuple[str, Stamp, str]] = []
         self._flushed = time.monotonic()
 
@@ -78,7 +77,7 @@ class Index:
         found: list[tuple[int, Table]] = []
         for part in self._store.parts(self._folder):
             try:
-                table = pq.read_table(part, page_checksum_verification=True)
+                table = read_part(part)
                 check_name(part, _content(table))
                 found.append((part.stat().st_mtime_ns, table.cast(_table([]).schema)))
             except (OSError, pa.ArrowException, KeyError, ValueError, AttributeError, TypeError) as error:
@@ -99,9 +98,4 @@ def _table(entries: Sequence[tuple[str, Stamp, str]]) -> Table:
 def _content(table: Table) -> bytes:
     """Return all that a part says, as bytes."""
     paths = "\n".join(table.column("path").to_pylist()).encode()
-    return b"".join([paths, *(table.column(name).to_numpy().tobytes() for name in _STAMP), _ids(table).tobytes()])
-
-
-def _ids(table: Table) -> np.ndarray:
-    column = table.column("id").combine_chunks()
-    return np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, ID_BYTES)[: len(column)]
+    return b"".join([paths, *(table.column(name).to_numpy().tobytes() for name in _STAMP), id_column(table).tobytes()])

@@ -50,6 +50,10 @@ def read_ahead(
         busy["read"] = busy.get("read", 0.0) + result[1]
         return result[0]
 
+    def first() -> Seen:
+        one = waiting.popleft()
+        return one if isinstance(one, Seen) else timed(one.future.result())
+
     starts = iter(range(0, len(paths), _BLOCK))
     waiting: deque[Seen | _Reading] = deque()
     with ThreadPoolExecutor(READERS, thread_name_prefix="fdetect-read") as pool:
@@ -70,11 +74,9 @@ def read_ahead(
                     else:
                         waiting.append(row)
                     while waiting and not _has_room(waiting):
-                        first = waiting.popleft()
-                        yield first if isinstance(first, Seen) else timed(first.future.result())
+                        yield first()
             while waiting:
-                first = waiting.popleft()
-                yield first if isinstance(first, Seen) else timed(first.future.result())
+                yield first()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -29,7 +29,7 @@ from fdetect.errors import DataError
 from fdetect.files import write_atomic
 from fdetect.types import Table
 
-__all__ = ["ID_BYTES", "Rows", "Store", "check_name", "id_array", "id_bytes"]
+__all__ = ["Rows", "Store", "check_name", "id_array", "id_bytes", "id_column", "read_part"]
 
 ID_BYTES = 16
 _DIGEST = b"fdetect.values"  # in a part's metadata: page checksums do not cover what the file says of its pages
@@ -101,7 +101,7 @@ class Rows:
         ids, places = [np.empty((0, ID_BYTES), np.uint8)], [np.empty((0, 2), np.int64)]
         for number, part in enumerate(self._parts):
             try:
-                of_part = _ids_of(part, _read(part, columns=["id"]))
+                of_part = _ids_of(part, read_part(part, columns=["id"]))
             except _UNREADABLE as error:
                 store.distrust(part, error)
                 continue
@@ -169,7 +169,7 @@ class Rows:
         """Return the values of a part, every checksum of it verified."""
         if number not in self._kept:
             try:
-                table = _read(self._parts[number])
+                table = read_part(self._parts[number])
                 column = table.column("values").combine_chunks()
                 if column.type != pa.list_(pa.float32(), self._width):
                     raise ValueError(f"it holds {column.type}, not the rows of this key")
@@ -196,6 +196,15 @@ def id_array(ids: np.ndarray) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(ID_BYTES), len(ids), [None, data])
 
 
+def id_column(table: Table) -> np.ndarray:
+    """Return the column `id` as (N, 16) uint8; raises TypeError where it is something else."""
+    column = table.column("id").combine_chunks()
+    if column.type != pa.binary(ID_BYTES) or column.null_count:
+        raise TypeError(f"column id is {column.type}, not binary({ID_BYTES})")
+    data = np.frombuffer(column.buffers()[1], np.uint8, count=len(column) * ID_BYTES, offset=column.offset * ID_BYTES)
+    return data.reshape(len(column), ID_BYTES)
+
+
 def check_name(part: Path, named_by: bytes) -> None:
     """Raise ValueError unless a part holds what it was named by."""
     if part.name != _part_name(named_by):
@@ -210,18 +219,16 @@ def _digest(values: np.ndarray) -> bytes:
     return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(values).data).encode()
 
 
-def _read(part: Path, columns: list[str] | None = None) -> Table:
+def read_part(part: Path, columns: list[str] | None = None) -> Table:
+    """Read a part, every page's checksum verified."""
     # without threads: parts are small, and each thread would keep memory of its own
     return pq.read_table(part, columns=columns, page_checksum_verification=True, use_threads=False)
 
 
 def _ids_of(part: Path, table: Table) -> np.ndarray:
-    column = table.column("id").combine_chunks()
-    if column.type != pa.binary(ID_BYTES) or column.null_count:
-        raise TypeError(f"column id is {column.type}, not binary({ID_BYTES})")
-    data = np.frombuffer(column.buffers()[1], np.uint8, count=len(column) * ID_BYTES, offset=column.offset * ID_BYTES)
-    check_name(part, data.tobytes())
-    return data.reshape(len(column), ID_BYTES)
+    ids = id_column(table)
+    check_name(part, ids.tobytes())
+    return ids
 
 
 def _prefix(ids: np.ndarray) -> np.ndarray:

@@ -161,7 +161,7 @@ def on_device(plan: Plan, ready: Done) -> Done:
     """Compute the jobs of the device lane for the batches of one chunk: one upload a batch."""
     done = Done(ready.n_items)
     for batch, jobs in ready.for_device:
-        uploaded = replace(batch, rgb8=plan.backend.asarray(batch.rgb8), maps={})
+        uploaded = replace(batch, rgb8=plan.backend.asarray(batch.rgb8))
         for job in jobs:
             _compute(plan, job, uploaded, done)
     return done

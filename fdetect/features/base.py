@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,13 @@ def preset(name: str) -> tuple[Entry, ...]:
     return tuple(feature.get(member) for member in PRESETS[name])
 
 
-def select_features(text: str) -> tuple[Entry, ...]:
-    """Return the features named by a comma-separated list of presets, names and shell patterns, each once.
+def select_features(names: str | Sequence[str]) -> tuple[Entry, ...]:
+    """Return the features named by presets, names and shell patterns, in a list or separated by commas, each once.
 
     The order is that of registration, so the same choice always makes the same table.  A pattern matches no probe:
     probes are for the audit and must be named in full.  Raises UnknownName for a part that matches nothing.
     """
+    text = names if isinstance(names, str) else ",".join(names)
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise ParameterError(f"no feature is named; give presets ({', '.join(PRESETS)}), names or patterns")
