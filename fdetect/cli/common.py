@@ -132,8 +132,14 @@ def listed_inputs(data: Sequence[str], files_from: str | None) -> list[str]:
     """Return the inputs of a command line and those that a text file (or stdin, as "-") names, one a line."""
     if files_from is None:
         return list(data)
-    with click.open_file(files_from, encoding="utf-8", errors="surrogateescape") as file:
-        return [*data, *(line for line in file.read().splitlines() if line)]
+    from fdetect.errors import ParameterError
+
+    try:
+        with click.open_file(files_from, encoding="utf-8", errors="surrogateescape") as file:
+            return [*data, *(line for line in file.read().splitlines() if line)]
+    except OSError as error:
+        reason = f"--files-from {files_from}: {error.strerror}; give a text file with one path a line"
+        raise ParameterError(reason) from None
 
 
 def leave(n_images: int, n_failed: int, strict: bool) -> None:
