@@ -14,6 +14,7 @@ from tolerance import TOL
 import fdetect.features
 import fdetect.forensics
 from fdetect.backend import asnumpy
+from fdetect.errors import DataError
 from fdetect.features import PRESETS, column_names, compute, feature
 from fdetect.forensics import signal, signal_map
 from fdetect.forensics.base import GIVEN
@@ -43,17 +44,30 @@ def pictures(height: int, width: int) -> np.ndarray:
     ])  # fmt: skip
 
 
+def extremes(height: int, width: int) -> np.ndarray:
+    """Noise, a constant, a gradient, a checkerboard, saturation: (5, H, W, 3) uint8, of any size."""
+    rng = np.random.default_rng(height * 1000 + width)
+    y, x = np.mgrid[:height, :width][..., None]
+    ones = np.ones((height, width, 3))
+    gradient = (5 * x + 3 * y + 7 * np.arange(3)) % 256 * ones
+    board = (x + y) % 2 * (200, 120, 255) * ones
+    saturated = np.where(rng.random((height, width, 3)) < 0.5, 0, 255)
+    kinds = [rng.integers(0, 256, (height, width, 3)), 77 * ones, gradient, board, saturated]
+    return np.stack(kinds).astype(np.uint8)
+
+
 def batch_of(rgb8: np.ndarray) -> Batch:
     """Wrap pictures with facts that follow from the picture, so that a reordered batch reorders its facts."""
     facts = []
     for image in rgb8:
-        kind = int(image[1, 1, 0]) % 3
+        pixel = image[len(image) // 2, 0]
+        kind = int(pixel[0]) % 3
         facts.append(
             Facts(
                 format=("JPEG", "PNG", "WEBP")[kind],
                 width=rgb8.shape[2],
                 height=rgb8.shape[1],
-                bytes=1000 + int(image[1, 1].sum()),
+                bytes=1000 + int(pixel.sum()),
                 subsampling=("4:2:0", "", "")[kind],
                 qtables=(tuple(range(1, 65)), (3,) * 64)[: 2 - kind],
                 exif=(("Make", "x"),) * kind,
@@ -139,6 +153,20 @@ def test_result_is_that_of_the_naive_reference(entry, size, chosen):
     expected = reference(entry, batch)
     assert values.shape == expected.shape
     np.testing.assert_allclose(values, expected, *TOL["float32"])
+
+
+@pytest.mark.parametrize("size", [(8, 8), (17, 23), (1, 40), (40, 1), (3, 5)], ids=str)
+@every_entry
+def test_any_size_and_content_is_computed_as_the_reference_does_or_refused_in_one_sentence(entry, size):
+    batch = batch_of(extremes(*size))
+    try:
+        values = compute(entry, batch) if entry.kind == "feature" else signal(batch, entry.name)
+    except DataError as error:
+        assert re.fullmatch(r"\w+ needs images of at least \d+ x \d+ pixels, got .*: take a larger crop .*", str(error))
+        return
+    assert values.dtype == np.float32
+    assert np.isfinite(values).all()
+    np.testing.assert_allclose(values, reference(entry, batch), *TOL["float32"])
 
 
 @every_entry

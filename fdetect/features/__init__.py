@@ -9,7 +9,21 @@
     base        the registry `feature`, `compute`, `column_names`, presets, `select_features`, `code_of`
 """
 
-from fdetect.features import facts, neighbours, probes, residual, spectral
+from fdetect.features import (
+    blocks,
+    colour,
+    cooccurrence,
+    facts,
+    neighbours,
+    noise,
+    patches,
+    probes,
+    provenance,
+    residual,
+    spectral,
+    texture,
+    wavelets,
+)
 from fdetect.features.base import PRESETS, code_of, column_names, compute, feature, preset, select_features
 from fdetect.features.task import FeatureTask, feature_tasks
 

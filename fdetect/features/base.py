@@ -8,16 +8,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fdetect import forensics
 from fdetect.backend import asnumpy
 from fdetect.errors import ParameterError, UnknownName
 from fdetect.forensics.base import GIVEN, per_image, signal, signal_map
-from fdetect.registry import Entry, Registry, nearest
+from fdetect.registry import Entry, Registry, nearest, source_digest
 from fdetect.types import Batch
 
 __all__ = ["PRESETS", "code_of", "column_names", "compute", "feature", "preset", "select_features"]
@@ -84,8 +87,12 @@ def select_features(names: str | Sequence[str]) -> tuple[Entry, ...]:
 
 
 def code_of(entry: Entry) -> str:
-    """Return 16 hex digits that change with the source file or settings of the feature or of any map it reads."""
-    parts = [f"{entry.name} {entry.code} {entry.reads} {dict(entry.settings)}"]
+    """Return 16 hex digits that change with the code or settings of the feature or of any map it reads.
+
+    The whole room `forensics` counts as code of every feature: maps share kernels and tables, and a row that is
+    computed once too often is better than one that is read from another version.
+    """
+    parts = [f"{entry.name} {entry.code} {entry.reads} {dict(entry.settings)}", _forensics_digest()]
     waiting, seen = list(entry.reads), set(GIVEN)
     while waiting:
         name = waiting.pop()
@@ -96,6 +103,12 @@ def code_of(entry: Entry) -> str:
         parts.append(f"{name} {read.code} {read.reads} {dict(read.settings)}")
         waiting += read.reads
     return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=8).hexdigest()
+
+
+@functools.cache
+def _forensics_digest() -> str:
+    room = Path(forensics.__file__).parent
+    return source_digest(*(str(file) for kind in ("*.py", "*.cu") for file in sorted(room.rglob(kind))))
 
 
 def _columns(entry: Entry) -> tuple[str, ...]:

@@ -10,7 +10,18 @@
 A map runs on NumPy, CuPy and Torch arrays alike and modifies none of them.
 """
 
-from fdetect.forensics import blocks, neighbours, planes, residual, spectrum
+from fdetect.forensics import (
+    blocks,
+    correlation,
+    denoise,
+    neighbours,
+    planes,
+    provenance,
+    residual,
+    spectrum,
+    texture,
+    wavelets,
+)
 from fdetect.forensics.base import signal, signal_map
 
 __all__ = ["blocks", "neighbours", "planes", "residual", "signal", "signal_map", "spectrum"]

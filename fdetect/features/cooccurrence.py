@@ -1,0 +1,1 @@
+"""cooccurrence: to be written."""

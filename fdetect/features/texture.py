@@ -1,0 +1,1 @@
+"""texture: to be written."""

@@ -1,0 +1,1 @@
+"""denoise: to be written."""

@@ -1,0 +1,1 @@
+"""provenance: to be written."""

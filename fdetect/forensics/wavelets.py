@@ -1,0 +1,1 @@
+"""wavelets: to be written."""
