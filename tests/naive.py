@@ -15,6 +15,7 @@ from naive_facts import *  # noqa: F403 (references too, one file a room)
 from naive_neighbours import *  # noqa: F403
 from naive_noise import *  # noqa: F403
 from naive_provenance import *  # noqa: F403
+from naive_residual import *  # noqa: F403
 from naive_spectrum import *  # noqa: F403
 from naive_texture import *  # noqa: F403
 
@@ -123,62 +124,6 @@ def cross_difference(planes):
     return each(one, planes)
 
 
-# Offsets (row, column) from the predicted pixel and their coefficients, per direction; the mask's reach; the divisor.
-RESIDUALS = {
-    "first": ([{(0, 0): -1, (0, 1): 1}, {(0, 0): -1, (-1, 0): 1}], 1, 1),
-    "second": ([{(0, -1): 1, (0, 0): -2, (0, 1): 1}, {(-1, 0): 1, (0, 0): -2, (1, 0): 1}], 1, 2),
-    "third": (
-        [{(0, -1): 1, (0, 0): -3, (0, 1): 3, (0, 2): -1}, {(1, 0): 1, (0, 0): -3, (-1, 0): 3, (-2, 0): -1}],
-        2,
-        3,
-    ),
-    "edge3x3": (
-        [
-            {(-1, -1): -1, (-1, 0): 2, (-1, 1): -1, (0, -1): 2, (0, 0): -4, (0, 1): 2},
-            {(-1, -1): -1, (0, -1): 2, (1, -1): -1, (-1, 0): 2, (0, 0): -4, (1, 0): 2},
-            {(1, -1): -1, (1, 0): 2, (1, 1): -1, (0, -1): 2, (0, 0): -4, (0, 1): 2},
-            {(-1, 1): -1, (0, 1): 2, (1, 1): -1, (-1, 0): 2, (0, 0): -4, (1, 0): 2},
-        ],
-        1,
-        4,
-    ),
-    "square3x3": (
-        [{(i, j): -4 if i == j == 0 else 2 if i * j == 0 else -1 for i in (-1, 0, 1) for j in (-1, 0, 1)}],
-        1,
-        4,
-    ),
-    "square5x5": (
-        [
-            {
-                (i, j): {(0, 0): -12, (0, 1): 8, (1, 1): -6, (0, 2): -2, (1, 2): 2, (2, 2): -1}[
-                    tuple(sorted((abs(i), abs(j))))
-                ]
-                for i in range(-2, 3)
-                for j in range(-2, 3)
-            }
-        ],
-        2,
-        12,
-    ),
-}
-
-
-def residual(luma, *, kernel="first"):
-    directions, reach, divisor = RESIDUALS[kernel]
-
-    def one(image):
-        height, width = image.shape
-        result = np.zeros((len(directions), height - 2 * reach, width - 2 * reach))
-        for d, y, x in np.ndindex(*result.shape):
-            thousandths = 0
-            for (i, j), coefficient in directions[d].items():
-                thousandths += coefficient * round(1000 * image[y + reach + i, x + reach + j])
-            result[d, y, x] = thousandths / (1000 * divisor)
-        return result
-
-    return each(one, luma)
-
-
 def block_dct(luma):
     def one(image):
         rows, columns = image.shape[0] // 8, image.shape[1] // 8
@@ -219,38 +164,6 @@ def npr_statistics(npr):
         return row
 
     return each(one, npr)
-
-
-def orbit(four):
-    """The largest of a 4-tuple, its reverse and their negatives."""
-    back, minus = four[::-1], tuple(-v for v in four)
-    return max(four, back, minus, minus[::-1])
-
-
-def quantised(value, step):
-    """Rounded to whole steps, halves away from zero, cut to -2..2."""
-    steps = math.floor(abs(value) / step + 0.5)
-    return int(math.copysign(min(steps, 2), value))
-
-
-def residual_cooccurrence(*classes, step=3.0):
-    orbits = sorted({orbit(four) for four in itertools.product(range(-2, 3), repeat=4)})
-
-    def one(*residuals):
-        row = []
-        for residual in residuals:
-            count, total = dict.fromkeys(orbits, 0), 0
-            for direction in residual:
-                r = [[quantised(v, step) for v in line] for line in direction.tolist()]
-                for lines in (r, [list(column) for column in zip(*r, strict=True)]):
-                    for line in lines:
-                        for k in range(len(line) - 3):
-                            count[orbit(tuple(line[k : k + 4]))] += 1
-                            total += 1
-            row += [math.sqrt(count[key] / total) for key in orbits]
-        return row
-
-    return each(one, *classes)
 
 
 def cross_difference_harmonics(cross_difference, *, period=8):

@@ -22,10 +22,8 @@ from fdetect.features import (
     select_features,
 )
 from fdetect.features.probes import block_dct_histogram, thumbnail
-from fdetect.features.residual import residual_cooccurrence
 from fdetect.features.spectral import HARMONIC_FLOOR, cross_difference_harmonics
 from fdetect.forensics.blocks import block_dct
-from fdetect.forensics.residual import KERNELS, residual
 from fdetect.images import decode
 from fdetect.registry import Registry
 from fdetect.types import Batch
@@ -134,56 +132,6 @@ def test_each_phase_and_colour_has_its_own_columns():
     columns = row("npr_statistics", image)
     moved = {name: value for name, value in columns.items() if name.endswith("mean_absolute") and value}
     assert moved == {"red_01_mean_absolute": 7, "blue_11_mean_absolute": 9}
-
-
-# --- residual --------------------------------------------------------------------------------------------------
-
-
-def test_a_constant_image_is_the_all_zero_tuple():
-    columns = row("residual_cooccurrence", np.full((30, 30, 3), 91, np.uint8))
-    assert len(columns) == 169 * len(KERNELS)
-    assert {name for name, value in columns.items() if value} == {f"{kernel}_0_0_0_0" for kernel in KERNELS}
-    assert set(columns.values()) == {0.0, 1.0}
-
-
-def test_shares_of_a_class_sum_to_one_and_names_are_largest_of_their_orbit():
-    values = np.array(list(row("residual_cooccurrence", noise(40, 50)).values())).reshape(len(KERNELS), 169)
-    np.testing.assert_allclose((values**2).sum(axis=1), 1, rtol=1e-6)
-    names = [c.split("first_")[1] for c in column_names(feature.get("residual_cooccurrence"))[:169]]
-    for name in names:
-        four = tuple(int(part.replace("m", "-")) for part in name.split("_"))
-        minus = tuple(-v for v in four)
-        assert four == max(four, four[::-1], minus, minus[::-1])
-
-
-def test_stripes_have_the_shares_that_counting_gives():
-    image = grey(np.broadcast_to(np.where(np.arange(32) % 2, 104, 100), (32, 32)))
-    columns = row("residual_cooccurrence", image)  # 4 levels are round(4 / 3) = 1 step
-    first = {name: value**2 for name, value in columns.items() if name.startswith("first") and value}
-    assert first == {
-        "first_1_m1_1_m1": pytest.approx(1 / 4),  # horizontal differences, read across
-        "first_1_1_1_1": pytest.approx(1 / 4),  # the same, read down
-        "first_0_0_0_0": pytest.approx(1 / 2),  # vertical differences
-    }
-
-
-def test_negative_and_mirrored_pictures_are_the_same_evidence():
-    image = noise(40, 33)
-    base, negative = row("residual_cooccurrence", image), row("residual_cooccurrence", 255 - image)
-    assert negative == base
-    symmetric = [name for name in base if name.startswith(("second", "edge", "square"))]
-    for other in (image[::-1], image[:, ::-1], image.transpose(1, 0, 2)):
-        turned = row("residual_cooccurrence", np.ascontiguousarray(other))
-        assert [turned[name] for name in symmetric] == [base[name] for name in symmetric]
-
-
-def test_halves_are_rounded_away_from_zero():
-    ramp = 1.5 * np.broadcast_to(np.arange(20, dtype=np.float32), (1, 20, 20))
-    maps = [residual(ramp, kernel=kernel) for kernel in KERNELS]
-    names = [c.split(":")[1] for c in column_names(feature.get("residual_cooccurrence"))]
-    for step, expected in ((3.0, "first_1_1_1_1"), (3.001, "first_0_0_0_0"), (1.0, "first_2_2_2_2")):
-        values = residual_cooccurrence(*maps, step=step)[0]
-        assert values[names.index(expected)] ** 2 >= 0.499
 
 
 # --- probes ----------------------------------------------------------------------------------------------------
