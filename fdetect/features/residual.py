@@ -27,6 +27,7 @@ ORDER = 4  # neighbours in a row
 MOMENT_FLOOR = 1e-2  # grey levels; a residual of 8-bit samples that is not zero everywhere is above it
 _LEVELS = 2 * LIMIT + 1
 _TUPLES = _LEVELS**ORDER
+_SRM_KERNELS = tuple(KERNELS[name] for name in SRM)
 
 
 @functools.cache
@@ -159,23 +160,24 @@ def srm_statistics(luma: Array) -> Array:
     require_sides(luma, 5, "srm_statistics")
     xp = namespace(luma)
     H, W = luma.shape[-2:]
-    means = []
-    for kernel in (KERNELS[name] for name in SRM):
-        pixels = (H - kernel.side + 1) * (W - kernel.side + 1)
-        means.append(_moment_sums(luma, kernel) / pixels)
-    mean = xp.concat(means, axis=1)
+    pixels = np.array([(H - k.side + 1) * (W - k.side + 1) for k in _SRM_KERNELS for _ in k.masks], np.float64)
+    mean = _moment_sums(luma) / xp.asarray(pixels[:, None], device=device(luma))
     level = xp.log(mean[..., 0] + MOMENT_FLOOR)
     peakedness = xp.log(xp.sqrt(mean[..., 1]) + MOMENT_FLOOR) - level
     return xp.astype(xp.reshape(xp.stack([level, peakedness], axis=-1), (luma.shape[0], -1)), xp.float32)
 
 
-def _moment_sums(luma: Array, kernel: Kernel) -> Array:
-    """Sum |R| and R^2 of every direction: (B, H, W) float32 -> (B, D, 2) float64."""
+def _moment_sums(luma: Array) -> Array:
+    """Sum |R| and R^2 of every direction of the SRM: (B, H, W) float32 -> (B, 22, 2) float64."""
     if fast := twin("residual_moments", luma):
-        return fast(luma, kernel, LUMA_UNITS)
+        return fast(luma, _SRM_KERNELS, LUMA_UNITS)
     xp = namespace(luma)
-    residual = xp.astype(correlate(luma, kernel, units=LUMA_UNITS), xp.float64)
-    return xp.stack([xp.sum(xp.abs(residual), axis=(-2, -1)), xp.sum(residual * residual, axis=(-2, -1))], axis=-1)
+    sums = []
+    for kernel in _SRM_KERNELS:
+        residual = xp.astype(correlate(luma, kernel, units=LUMA_UNITS), xp.float64)
+        of_both = xp.sum(xp.abs(residual), axis=(-2, -1)), xp.sum(residual * residual, axis=(-2, -1))
+        sums.append(xp.stack(of_both, axis=-1))
+    return xp.concat(sums, axis=1)
 
 
 def _orbit_shares(image: Array, kernel: Kernel, step: float, units: int) -> Array:

@@ -23,15 +23,14 @@ def residual_counts(images: np.ndarray, kernel: Kernel, edges: tuple[int, ...], 
     """
     taps, coefficients, starts = _taps(kernel)
     return np.asarray(
-        _counts(images, np.float32(units), taps, coefficients, starts, kernel.side, np.array(edges, np.int32))
+        _counts(images, np.float32(units), taps, coefficients, starts, kernel.side, np.array(edges, np.float32))
     )
 
 
-def residual_moments(images: np.ndarray, kernel: Kernel, units: int) -> np.ndarray:
-    """Sum |R| and R^2 of every direction of a class, in grey levels: (B, H, W) float32 -> (B, D, 2) float64."""
-    taps, coefficients, starts = _taps(kernel)
-    sums = _moments(images, np.float32(units), taps, coefficients, starts, kernel.side)
-    return np.asarray(sums / np.array([units * kernel.divisor, float(units * kernel.divisor) ** 2]))
+def residual_moments(images: np.ndarray, kernels: tuple[Kernel, ...], units: int) -> np.ndarray:
+    """Sum |R| and R^2 of every direction of some classes, in grey levels: (B, H, W) float32 -> (B, D, 2) float64."""
+    taps, coefficients, starts, sides, scale = _bank(kernels, units)
+    return np.asarray(_moments(images, np.float32(units), taps, coefficients, starts, sides) / scale)
 
 
 @functools.lru_cache(maxsize=64)
@@ -48,7 +47,30 @@ def _taps(kernel: Kernel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             places.append((0, 0))
             coefficients.append(0)
         starts.append(len(places))
-    return np.array(places, np.uint32), np.array(coefficients, np.int32), np.array(starts, np.uint32)
+    return np.array(places, np.uint32), np.array(coefficients, np.float32), np.array(starts, np.uint32)
+
+
+@functools.lru_cache(maxsize=16)
+def _bank(kernels: tuple[Kernel, ...], units: int) -> tuple[np.ndarray, ...]:
+    """Return the taps of some classes one after another, the side of every mask, and what sums are divided by."""
+    parts = [_taps(kernel) for kernel in kernels]
+    lengths = np.cumsum([0] + [len(coefficients) for _, coefficients, _ in parts])
+    starts = [starts[:-1] + offset for (_, _, starts), offset in zip(parts, lengths, strict=False)]
+    directions = [len(kernel.masks) for kernel in kernels]
+    divisors = np.repeat([float(units * kernel.divisor) for kernel in kernels], directions)
+    return (
+        np.concatenate([places for places, _, _ in parts]),
+        np.concatenate([coefficients for _, coefficients, _ in parts]),
+        np.concatenate([*starts, lengths[-1:]]).astype(np.uint32),
+        np.repeat([kernel.side for kernel in kernels], directions).astype(np.uint32),
+        np.stack([divisors, divisors**2], axis=-1),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _padded(n):  # type: ignore[no-untyped-def]
+    """Round a width up to whole vector registers, four at a time: a loop's odd end would cost as much as its middle."""
+    return (n + 63) // 64 * 64
 
 
 @njit(cache=True, nogil=True)
@@ -56,12 +78,17 @@ def _to_units(image, units, plane):  # type: ignore[no-untyped-def]
     half = np.float32(0.5)
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
-            plane[y, x] = np.int32(math.floor(image[y, x] * units + half))
+            plane[y, x] = math.floor(image[y, x] * units + half)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def _row(plane, y, taps, coefficients, start, stop, total):  # type: ignore[no-untyped-def]
-    """Write one row of one residual, in units x divisor: int32 is exact."""
+    """Write one row of one residual, in units x divisor.
+
+    All terms are whole numbers, and float32 is exact while partial sums stay below 2^24: always for luma, and for
+    chroma wherever the residual is small enough to be told from the outermost level.  So fused multiply-adds round
+    nothing, and their order does not matter.
+    """
     w = total.shape[0]
     total[:] = 0
     for t in range(start, stop, 4):
@@ -92,31 +119,32 @@ def _add(tables, codes, n):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _counts(images, units, taps, coefficients, starts, side, edges):  # type: ignore[no-untyped-def]
     B, H, W = images.shape
-    h, w = H - side + 1, W - side + 1
+    h, w, D = H - side + 1, W - side + 1, starts.shape[0] - 1
     result = np.zeros((B, TUPLES), np.int64)
-    plane, total = np.empty((H, W), np.int32), np.empty(w, np.int32)
-    levels, codes = np.empty((4, w), np.uint8), np.empty(w, np.uint16)  # the last four rows, in turn
+    wide = _padded(w)
+    plane, total = np.zeros((H, wide + side), np.float32), np.empty(wide, np.float32)
+    levels, codes = np.zeros((D, 4, wide + 3), np.uint8), np.empty(wide, np.uint16)  # of each direction the last 4 rows
     e0, e1, e2, e3 = edges[0], edges[1], edges[2], edges[3]
     n125, n25, n5 = np.uint16(125), np.uint16(25), np.uint16(5)
     for k in range(B):
         _to_units(images[k], units, plane)
         tables = np.zeros((4, TUPLES), np.uint32)
-        for d in range(starts.shape[0] - 1):
-            for y in range(h):
+        for y in range(h):
+            for d in range(D):
                 _row(plane, y, taps, coefficients, starts[d], starts[d + 1], total)
-                here = levels[y & 3]
-                for x in range(w):
+                here = levels[d, y & 3]
+                for x in range(wide):
                     r = total[x]
                     here[x] = np.uint8(r >= e0) + np.uint8(r >= e1) + np.uint8(r >= e2) + np.uint8(r >= e3)
-                for x in range(w - 3):
+                for x in range(wide):
                     codes[x] = (
                         np.uint16(here[x]) * n125 + np.uint16(here[x + 1]) * n25
                         + np.uint16(here[x + 2]) * n5 + np.uint16(here[x + 3])
                     )  # fmt: skip
                 _add(tables, codes, max(w - 3, 0))
                 if y >= 3:
-                    a, b, c = levels[(y - 3) & 3], levels[(y - 2) & 3], levels[(y - 1) & 3]
-                    for x in range(w):
+                    a, b, c = levels[d, (y - 3) & 3], levels[d, (y - 2) & 3], levels[d, (y - 1) & 3]
+                    for x in range(wide):
                         codes[x] = (
                             np.uint16(a[x]) * n125 + np.uint16(b[x]) * n25 + np.uint16(c[x]) * n5 + np.uint16(here[x])
                         )
@@ -126,22 +154,27 @@ def _counts(images, units, taps, coefficients, starts, side, edges):  # type: ig
     return result
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})
-def _moments(images, units, taps, coefficients, starts, side):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _moments(images, units, taps, coefficients, starts, sides):  # type: ignore[no-untyped-def]
     B, H, W = images.shape
-    h, w = H - side + 1, W - side + 1
-    D = starts.shape[0] - 1
+    D = sides.shape[0]
     result = np.zeros((B, D, 2), np.float64)
-    plane, total = np.empty((H, W), np.int32), np.empty(w, np.int32)
+    plane, total = np.zeros((H, _padded(W) + 4), np.float32), np.empty(_padded(W), np.float32)
     for k in range(B):
         _to_units(images[k], units, plane)
-        for d in range(D):
-            absolute, squared = 0.0, 0.0
-            for y in range(h):
-                _row(plane, y, taps, coefficients, starts[d], starts[d + 1], total)
-                for x in range(w):
-                    r = np.float64(total[x])
+        for y in range(H):  # all filters row by row: the rows stay in the first-level cache
+            for d in range(D):
+                w = W - sides[d] + 1
+                if y + sides[d] > H:
+                    continue
+                row = total[: _padded(w)]
+                _row(plane, y, taps, coefficients, starts[d], starts[d + 1], row)
+                row[w:] = 0
+                absolute, squared = 0.0, 0.0
+                for x in range(row.shape[0]):
+                    r = np.float64(row[x])
                     absolute += abs(r)
                     squared += r * r
-            result[k, d, 0], result[k, d, 1] = absolute, squared
+                result[k, d, 0] += absolute
+                result[k, d, 1] += squared
     return result
