@@ -54,10 +54,12 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class HeadsConfig:
-    """Which classifiers are trained: on every family alone, and on all columns together."""
+    """Which classifiers are trained, and on which columns; those of probes and of provenance are in no larger set."""
 
-    per_family: tuple[str, ...] = ("logreg",)
-    all_columns: tuple[str, ...] = ("logreg", "hist_gb")
+    per_family: tuple[str, ...] = ("logreg",)  # on every family alone
+    all_columns: tuple[str, ...] = ("logreg", "hist_gb")  # on all columns together
+    per_preset: tuple[str, ...] = ()  # on every preset whose features are all among the chosen ones
+    drop_one: tuple[str, ...] = ()  # on all columns, and on all but those of each family in turn
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_a_run_writes_every_file(finished):
     names = {path.name for path in finished.folder.iterdir()}
     assert {"result.json", "scores.parquet", "thresholds.parquet", "tables.md", "cells.csv", "report.html"} <= names
     result = json.loads((finished.folder / "result.json").read_text())
-    assert set(result) == {"schema", "header", "audit", "cells", "thresholds", "failures", "not_run"}
+    assert set(result) == {"schema", "header", "audit", "cells", "gains", "thresholds", "failures", "not_run"}
     assert {"numpy", "pillow", "torch", "decoder"} <= set(result["header"]["versions"])
     table = pq.read_table(finished.folder / "scores.parquet")
     assert tuple(table.column_names) == SCORE_COLUMNS
@@ -199,6 +199,9 @@ def test_the_core_runs_without_torch(small_set, tmp_path):
         ({"conditions.names": ("matchd",)}, "did you mean 'matched'"),
         ({"features.names": ("radial_spectru",)}, "did you mean 'radial_spectrum'"),
         ({"heads.all_columns": ("logre",)}, "did you mean 'logreg'"),
+        ({"heads.drop_one": ("logre",)}, "did you mean 'logreg'"),
+        ({"heads.drop_one": ("logreg",), "features.names": ("radial_spectrum",)}, "--drop-one needs two families"),
+        ({"heads.per_preset": ("logreg",)}, "--per-preset finds no preset"),
         ({"protocol.name": "cross_generators"}, "did you mean 'cross_generator'"),
         ({"detectors.names": ("rigit",)}, "did you mean 'rigid'"),
         ({"protocol.name": "train_on"}, "--train"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import signal
 import subprocess
@@ -200,6 +201,10 @@ def test_every_command_says_what_it_read_what_failed_and_how_fast(fdetect, small
         (("evaluate", "nowhere.csv"), "nowhere.csv"),
         (("fit", "nowhere", "-o", "x"), "nowhere"),
         (("audit", "nowhere"), "nowhere"),
+        (("bench", "nowhere", "--features", "radial*", "--drop-one", "logreg"), "--drop-one needs two families"),
+        (("bench", "nowhere", "--features", "none", "--drop-one", "logreg"), "the chosen features have none"),
+        (("bench", "nowhere", "--features", "radial*", "--per-preset", "logreg"), "--per-preset finds no preset"),
+        (("bench", "nowhere", "--drop-one", "logre"), "did you mean 'logreg'"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_code_2(fdetect, arguments, words):
@@ -311,6 +316,25 @@ def test_list_of_one_thing_is_its_documentation(fdetect):
     code, out, _ = fdetect("list", "features", "npr_statistics")
     assert code == 0
     assert "->" in out
+
+
+def test_list_of_columns_counts_them_and_names_those_of_a_feature(fdetect):
+    from fdetect.features import column_names, feature, preset
+
+    code, out, _ = fdetect("list", "columns")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["feature", "family", "columns", "first", "last", "settings"]
+    assert {line[0]: int(line[2]) for line in lines[1:]} == {e.name: len(column_names(e)) for e in feature}
+    families = [line[1] for line in lines[1:]]
+    assert sum(a != b for a, b in itertools.pairwise(families)) + 1 == len(set(families))  # side by side
+    assert ["residual_cooccurrence", "residual", "1014", "first_0_0_0_0", "square5x5_2_2_2_2", "step=3.0"] in lines
+    code, out, _ = fdetect("list", "columns", "npr_statistics")
+    assert (code, out.splitlines()) == (0, list(column_names(feature.get("npr_statistics"))))
+    out = fdetect("list", "columns", "standard")[1]
+    assert set(out.splitlines()) == {name for entry in preset("standard") for name in column_names(entry)}
+    code, _, err = fdetect("list", "columns", "npr_statistic")
+    assert (code, err.count("did you mean 'npr_statistics'")) == (2, 1)
 
 
 def test_doctor_says_what_is_absent_and_how_to_get_it(fdetect):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fdetect.bench.gains import Gain, gain_grids
 from fdetect.bench.output import canonical_json
 from fdetect.bench.report import render_report
 from fdetect.bench.tables import (
@@ -381,3 +382,25 @@ def test_empty_run_is_a_page() -> None:
 
 def test_template_is_in_the_package() -> None:
     assert files("fdetect.bench").joinpath("templates/report.html.j2").is_file()
+
+
+def test_gains_of_families_stand_in_their_condition_with_every_name_escaped() -> None:
+    nan = float("nan")
+    gains = [
+        Gain("logreg", family, "all but the tested", condition, verdict, 0.8, 0.7, 0.1, 0.02, 0.2, 0.1, 400, 0,
+             worst, 96, False, 0.6, 0.55, 0.05, nan, nan)
+        for condition in CONDITIONS
+        for family, verdict, worst in (("spectral", "gain", "adm"), (HOSTILE, "no gain shown", HOSTILE))
+    ]  # fmt: skip
+    source, text = render_report(example(), gains), Page(render_report(example(), gains)).text
+    assert "<script>alert" not in source
+    for grid in gain_grids(gains):
+        assert grid.title in text
+        for part in (grid.note, *grid.columns, *(cell for row in grid.rows for cell in row)):
+            assert re.sub(r"\s+", " ", part) in text
+    assert text.index("under matched (trained") < text.index("What each family adds to logreg:all, under matched")
+    assert text.index("What each family adds to logreg:all, under native") < text.index("matched, trained under")
+    assert f"Gain: spectral. No gain shown: {HOSTILE}." in text
+    assert gain_grids(gains, example().audit)[0].title.endswith("  [biased by file_bytes, dimensions]")
+    titles = [grid.title for grid in grids(example(), gain_grids(gains))]
+    assert titles.index("What each family adds to logreg:all, under native") < titles.index("Not run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,14 +12,14 @@ from fdetect.bench.evaluate import ScoreTable, group_estimates
 from fdetect.errors import ParameterError
 from fdetect.metrics import Estimate, GroupWeights, difference, macro
 from fdetect.registry import nearest
-from fdetect.types import FAKE
+from fdetect.types import FAKE, REAL
 
-__all__ = ["PairedDifference", "paired_differences"]
+__all__ = ["PairedDifference", "compare", "paired_differences"]
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """`first` minus `second` in macro AUROC under one condition.
+    """`first` minus `second` in macro AUROC under one condition, both trained on `train`.
 
     `value`, `low`, `high` rest on the images that both detectors scored; `failures_wrong` is the difference when
     every image that a detector failed on counts against it (a real as the highest score, a fake as the lowest).
@@ -26,6 +27,7 @@ class PairedDifference:
 
     first: str
     second: str
+    train: str
     condition: str
     generators: tuple[str, ...]
     auroc_first: float
@@ -53,25 +55,44 @@ def paired_differences(
             raise ParameterError(
                 f"no detector '{wanted}' in the scores{nearest(wanted, detectors)} ({', '.join(detectors)})"
             )
-    weights = scores.weights(replicates=replicates, seed=seed)
+    found = compare(scores, scores.weights(replicates=replicates, seed=seed), first, second, level=level)
+    if not found:
+        raise ParameterError(f"'{first}' and '{second}' share no trial and condition in these scores")
+    return found
+
+
+def compare(
+    scores: ScoreTable, weights: GroupWeights, first: str, second: str, *, level: float = 0.95,
+    only: Mapping[tuple[str, str], str] | None = None,
+) -> tuple[PairedDifference, ...]:  # fmt: skip
+    """Compare two detectors as `paired_differences` does, on a table that was read and weights that were drawn.
+
+    `only` names one generator for each (train, condition), which then stands for the mean over all; training sets
+    and conditions that it lacks are left out.
+    """
     rows_of = dict(zip(scores.names, scores.by_key, strict=True))
+    none_drawn = GroupWeights(weights.groups, weights.counts[:0])
     found = []
     for name, mine in rows_of.items():
         theirs = rows_of.get((second, *name[1:]))
-        if name[0] != first or theirs is None:
+        if name[0] != first or theirs is None or (only is not None and (name[1], name[3]) not in only):
             continue
         mine, theirs = _shared(scores, mine, theirs)
         if not len(mine):
             continue
         both_ok = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs])
-        generators = _unseen(scores, mine, theirs)
+        generators = _unseen(scores, mine, theirs) if only is None else (only[name[1], name[3]],)
         pair = [_macro(scores, rows[both_ok], weights, generators) for rows in (mine, theirs)]
-        bound = [_macro(_failures_wrong(scores), rows, weights, generators).value for rows in (mine, theirs)]
         gap = difference(*pair, level=level)
+        bound = gap.value
+        if not both_ok.all():
+            wrong = [_macro(_failures_wrong(scores), rows, none_drawn, generators).value for rows in (mine, theirs)]
+            bound = wrong[0] - wrong[1]
         found.append(
             PairedDifference(
                 first=first,
                 second=second,
+                train=name[1],
                 condition=name[3],
                 generators=generators,
                 auroc_first=pair[0].value,
@@ -79,13 +100,11 @@ def paired_differences(
                 value=gap.value,
                 low=gap.low,
                 high=gap.high,
-                failures_wrong=bound[0] - bound[1],
+                failures_wrong=bound,
                 n_images=len(np.unique(scores.path[mine])),
                 n_failed=len(np.unique(scores.path[mine[~both_ok]])),
             )
         )
-    if not found:
-        raise ParameterError(f"'{first}' and '{second}' share no trial and condition in these scores")
     return tuple(found)
 
 
@@ -108,6 +127,7 @@ def _unseen(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[s
 
 def _macro(scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, generators: tuple[str, ...]) -> Estimate:
     """Mean AUROC over these generators; NaN where one of them is left without a fake or a real in every trial."""
+    rows = rows[(scores.label[rows] == REAL) | np.isin(scores.generator[rows].astype(str), generators)]
     found = group_estimates(scores, rows, weights, ("auroc",))
     nothing = Estimate(float("nan"), np.full(weights.replicates, np.nan))
     return macro([found[name][1]["auroc"] if name in found else nothing for name in generators] or [nothing])

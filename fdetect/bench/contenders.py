@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,14 @@ from fdetect.classifiers import head
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.errors import BackendError, ParameterError, WeightsError
+from fdetect.features import PRESETS
+from fdetect.features.base import ALONE
 from fdetect.perturb import Condition
 from fdetect.registry import Entry
 from fdetect.rigid import EncodeView, detector, prepare
 from fdetect.types import FeatureTable, NotRun
 
-__all__ = ["Prepared", "check_names", "heads", "training_free", "untrained"]
+__all__ = ["ALONE", "Prepared", "check_names", "head_sets", "heads", "training_free", "untrained"]
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,51 @@ def training_free(config: RunConfig) -> tuple[list[Prepared], list[NotRun]]:
     return prepared, not_run
 
 
+def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, str, list[Entry]]]:
+    """Return what is trained: the head, the name of its columns, and the features that make these columns.
+
+        residual       the features of one family                  heads of `per_family`
+        all            all features but those of ALONE             heads of `all_columns` and `drop_one`
+        all-residual   the same without one family                 heads of `drop_one`
+        preset-fast    those of them that are in a preset          heads of `per_preset`
+
+    Raises UnknownName for a head that does not exist, ParameterError where `drop_one` finds no two families or
+    `per_preset` no preset.
+    """
+    wanted = config.heads
+    for name in (*wanted.per_family, *wanted.all_columns, *wanted.drop_one, *wanted.per_preset):
+        head.get(name)
+    together = [e for e in entries if e.family not in ALONE]
+    names, families = {e.name for e in together}, tuple(dict.fromkeys(e.family for e in together))
+    presets = [name for name, members in PRESETS.items() if names.issuperset(members)]
+    if wanted.drop_one and len(families) < 2:
+        raise ParameterError(
+            f"--drop-one needs two families besides {' and '.join(ALONE)}, the chosen features have "
+            f"{families[0] if families else 'none'}; name more with --features"
+        )
+    if wanted.per_preset and not presets:
+        raise ParameterError(
+            f"--per-preset finds no preset ({', '.join(PRESETS)}) whose features are all chosen; add one to --features"
+        )
+    sets = [(h, f, [e for e in entries if e.family == f])
+            for f in dict.fromkeys(e.family for e in entries) for h in wanted.per_family]  # fmt: skip
+    sets += [(h, f"preset-{p}", [e for e in together if e.name in PRESETS[p]]) for p in presets
+             for h in wanted.per_preset]  # fmt: skip
+    sets += [(h, "all", together) for h in dict.fromkeys((*wanted.all_columns, *wanted.drop_one))]
+    sets += [(h, f"all-{f}", [e for e in together if e.family != f]) for h in wanted.drop_one for f in families]
+    return [one for one in sets if one[2]]
+
+
 def heads(
     config: RunConfig, samples: Samples, entries: tuple[Entry, ...], extraction: Extraction
 ) -> Iterator[Contender]:
-    """The cross product: every head of `per_family` on each family, every head of `all_columns` on all columns."""
-    names = dict.fromkeys(e.family for e in entries)
-    families = {family: [e for e in entries if e.family == family] for family in names}
-    sets = [(h, family, mine) for family, mine in families.items() for h in config.heads.per_family]
-    sets += [(h, "all", list(entries)) for h in config.heads.all_columns if entries]
-    conditions = {name for name, _ in extraction.tables}
-    for name, columns_name, mine in sets:
+    """The heads of `head_sets`, each with its columns under every condition."""
+    conditions = dict.fromkeys(name for c in config.conditions.names for name in (c, train_condition(c)))
+    for name, columns_name, mine in head_sets(config, entries):
         tables = {c: [extraction.tables[c, e.name] for e in mine] for c in conditions}
-        values = {c: np.concatenate([table.values for table in of_c], axis=1) for c, of_c in tables.items()}
         columns = tuple(column for table in next(iter(tables.values())) for column in table.columns)
         reasons = {c: _reasons(of_c) for c, of_c in tables.items()}
-        yield Trained(f"{name}:{columns_name}", head.get(name), columns, values, samples.label, reasons)
+        yield Trained(f"{name}:{columns_name}", head.get(name), columns, _SideBySide(tables), samples.label, reasons)
 
 
 def untrained(
@@ -82,6 +114,23 @@ def check_names(detectors: Sequence[Contender]) -> None:
     names = [one.name for one in detectors]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ParameterError(f"two detectors are called '{twice[0]}'; rename the one in the --scores file")
+
+
+class _SideBySide(Mapping[str, np.ndarray]):
+    """The columns of several tables under each condition, joined when asked for: many heads share the tables."""
+
+    def __init__(self, tables: Mapping[str, Sequence[FeatureTable]]) -> None:
+        self._tables = tables
+
+    def __getitem__(self, condition: str) -> np.ndarray:
+        parts = [table.values for table in self._tables[condition]]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
 
 
 def _reasons(tables: Sequence[FeatureTable]) -> dict[int, str]:

@@ -25,7 +25,7 @@ from fdetect.types import Table
 __all__ = ["data_name", "header", "host", "portable", "versions"]
 
 PACKAGES = (
-    "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "simplejpeg", "pyarrow",
+    "numpy", "scipy", "numba", "scikit-learn", "scikit-image", "pillow", "simplejpeg", "pyarrow",
     "torch", "transformers", "cupy",
 )  # fmt: skip
 

@@ -1,9 +1,9 @@
 """A run's folder: who may write to it, and the files of a finished run.
 
-    result.json         header, audit, cells, thresholds, failures, not_run; the same bytes when the run is repeated
+    result.json         header, audit, cells, gains, thresholds, failures, not_run; the same bytes when repeated
     scores.parquet      one row per image, detector, condition and trial
     thresholds.parquet  one row per detector, training condition and trial
-    tables.md, cells.csv, report.html
+    tables.md, cells.csv, report.html, and gains.csv where heads were trained without one family
     config.toml         what `fdetect bench config.toml` repeats
     run.json            times and host
     parts/              scores of finished detectors, for resuming
@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fdetect.bench.gains import gain_grids, gains_csv, gains_of
 from fdetect.bench.report import render_report
 from fdetect.bench.tables import cells_csv, grids, markdown
 from fdetect.config import RunConfig, to_toml
@@ -62,13 +63,18 @@ def claim_data(folder: Path, data: str) -> None:
 
 def write_outputs(folder: Path, result: RunResult, scores: pa.Table, config: RunConfig) -> None:
     """Write every file of a finished run, result.json last: where it stands, the run is complete."""
+    how = config.metrics
+    gains = gains_of(scores, result.cells, replicates=how.replicates, level=how.level, seed=config.seed)
     write_atomic(folder / "scores.parquet", lambda path: pq.write_table(scores, path, compression="zstd"))
     thresholds = pa.Table.from_pylist(list(result.thresholds))
     write_atomic(folder / "thresholds.parquet", lambda path: pq.write_table(thresholds, path))
     _write_text(folder / "cells.csv", cells_csv(result.cells))
-    _write_text(folder / "tables.md", markdown(grids(result)))
-    _write_text(folder / "report.html", render_report(result))
-    _write_text(folder / "result.json", canonical_json({"schema": config.schema, **asdict(result)}))
+    _write_text(folder / "tables.md", markdown(grids(result, gain_grids(gains, result.audit))))
+    _write_text(folder / "report.html", render_report(result, gains))
+    if gains:
+        _write_text(folder / "gains.csv", gains_csv(gains))
+    whole = {"schema": config.schema, **asdict(result), "gains": [asdict(gain) for gain in gains]}
+    _write_text(folder / "result.json", canonical_json(whole))
 
 
 def write_run_json(folder: Path, values: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from fdetect.bench.charts import Dot, HeatCell, colour_scale, dot_plot, heat_map
 from fdetect.bench.evaluate import FEW_GROUPS, OVERALL, SEEN
+from fdetect.bench.gains import Gain, gain_grids, left_out
 from fdetect.bench.tables import (
     LOW_END,
     Grid,
@@ -64,8 +65,10 @@ class _Section:
     grids: tuple[Grid, ...]
 
 
-def render_report(result: RunResult) -> str:
+def render_report(result: RunResult, gains: Sequence[Gain] = ()) -> str:
     """Write a result as one self-contained HTML page: the same bytes for the same result, also read from JSON.
+
+    `gains` are the drop-one gains of the run: each condition's stand below its results.
 
     Every text is escaped, whatever files and detectors are called, and the page forbids browsers to load anything.
     """
@@ -85,7 +88,8 @@ def render_report(result: RunResult) -> str:
         audit_grids=audit_grids(result.audit),
         scale=colour_scale(),
         few=FEW_GROUPS,
-        sections=[_section(result, name) for name in conditions],
+        dropped=bool(left_out(cell.detector for cell in result.cells)),
+        sections=[_section(result, gains, name) for name in conditions],
         not_run=not_run,
         failures=failures,
         thresholds=_thresholds(result.thresholds),
@@ -160,11 +164,14 @@ def _audit_figure(audit: Mapping[str, Any], condition: str) -> _Figure:
     return _Figure(condition, dot_plot(dots, label=f"Audit probes under {condition}"))
 
 
-def _section(result: RunResult, condition: str) -> _Section:
+def _section(result: RunResult, gains: Sequence[Gain], condition: str) -> _Section:
     cells = [cell for cell in result.cells if cell.condition == condition]
+    dropped = left_out(cell.detector for cell in cells)
+    drawn = [cell for cell in cells if cell.detector not in dropped]  # their tables, with the gains, say it better
     trained_under = ", ".join(filter(None, dict.fromkeys(cell.train_condition for cell in cells)))
-    figures = (*_heat_maps(cells), _forest(cells, condition))
-    return _Section(condition, trained_under, audit_mark(result.audit, condition), figures, tuple(result_grids(cells)))
+    figures = (*_heat_maps(drawn), _forest(drawn, condition))
+    tables = (*result_grids(cells), *gain_grids([gain for gain in gains if gain.condition == condition]))
+    return _Section(condition, trained_under, audit_mark(result.audit, condition), figures, tables)
 
 
 def _heat_maps(cells: Sequence[Cell]) -> list[_Figure]:

@@ -24,7 +24,7 @@ import fdetect
 from fdetect.backend import resolve
 from fdetect.bench import builtin
 from fdetect.bench.audit import PROBE_FEATURES, Audit, audit, placebo_rows
-from fdetect.bench.contenders import Prepared, check_names, heads, training_free, untrained
+from fdetect.bench.contenders import Prepared, check_names, head_sets, heads, training_free, untrained
 from fdetect.bench.evaluate import cells_of
 from fdetect.bench.given import read_scores
 from fdetect.bench.header import data_name, header, portable, versions
@@ -42,7 +42,6 @@ from fdetect.bench.scoring import (
     thresholds_table,
     train_condition,
 )
-from fdetect.classifiers import head
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.lanes import Timing
@@ -51,6 +50,7 @@ from fdetect.engine.pool import TIME_LIMIT
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError
 from fdetect.features import feature, feature_tasks, select_features
+from fdetect.features.base import require_native
 from fdetect.files import write_atomic
 from fdetect.perturb import Condition, condition
 from fdetect.registry import Entry, source_digest
@@ -97,8 +97,8 @@ def bench(
     conditions = tuple(condition(name) for name in config.conditions.names)
     chosen = resolve(backend)
     entries = select_features(config.features.names) if config.features.names else ()
-    for name in (*config.heads.per_family, *config.heads.all_columns):
-        head.get(name)
+    require_native(entries, *config.conditions.names)
+    head_sets(config, entries)
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config)
     weights = {one.name: one.tasks[0].card.sha256 for one in prepared}

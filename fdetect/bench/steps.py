@@ -21,6 +21,7 @@ from fdetect.decide import conformal_threshold, decide
 from fdetect.engine.lanes import Timing
 from fdetect.errors import DataError, ParameterError
 from fdetect.features import FeatureTask, code_of, feature, feature_tasks, select_features
+from fdetect.features.base import require_native
 from fdetect.files import check_table, write_table
 from fdetect.rigid import detector, prepare
 from fdetect.splits import hold_out
@@ -63,7 +64,7 @@ def extract(
     Raises UnknownName, ParameterError and DataError in one sentence each.
     """
     running, manifest = Running.of(engine), any_images(data)
-    tasks = _tasks(features, manifest, crop)
+    tasks = _tasks(features, manifest, condition, crop)
     extraction = running.run(manifest, tasks, condition, crop, seed)
     table = extraction.table(condition, [task.name for task in tasks], manifest=manifest)
     running.tell(extraction, table.failures)
@@ -91,7 +92,7 @@ def extract_to(
     manifest = any_images(data)
     check_output(out, data, manifest)
     flat = out.suffix == ".csv"
-    tasks = _tasks(features, manifest, crop, flat=flat)
+    tasks = _tasks(features, manifest, condition, crop, flat=flat)
     extraction = running.run(manifest, tasks, condition, crop, seed)
     failures: list[Failure] = []
 
@@ -119,10 +120,18 @@ def fit(
 ) -> FittedDetector:
     """Fit a head on all images but the calibration reals, and set its thresholds on these.
 
-    Raises DataError where a class is empty or has only failed images.
+    Raises DataError where a class is empty or has only failed images, ParameterError where features of file history
+    (family provenance) are mixed with others: what they know must not stand in for traces of synthesis.
     """
     manifest = data if isinstance(data, pa.Table) else read_manifest(data)
     entries = select_features(features)
+    history = [entry.name for entry in entries if entry.family == "provenance"]
+    if 0 < len(history) < len(entries):
+        raise ParameterError(
+            f"{', '.join(history)}: features of file history are never fused with others; fit them by themselves, "
+            "or leave them out"
+        )
+    require_native(entries, condition)
     label = np.array(manifest.column("label").to_pylist())
     paths, groups, sources, generators = (
         manifest.column(name).to_pylist() for name in ("path", "group", "real_source", "generator")
@@ -177,7 +186,9 @@ def score(
         name, shown = scorer.name, condition or scorer.condition
         settings: tuple[tuple[str, str], ...] = ()
         crop, seed = scorer.crop, scorer.seed
-        tasks: Sequence[Any] = feature_tasks(select_features(scorer.features), crop=crop)
+        entries = select_features(scorer.features)
+        require_native(entries, shown)
+        tasks: Sequence[Any] = feature_tasks(entries, crop=crop)
         judge: Callable[[np.ndarray], np.ndarray] = scorer.head.score
     else:
         instance = detector.get(scorer)(**({"weights": weights} if weights else {}))
@@ -225,9 +236,13 @@ def score_table(scores: Scores, manifest: Table, scorer: FittedDetector | str, c
     return pa.table(columns)
 
 
-def _tasks(features: str | Sequence[str], manifest: Table, crop: int, *, flat: bool = False) -> list[FeatureTask]:
+def _tasks(
+    features: str | Sequence[str], manifest: Table, condition: str, crop: int, *, flat: bool = False
+) -> list[FeatureTask]:
     """Return the tasks of named features; raises DataError where a column of the manifest stands in their way."""
-    tasks = list(feature_tasks(select_features(features), crop=crop))
+    entries = select_features(features)
+    require_native(entries, condition)
+    tasks = list(feature_tasks(entries, crop=crop))
     ours = {"manifest_id", "manifest_status", "manifest_reason", *(task.name for task in tasks)}
     for column in manifest.schema:
         if column.name in ours:

@@ -14,9 +14,9 @@ from fdetect.bench.evaluate import FEW, FEW_GROUPS, OVERALL, SEEN, lowest_left_o
 from fdetect.metrics import metric
 from fdetect.types import Cell, Failure, MetricValue, RunResult
 
-__all__ = ["LOW_END", "Grid", "audit_grids", "audit_mark", "by_detector", "cells_csv", "failure_grid", "grids",
-           "history_text", "interval_text", "low_end", "markdown", "marks", "not_run_grid", "pretty", "result_grids",
-           "summary_grids"]  # fmt: skip
+__all__ = ["LOW_END", "Grid", "audit_grids", "audit_mark", "bracketed", "by_detector", "cells_csv", "failure_grid",
+           "grids", "history_text", "interval_text", "low_end", "markdown", "marks", "not_run_grid", "pretty",
+           "result_grids", "summary_grids"]  # fmt: skip
 
 LOW_END = (f"worst of {FEW_GROUPS}+ groups", f"lowest below {FEW_GROUPS} groups")  # columns; see `low_end`
 
@@ -38,11 +38,12 @@ class Grid:
     note: str = ""
 
 
-def grids(result: RunResult) -> list[Grid]:
-    """Return all tables of a run, the audit first."""
+def grids(result: RunResult, more: Sequence[Grid] = ()) -> list[Grid]:
+    """Return all tables of a run, the audit first; `more` of them stand behind the results."""
     return [
         *audit_grids(result.audit),
         *result_grids(result.cells, result.audit),
+        *more,
         not_run_grid(result),
         failure_grid(result.failures),
     ]
@@ -100,7 +101,7 @@ def result_grids(cells: Sequence[Cell], audit: Mapping[str, Any] | None = None) 
     for condition in dict.fromkeys(cell.condition for cell in cells):
         here = [cell for cell in cells if cell.condition == condition]
         trained = ", ".join(dict.fromkeys(cell.train_condition for cell in here))
-        mark = _bracketed(audit_mark(audit, condition) if audit else "")
+        mark = bracketed(audit_mark(audit, condition) if audit else "")
         made.append(_auroc_grid(here, f"AUROC under {condition} (trained under {trained}){mark}"))
         made.append(_threshold_grid(here, f"At the threshold frozen at 5 % FPR, under {condition}"))
     return made
@@ -121,7 +122,7 @@ def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]
             )
             for name, one in by_detector(here).items()
         ]
-        title = f"{condition}, trained under {here[0].train_condition}{_bracketed(audit_mark(audit, condition))}"
+        title = f"{condition}, trained under {here[0].train_condition}{bracketed(audit_mark(audit, condition))}"
         columns = ("detector", "macro AUROC", *LOW_END, "fakes found at 5 % FPR",
                    f"FPR achieved ({_n_real(here, 'macro')} reals)")  # fmt: skip
         made.append(Grid(title, columns, tuple(rows)))
@@ -260,7 +261,8 @@ def _n_real(cells: Iterable[Cell], generator: str) -> int:
     return max((m.n_real for cell in cells if cell.generator == generator for m in cell.metrics), default=0)
 
 
-def _bracketed(mark: str) -> str:
+def bracketed(mark: str) -> str:
+    """Return a mark as it stands behind a title; nothing for no mark."""
     return f"  [{mark}]" if mark else ""
 
 

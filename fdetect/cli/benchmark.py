@@ -41,6 +41,8 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.option("--features", help="Presets, features or patterns; none for no hand-crafted detector.")
 @click.option("--heads", help="Heads on all columns together; default logreg,hist_gb.")
 @click.option("--family-heads", help="Heads on each family alone; default logreg.")
+@click.option("--per-preset", help="Heads on every preset whose features are all chosen; default none.")
+@click.option("--drop-one", help="Heads on all columns but those of each family in turn: what each adds; default none.")
 @click.option("--detectors", help="Training-free detectors; default rigid; none for none.")
 @click.option("--weights", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
 @click.option("--scores", multiple=True, type=click.Path(), help="Scores made elsewhere, CSV or Parquet; repeatable.")
@@ -57,12 +59,16 @@ def bench(data: str | None, **flags: Any) -> None:
     Every detector is trained and tested in the trials of the protocol, under every condition, beside an audit of
     what could be told without any trace. A killed run resumes when the same command is given again.
     """
+    from fdetect.bench.contenders import head_sets
+    from fdetect.bench.gains import gain_grids, left_out, read_gains
     from fdetect.bench.header import host
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
     from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, summary_grids
+    from fdetect.features import select_features
 
     config = _config(data, flags)
+    head_sets(config, select_features(config.features.names) if config.features.names else ())
     if flags["dry_run"]:
         _dry_run(config, flags)
         return
@@ -81,13 +87,16 @@ def bench(data: str | None, **flags: Any) -> None:
                f"{result.header['trials']} trials of {config.protocol.name}")  # fmt: skip
     for grid in audit_grids(result.audit):
         show(grid)
-    for grid in summary_grids(result.cells, result.audit):
+    dropped = left_out(cell.detector for cell in result.cells)
+    shown = [cell for cell in result.cells if cell.detector not in dropped]
+    gains = gain_grids(read_gains(done.folder), result.audit)
+    for grid in (*summary_grids(shown, result.audit), *gains):
         show(grid)
     show(not_run_grid(result))
     show(failure_grid(result.failures))
     seconds = sum(done.timing.values())
     click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ "
-               f"(report.html, tables.md, cells.csv) in {seconds:.0f} s")  # fmt: skip
+               f"(report.html, tables.md, cells.csv{', gains.csv' if gains else ''}) in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"]:
         _gate(result.audit)
     if flags["strict"] and result.failures:
@@ -109,6 +118,7 @@ def evaluate(
 
     from fdetect.bench.compare import paired_differences
     from fdetect.bench.evaluate import cells_of
+    from fdetect.bench.gains import gain_grids, gains_of
     from fdetect.bench.given import read_score_table
     from fdetect.bench.tables import cells_csv, result_grids
     from fdetect.errors import ParameterError
@@ -126,7 +136,8 @@ def evaluate(
     if not pair or csv:
         with progress_bar() as progress:
             cells = cells_of(table, progress=progress, **settings)
-        for grid in result_grids(cells):
+            gains = gains_of(table, cells, progress=progress, **settings)
+        for grid in (*result_grids(cells), *gain_grids(gains)):
             show(grid)
         if csv:
             Path(csv).write_text(cells_csv(cells), encoding="utf-8")
@@ -184,6 +195,7 @@ def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
         "conditions.names": words(flags.get("conditions")), "conditions.crop": flags.get("crop"),
         "features.names": words(flags.get("features")),
         "heads.all_columns": words(flags.get("heads")), "heads.per_family": words(flags.get("family_heads")),
+        "heads.per_preset": words(flags.get("per_preset")), "heads.drop_one": words(flags.get("drop_one")),
         "detectors.names": words(flags.get("detectors")), "detectors.weights": flags.get("weights"),
         "detectors.scores": flags.get("scores") or None,
         "metrics.replicates": flags.get("replicates"), "seed": flags.get("seed"),

@@ -10,7 +10,7 @@ import rich_click as click
 
 from fdetect.cli.common import show_rows
 
-__all__ = ["doctor", "list_"]
+__all__ = ["catalogue_table", "doctor", "list_"]
 
 KINDS = {
     "features": "fdetect.features:feature",
@@ -25,12 +25,18 @@ KINDS = {
 
 
 @click.command(name="list")
-@click.argument("kind", required=False, type=click.Choice([*KINDS, "presets"]))
+@click.argument("kind", required=False, type=click.Choice([*KINDS, "presets", "columns"]))
 @click.argument("name", required=False)
 def list_(kind: str | None, name: str | None) -> None:
-    """List what is registered; with a KIND, only that (layouts are drawn); with a NAME too, its whole documentation."""
+    """List what is registered; with a KIND, only that (layouts are drawn); with a NAME too, its whole documentation.
+
+    `list columns` counts the columns of every feature; `list columns FEATURE` (or a preset, or a pattern) names them.
+    """
     if kind == "presets":
         _presets()
+        return
+    if kind == "columns":
+        _columns(name)
         return
     if kind and name:
         entry = _registry(kind).get(name)
@@ -64,6 +70,33 @@ def doctor(store: str | None) -> None:
 def _registry(kind: str) -> Any:
     module, _, name = KINDS[kind].partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def _columns(name: str | None) -> None:
+    """Print the columns of one feature, a preset or a pattern, one a line; without a name a line on each feature."""
+    from fdetect.features import column_names, select_features
+
+    if name:
+        for entry in select_features(name):
+            click.echo("\n".join(column_names(entry)))
+        return
+    show_rows(*catalogue_table())
+
+
+def catalogue_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the heads and rows of a table of all features: family, settings, count of columns, first and last of them.
+
+    Families stand together, in the order of their first feature; names of columns lack the feature's own in front.
+    """
+    from fdetect.features import column_names, feature
+
+    families = list(dict.fromkeys(entry.family for entry in feature))
+    rows: list[tuple[str, ...]] = []
+    for entry in sorted(feature, key=lambda entry: families.index(entry.family)):
+        names = [name.partition(":")[2] for name in column_names(entry)]
+        settings = ", ".join(f"{key}={value}" for key, value in entry.settings.items())
+        rows.append((entry.name, entry.family, str(len(names)), names[0], names[-1], settings))
+    return ("feature", "family", "columns", "first", "last", "settings"), rows
 
 
 def _presets() -> None:

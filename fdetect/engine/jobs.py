@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -101,5 +102,5 @@ def _describe(plan: Plan, job: Job) -> dict[str, Any]:
         "backend": plan.backend.name,
         "decoder": images.decoder_id(),
         "code": source_digest(images.__file__, perturb.__file__, arrays.__file__),
-        "libraries": f"numpy {np.__version__}, scipy {scipy.__version__}",
+        "libraries": f"numpy {np.__version__}, scipy {scipy.__version__}, numba {version('numba')}",
     }

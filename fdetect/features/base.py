@@ -23,15 +23,32 @@ from fdetect.forensics.base import GIVEN, per_image, signal, signal_map
 from fdetect.registry import Entry, Registry, nearest, source_digest
 from fdetect.types import Batch
 
-__all__ = ["PRESETS", "code_of", "column_names", "compute", "feature", "preset", "select_features"]
+__all__ = [
+    "ALONE",
+    "PRESETS",
+    "code_of",
+    "column_names",
+    "compute",
+    "feature",
+    "preset",
+    "require_native",
+    "select_features",
+]
 
 feature = Registry("feature", "columns", "family")
 
-# Names that stand for lists of features.  Probes measure file history and content for the audit; a detector must
-# never learn from them, so none is in any preset.
+# Families that tell what an image shows and how its file was made, not whether it was synthesised.  No pattern
+# contains them, and no score is made of them and others together.
+ALONE = ("probe", "provenance")
+
+# Names that stand for lists of features.  No probe is in any; `provenance` is all of its family, and that in no other.
 PRESETS: dict[str, tuple[str, ...]] = {
     "standard": ("radial_spectrum", "npr_statistics", "residual_cooccurrence", "cross_difference_harmonics"),
-}
+    "provenance": (
+        "exif_facts", "jpeg_quality_tables", "double_jpeg_grid", "jpeg_ghosts", "error_level_analysis",
+        "cfa_periodicity",
+    ),
+}  # fmt: skip
 
 
 def compute(entry: Entry, batch: Batch) -> np.ndarray:
@@ -65,8 +82,9 @@ def preset(name: str) -> tuple[Entry, ...]:
 def select_features(names: str | Sequence[str]) -> tuple[Entry, ...]:
     """Return the features named by presets, names and shell patterns, in a list or separated by commas, each once.
 
-    The order is that of registration, so the same choice always makes the same table.  A pattern matches no probe:
-    probes are for the audit and must be named in full.  Raises UnknownName for a part that matches nothing.
+    The order is that of registration, so the same choice always makes the same table.  A pattern matches no probe
+    and no feature of provenance: these are named in full, or, all of provenance, by the preset of that name.
+    Raises UnknownName for a part that matches nothing.
     """
     text = names if isinstance(names, str) else ",".join(names)
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -79,11 +97,28 @@ def select_features(names: str | Sequence[str]) -> tuple[Entry, ...]:
         elif part in feature:
             chosen.add(part)
         else:
-            found = [entry.name for entry in feature.select(*_known(part)) if entry.meta["family"] != "probe"]
+            found = [entry.name for entry in feature.select(*_known(part)) if entry.family not in ALONE]
             if not found:
-                raise UnknownName(f"'{part}' matches only probes, which no detector may use; name them in full")
+                raise UnknownName(
+                    f"'{part}' matches only probes or features of file history, which no pattern chooses; "
+                    "name them in full, or all of file history by provenance"
+                )
             chosen.update(found)
     return tuple(entry for entry in feature if entry.name in chosen)
+
+
+def require_native(entries: Sequence[Entry], *conditions: str) -> None:
+    """Raise ParameterError where features of provenance would be computed under a condition other than native.
+
+    Every other condition cuts the image off its grid and stores it anew, so that it has the history of the condition.
+    """
+    names = [entry.name for entry in entries if entry.family == "provenance"]
+    others = [name for name in conditions if name != "native"]
+    if names and others:
+        raise ParameterError(
+            f"{', '.join(names)}: features of file history are for condition native alone, not {', '.join(others)}; "
+            "take native, or leave them out"
+        )
 
 
 def code_of(entry: Entry) -> str:
