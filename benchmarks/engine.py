@@ -17,7 +17,6 @@ import argparse
 import functools
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from racing import ratios, spread
 
 import fdetect
 from fdetect.backend import resolve
@@ -258,14 +258,6 @@ def make_crops(options: argparse.Namespace, folder: Path, count: int) -> list[Pa
         files[-1].parent.mkdir(exist_ok=True)
         Image.fromarray(pixels[top : top + side, left : left + side]).save(files[-1], quality=90)
     return files
-
-
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
-
-
-def ratios(values: list[float], bases: list[float]) -> str:
-    return spread([value / base for value, base in zip(values, bases, strict=True)])
 
 
 if __name__ == "__main__":

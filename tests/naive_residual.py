@@ -131,11 +131,11 @@ def residual_cooccurrence(luma, *, step=3.0):
     return np.array([[v for name in _BASIC for v in _shares(image, name, step)] for image in luma])
 
 
-def srm_cooccurrence(luma, *, step=1.0):
+def srm_cooccurrence(luma, *, step=3.0):
     return np.array([[v for name in _SRM for v in _shares(image, name, step)] for image in luma])
 
 
-def chroma_residual_cooccurrence(chroma, *, step=2.0):
+def chroma_residual_cooccurrence(chroma, *, step=1.0):
     def one(image):
         channels = itertools.product(((0, 1772), (1, 1402)), _BASIC)
         return [v for (c, units), name in channels for v in _shares(image[c], name, step, units)]

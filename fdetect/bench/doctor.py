@@ -34,7 +34,8 @@ class Check:
 def checks(store: str | None = None) -> list[Check]:
     """Look at everything once; nothing is downloaded, torch is not imported."""
     found = [Check("cores", True, str(default_workers())), Check("decoder", True, decoder_id())]
-    found += [Check(package, True, version(package)) for package in ("numpy", "scipy", "numba", "scikit-learn", "pyarrow")]
+    always = ("numpy", "scipy", "numba", "scikit-learn", "pyarrow")
+    found += [Check(package, True, version(package)) for package in always]
     found += [_optional(package, extra) for package, extra in EXTRAS.items()]
     try:
         found.append(Check("backend gpu", True, resolve("gpu").reason))

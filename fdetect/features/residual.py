@@ -41,6 +41,7 @@ def _orbits() -> tuple[tuple[tuple[int, ...], ...], ...]:
     return tuple(classes[key] for key in sorted(classes))
 
 
+@functools.cache
 def _names(classes: tuple[str, ...], before: str = "") -> tuple[str, ...]:
     def text(values: tuple[int, ...]) -> str:
         return "_".join(f"m{-value}" if value < 0 else f"{value}" for value in values)
@@ -93,7 +94,7 @@ feature.variant(residual_cooccurrence, "residual_cooccurrence_fine", step=1.0)
 
 
 @feature(columns=_columns_srm, family="srm")
-def srm_cooccurrence(luma: Array, *, step: float = 1.0) -> Array:
+def srm_cooccurrence(luma: Array, *, step: float = 3.0) -> Array:
     """SRM co-occurrences: four quantised residuals side by side, over the whole bank of 30 linear SRM filters.
 
     (B, H, W) float32 -> (B, 1183) float32, range 0..1; 7 classes x 169 columns, squares of a class sum to 1
@@ -102,8 +103,8 @@ def srm_cooccurrence(luma: Array, *, step: float = 1.0) -> Array:
 
     R as in the map `srm`: orders one to three in 8, 4 and 8 directions, edges of 3 x 3 and 5 x 5 in 4, squares of both
     sizes; pooled by class.  Opposite directions of orders one and three are the same residuals, negated and moved by
-    a pixel: they fill the same orbits, so 22 filters are counted for the 30.  Orbits and `step` (grey levels; 1 is the
-    least of the source's) as in `residual_cooccurrence`.
+    a pixel: they fill the same orbits, so 22 filters are counted for the 30.  Orbits and `step` (grey levels) as in
+    `residual_cooccurrence`; `srm_cooccurrence_fine` has a step of 1.
 
     Source: Fridrich and Kodovsky 2012, IEEE Trans. Information Forensics and Security 7(3), section II and Figure 2.
     Raises DataError below 5 x 5 pixels.
@@ -113,8 +114,11 @@ def srm_cooccurrence(luma: Array, *, step: float = 1.0) -> Array:
     return xp.concat([_orbit_shares(luma, KERNELS[name], step, LUMA_UNITS) for name in SRM], axis=1)
 
 
+feature.variant(srm_cooccurrence, "srm_cooccurrence_fine", step=1.0)
+
+
 @feature(columns=_columns_chroma, family="chroma")
-def chroma_residual_cooccurrence(chroma: Array, *, step: float = 2.0) -> Array:
+def chroma_residual_cooccurrence(chroma: Array, *, step: float = 1.0) -> Array:
     """Chroma residual co-occurrences: four quantised residuals side by side, in Cb and in Cr.
 
     (B, 2, H, W) float32 -> (B, 2028) float32, range 0..1; 2 channels x 6 classes x 169 columns
