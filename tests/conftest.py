@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 from pathlib import Path
 
@@ -34,6 +35,31 @@ def _private_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.setenv("FDETECT_CACHE", str(base / "store"))
     monkeypatch.setenv("HF_HUB_CACHE", str(base / "no-hub"))
     monkeypatch.delenv("FDETECT_BACKEND", raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_dncnn(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A DnCNN of three layers and four channels; None where the deep extra is not installed."""
+    if importlib.util.find_spec("safetensors") is None:
+        return None
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    rng, state = np.random.default_rng(0), {}
+    for place, shape in ((0, (4, 1, 3, 3)), (2, (4, 4, 3, 3)), (4, (1, 4, 3, 3))):
+        state[f"model.{place}.weight"] = rng.normal(0, 0.3, shape).astype(np.float32)
+        state[f"model.{place}.bias"] = rng.normal(0, 0.05, shape[0]).astype(np.float32)
+    path = tmp_path_factory.mktemp("dncnn") / "tiny.safetensors"
+    save_file(state, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _tiny_denoiser(tiny_dncnn: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The map that needs weights finds small ones."""
+    monkeypatch.delenv("FDETECT_DNCNN", raising=False)
+    if tiny_dncnn:
+        monkeypatch.setenv("FDETECT_DNCNN", str(tiny_dncnn))
 
 
 @pytest.fixture(scope="session")

@@ -82,8 +82,9 @@ def preset(name: str) -> tuple[Entry, ...]:
 def select_features(names: str | Sequence[str]) -> tuple[Entry, ...]:
     """Return the features named by presets, names and shell patterns, in a list or separated by commas, each once.
 
-    The order is that of registration, so the same choice always makes the same table.  A pattern matches no probe
-    and no feature of provenance: these are named in full, or, all of provenance, by the preset of that name.
+    The order is that of registration, so the same choice always makes the same table.  A pattern matches no probe,
+    no feature of provenance and none that needs weights: these are named in full, or, all of provenance, by the
+    preset of that name.
     Raises UnknownName for a part that matches nothing.
     """
     text = names if isinstance(names, str) else ",".join(names)
@@ -97,14 +98,18 @@ def select_features(names: str | Sequence[str]) -> tuple[Entry, ...]:
         elif part in feature:
             chosen.add(part)
         else:
-            found = [entry.name for entry in feature.select(*_known(part)) if entry.family not in ALONE]
+            found = [entry.name for entry in feature.select(*_known(part)) if not _by_name_alone(entry)]
             if not found:
                 raise UnknownName(
-                    f"'{part}' matches only probes or features of file history, which no pattern chooses; "
-                    "name them in full, or all of file history by provenance"
+                    f"'{part}' matches only probes, features of file history or features that need weights, which no "
+                    "pattern chooses; name them in full, or all of file history by provenance"
                 )
             chosen.update(found)
     return tuple(entry for entry in feature if entry.name in chosen)
+
+
+def _by_name_alone(entry: Entry) -> bool:
+    return entry.family in ALONE or any("weights" in read.meta for read in _maps_below(entry))
 
 
 def require_native(entries: Sequence[Entry], *conditions: str) -> None:
@@ -128,16 +133,22 @@ def code_of(entry: Entry) -> str:
     computed once too often is better than one that is read from another version.
     """
     parts = [f"{entry.name} {entry.code} {entry.reads} {dict(entry.settings)}", _forensics_digest()]
-    waiting, seen = list(entry.reads), set(GIVEN)
+    for read in _maps_below(entry):
+        parts.append(f"{read.name} {read.code} {read.reads} {dict(read.settings)}")
+        if weights := read.meta.get("weights"):  # a map that needs a file says which one it would read now
+            parts.append(weights(**read.settings))
+    return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=8).hexdigest()
+
+
+def _maps_below(entry: Entry) -> tuple[Entry, ...]:
+    """Return every map that a feature reads, and what these read."""
+    waiting, found = list(entry.reads), dict[str, Entry]()
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        read = signal_map.get(name)
-        parts.append(f"{name} {read.code} {read.reads} {dict(read.settings)}")
-        waiting += read.reads
-    return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=8).hexdigest()
+        if name not in found and name not in GIVEN:
+            found[name] = signal_map.get(name)
+            waiting += found[name].reads
+    return tuple(found.values())
 
 
 @functools.cache

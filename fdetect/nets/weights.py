@@ -25,6 +25,7 @@ __all__ = [
     "INSTALL_DEEP",
     "EncoderCard",
     "encoder_card",
+    "file_sha256",
     "find_weights",
     "torch_missing",
     "weights_sha256",
@@ -93,7 +94,7 @@ def torch_missing() -> str | None:
 def weights_sha256(folder: Path) -> str:
     """Return the SHA-256 of model.safetensors; of shards, the SHA-256 of their "name digest" lines in name order."""
     files = _weight_files(folder)
-    digests = [_file_sha256(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+    digests = [file_sha256(path) for path in files]
     if [path.name for path in files] == [_SINGLE]:
         return digests[0]
     lines = (f"{path.name} {digest}\n" for path, digest in zip(files, digests, strict=True))
@@ -210,6 +211,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path} is not a JSON object", _fix())
     return content
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, computed once for each state of it."""
+    return _file_sha256(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 
 @functools.lru_cache(maxsize=64)
