@@ -146,26 +146,6 @@ def radial_spectrum(radial_profile):
     return np.array(radial_profile, np.float64)
 
 
-def npr_statistics(npr):
-    def one(image):
-        row = []
-        for c, (i, j) in itertools.product(range(COLOURS), ((0, 1), (1, 0), (1, 1))):
-            x = [float(v) for v in image[c, i::2, j::2].ravel()]
-            n = len(x)
-            mean = math.fsum(x) / n
-            variance = math.fsum((v - mean) ** 2 for v in x) / n
-            fourth = math.fsum((v - mean) ** 4 for v in x) / n
-            row += [
-                math.fsum(abs(v) for v in x) / n,
-                math.sqrt(variance),
-                fourth / variance**2 - 3 if variance > 0 else 0.0,
-                sum(v == 0 for v in x) / n,
-            ]
-        return row
-
-    return each(one, npr)
-
-
 def cross_difference_harmonics(cross_difference, *, period=8):
     def one(image):
         height, width = (side // period * period for side in image.shape[1:])
