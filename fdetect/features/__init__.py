@@ -14,6 +14,7 @@ from fdetect.features import (
     colour,
     cooccurrence,
     facts,
+    harmonics,
     neighbours,
     noise,
     patches,

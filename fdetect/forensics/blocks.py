@@ -1,4 +1,4 @@
-"""The 8 x 8 block transform on the grid of JPEG: where earlier compression leaves its quantisation steps."""
+"""The block transform on the grid of JPEG (8 x 8) and on larger tiles: where compression and synthesis leave steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fdetect.backend import dct, namespace
 from fdetect.forensics.base import require_sides, signal_map
 from fdetect.types import Array
 
-__all__ = ["SIDE", "block_dct"]
+__all__ = ["SIDE", "block_dct", "tiles"]
 
 SIDE = 8
 
@@ -28,8 +28,13 @@ def block_dct(luma: Array) -> Array:
     """
     require_sides(luma, SIDE, "block_dct")
     xp = namespace(luma)
+    return xp.astype(dct(tiles(luma, SIDE)), xp.float32)
+
+
+def tiles(luma: Array, size: int) -> Array:
+    """Cut images into whole squares from the top-left pixel: (B, H, W) -> (B, H//size, W//size, size, size) float64."""
+    xp = namespace(luma)
     B, H, W = luma.shape
-    rows, columns = H // SIDE, W // SIDE
-    trimmed = xp.astype(luma[:, : rows * SIDE, : columns * SIDE], xp.float64)
-    blocks = xp.permute_dims(xp.reshape(trimmed, (B, rows, SIDE, columns, SIDE)), (0, 1, 3, 2, 4))
-    return xp.astype(dct(blocks), xp.float32)
+    rows, columns = H // size, W // size
+    trimmed = xp.astype(luma[:, : rows * size, : columns * size], xp.float64)
+    return xp.permute_dims(xp.reshape(trimmed, (B, rows, size, columns, size)), (0, 1, 3, 2, 4))
