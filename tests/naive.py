@@ -146,7 +146,7 @@ def radial_spectrum(radial_profile):
     return np.array(radial_profile, np.float64)
 
 
-def cross_difference_harmonics(cross_difference, *, period=8):
+def cross_difference_harmonics(rgb8, *, period=8):
     def one(image):
         height, width = (side // period * period for side in image.shape[1:])
         wave = [cmath.exp(-2j * math.pi * k / period) for k in range(period)]
@@ -159,7 +159,7 @@ def cross_difference_harmonics(cross_difference, *, period=8):
                 row.append(math.log(abs(total) / math.sqrt(height * width) + 0.01))
         return row
 
-    return each(one, cross_difference)
+    return each(one, cross_difference(planes(rgb8)))
 
 
 def thumbnail(luma):

@@ -21,8 +21,8 @@ from fdetect.features import (
     preset,
     select_features,
 )
+from fdetect.features.harmonics import HARMONIC_FLOOR, fold, tile_harmonics
 from fdetect.features.probes import block_dct_histogram, thumbnail
-from fdetect.features.spectral import HARMONIC_FLOOR, cross_difference_harmonics
 from fdetect.forensics.blocks import block_dct
 from fdetect.images import decode
 from fdetect.registry import Registry
@@ -73,7 +73,7 @@ def test_enlarging_empties_the_high_frequencies_of_the_spectrum():
 def test_a_lattice_of_impulses_has_equal_harmonics(period):
     difference = np.zeros((1, 3, 4 * period + 3, 6 * period + 1), np.float32)
     difference[:, :, ::period, ::period] = 10
-    values = cross_difference_harmonics(difference, period=period)
+    values = tile_harmonics(fold(difference, period), 24)
     pixels = 24 * period**2  # 24 impulses, each 10
     assert values.shape == (1, 3 * (period // 2 + 1) * (period + 1))
     np.testing.assert_allclose(values, math.log(24 * 10 / math.sqrt(pixels) + HARMONIC_FLOOR), rtol=1e-6)
@@ -82,7 +82,7 @@ def test_a_lattice_of_impulses_has_equal_harmonics(period):
 def test_a_wave_of_period_8_is_one_pair_of_columns():
     y, x = np.mgrid[:48, :64]
     wave = 20 * np.cos(2 * np.pi * (2 * x - 3 * y) / 8)
-    values = cross_difference_harmonics(np.stack([wave, 0 * wave, 0 * wave])[None].astype(np.float32))[0]
+    values = tile_harmonics(fold(np.stack([wave, 0 * wave, 0 * wave])[None].astype(np.float32), 8), 48)[0]
     names = [c.split(":")[1] for c in column_names(feature.get("cross_difference_harmonics"))]
     found = {name: value for name, value in zip(names, values.tolist(), strict=True) if value > 0}
     assert set(found) == {"red_x2y-3of8"}
@@ -93,13 +93,12 @@ def test_harmonics_are_samples_of_the_fourier_transform():
     difference = np.random.default_rng(2).uniform(0, 50, (1, 3, 50, 41)).astype(np.float32)
     spectrum = np.abs(np.fft.fft2(np.float64(difference[0, :, :48, :40]), norm="ortho"))
     expected = [spectrum[c, 6 * j % 48, 5 * i] for c in range(3) for j in range(-4, 5) for i in range(5)]
-    np.testing.assert_allclose(
-        cross_difference_harmonics(difference)[0], np.log(np.array(expected) + HARMONIC_FLOOR), rtol=1e-5, atol=1e-5
-    )
+    values = tile_harmonics(fold(difference, 8), 30)[0]
+    np.testing.assert_allclose(values, np.log(np.array(expected) + HARMONIC_FLOOR), rtol=1e-5, atol=1e-5)
 
 
 def test_harmonics_of_a_picture_smaller_than_a_period_are_refused():
-    with pytest.raises(DataError, match="needs images of at least 8 x 8 pixels, got 7 x 29"):
+    with pytest.raises(DataError, match="needs images of at least 9 x 9 pixels, got 8 x 30"):
         row("cross_difference_harmonics", noise(8, 30))
 
 

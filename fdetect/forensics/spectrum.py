@@ -15,6 +15,7 @@ from array_api_compat import device
 from fdetect.backend import dct, namespace, rfft2
 from fdetect.errors import ParameterError
 from fdetect.forensics.base import require_sides, signal_map
+from fdetect.forensics.kernels import twin
 from fdetect.types import Array
 
 __all__ = [
@@ -91,15 +92,18 @@ def radial_profile(log_power_plain: Array, luma: Array, *, bins: int = BINS) -> 
     require_sides(luma, 8, "radial_profile")
     xp, where = namespace(log_power_plain), device(log_power_plain)
     B = log_power_plain.shape[0]
-    table = _rings(*luma.shape[-2:], bins)
+    table = rings(*luma.shape[-2:], bins)
     R = table.size.shape[0]
     ring, copies, size, lower, share = (
         xp.asarray(part, device=where) for part in (table.ring, table.copies, table.size, table.lower, table.share)
     )
-    weighted = xp.reshape(xp.astype(log_power_plain, xp.float64), (B, -1)) * copies
-    index = ring + R * xp.arange(B, dtype=xp.int64, device=where)[:, None]
-    sums = xp.bincount(xp.reshape(index, (-1,)), weights=xp.reshape(weighted, (-1,)), minlength=B * R)
-    means = xp.reshape(sums, (B, R)) / size
+    if fast := twin("ring_sums", log_power_plain):
+        sums = fast(log_power_plain, ring, copies, R)
+    else:
+        weighted = xp.reshape(xp.astype(log_power_plain, xp.float64) * copies, (-1,))
+        index = xp.astype(ring, xp.int64) + R * xp.arange(B, dtype=xp.int64, device=where)[:, None, None]
+        sums = xp.reshape(xp.bincount(xp.reshape(index, (-1,)), weights=weighted, minlength=B * R), (B, R))
+    means = sums / size
     profile = xp.take(means, lower, axis=1) * (1 - share) + xp.take(means, lower + 1, axis=1) * share
     return xp.astype(profile, xp.float32)
 
@@ -216,25 +220,26 @@ def _directions(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 @dataclass(frozen=True)
-class _Rings:
+class Rings:
     """Which ring every half-plane coefficient belongs to, and how rings become profile bins."""
 
-    ring: np.ndarray  # (H * (W//2+1),) int64
-    copies: np.ndarray  # (H * (W//2+1),) float64: 1 or 2, how often the coefficient stands in the full plane
+    ring: np.ndarray  # (H, W//2+1) int32; rows of opposite frequency are equal
+    copies: np.ndarray  # (W//2+1,) float64: 1 or 2, how often a column stands in the full plane
     size: np.ndarray  # (R,) float64: coefficients of the full plane in each ring
     lower: np.ndarray  # (bins,) int64: the ring below the bin's frequency; the one above is the next
     share: np.ndarray  # (bins,) float64: weight of the ring above
 
 
 @functools.lru_cache(maxsize=16)
-def _rings(height: int, width: int, bins: int) -> _Rings:
+def rings(height: int, width: int, bins: int) -> Rings:
+    """Return the table for a spectrum of an image of this size and a profile of so many bins."""
     side = min(height, width)
     rows = np.arange(height)
     v = np.minimum(rows, height - rows)[:, None] * side / height
     u = np.arange(width // 2 + 1)[None, :] * side / width
-    ring = np.floor(np.sqrt(u * u + v * v) + 0.5).astype(np.int64).ravel()
+    ring = np.floor(np.sqrt(u * u + v * v) + 0.5).astype(np.int32)
     copies = _copies(height, width)
-    size = np.bincount(ring, weights=copies.ravel())
+    size = np.bincount(ring.ravel(), weights=copies.ravel())
     position = np.clip(side * profile_frequencies(bins), 1, None)
     lower = np.floor(position).astype(np.int64)
-    return _Rings(ring, copies.ravel(), size, lower, position - lower)
+    return Rings(ring, copies[0], size, lower, position - lower)

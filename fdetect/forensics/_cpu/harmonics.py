@@ -26,7 +26,8 @@ def folded_cross_difference(rgb8, period):  # type: ignore[no-untyped-def]
             below, both = image[y + 1, :n], image[y + 1, C : C + n]
             total = sums[y % period]
             for x in range(n):
-                total[x] += np.uint32(abs(np.int32(here[x]) + np.int32(both[x]) - np.int32(right[x]) - np.int32(below[x])))
+                same, other = np.int32(here[x]) + np.int32(both[x]), np.int32(right[x]) + np.int32(below[x])
+                total[x] += np.uint32(abs(same - other))
         for j in range(period):
             for x in range(columns):
                 for c in range(C):

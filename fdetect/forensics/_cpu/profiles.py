@@ -10,7 +10,7 @@ __all__ = ["ring_sums"]
 
 @njit(cache=True, nogil=True)
 def ring_sums(values, ring, copies, count):  # type: ignore[no-untyped-def]
-    """Sum by ring: (B, H, V) float32, (H, V) uint16 rings, (V,) float64 copies of a column -> (B, count) float64.
+    """Sum by ring: (B, H, V) float32, (H, V) int32 rings, (V,) float64 copies of a column -> (B, count) float64.
 
     Rows of opposite frequency have the same rings, so they are added first.  Neighbours often share a ring, and a sum
     would wait for itself: four sets of sums take turns, always in one order.
