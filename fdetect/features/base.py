@@ -41,9 +41,27 @@ feature = Registry("feature", "columns", "family")
 # contains them, and no score is made of them and others together.
 ALONE = ("probe", "provenance")
 
-# Names that stand for lists of features.  No probe is in any; `provenance` is all of its family, and that in no other.
+# Names that stand for lists of features; which belong together was chosen inside training folds (docs/choices.md).
+_FAST = (
+    "spectrum_shape", "angular_spectrum", "upsampling_peaks", "npr_statistics", "cross_channel_residual_correlation",
+    "local_binary_patterns",
+)  # fmt: skip
+_STANDARD = (*_FAST, "radial_spectrum", "srm_statistics")
+_FULL = (
+    *_STANDARD, "cross_difference_harmonics", "cross_difference_harmonics_16", "residual_autocorrelation",
+    "block_dct_statistics", "log_dct_profile", "benford_divergence", "npr_statistics_x4", "npr_statistics_x8",
+    "gradient_statistics", "local_correlation", "bit_plane_statistics", "patch_residual_statistics",
+    "wavelet_statistics", "residual_cooccurrence", "srm_cooccurrence", "chroma_residual_cooccurrence",
+    "median_residual_statistics", "gaussian_residual_statistics", "wiener_residual_statistics",
+    "wavelet_residual_statistics", "noise_level", "texture_contrast", "cooccurrence", "cross_band_cooccurrence",
+    "saturation_statistics", "colour_correlation",
+)  # fmt: skip
+
+# No probe is in any preset; `provenance` is all of its family, and that in no other.
 PRESETS: dict[str, tuple[str, ...]] = {
-    "standard": ("radial_spectrum", "npr_statistics", "residual_cooccurrence", "cross_difference_harmonics"),
+    "fast": _FAST,
+    "standard": _STANDARD,
+    "full": _FULL,
     "provenance": (
         "exif_facts", "jpeg_quality_tables", "double_jpeg_grid", "jpeg_ghosts", "error_level_analysis",
         "cfa_periodicity",
