@@ -26,7 +26,7 @@ from fdetect.errors import ParameterError, UnknownName
 from fdetect.features import PRESETS, column_names, preset, select_features
 
 ROOT = Path(__file__).resolve().parent.parent
-STANDARD = {"neighbours", "residual", "spectrum", "harmonics"}
+STANDARD = {entry.family for entry in preset("standard")}
 
 # -- which columns --------------------------------------------------------------------------------------------------
 
@@ -297,8 +297,10 @@ def test_the_catalogue_page_is_written_from_its_runs(small_set, tmp_path):
     assert str(tmp_path) not in page
     assert str(small_set.parent) not in page
     assert "seed 0" in page
-    for entry in preset("standard"):
-        assert f"| {entry.family} | {len(column_names(entry))} | {entry.name} |" in page
+    for family in STANDARD:
+        mine = [entry for entry in select_features("standard") if entry.family == family]
+        n_columns = sum(len(column_names(entry)) for entry in mine)
+        assert f"| {family} | {n_columns} | {', '.join(entry.name for entry in mine)} |" in page
     rows = list(csv.DictReader((tmp_path / "runs" / "together" / "cells.csv").open(encoding="utf-8")))
     for name in (*STANDARD, "preset-standard", "all"):
         value = next(r for r in rows if r["detector"] == f"logreg:{name}" and r["generator"] == "macro"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -131,26 +132,25 @@ def test_every_registered_thing_is_documented() -> None:
                 assert re.search(r"Sources?:|References", entry.doc), f"{kind} {entry.name} names no source"
 
 
-def readme_tables() -> dict[str, str]:
-    """What stands between the README's registry markers, as it should be."""
-    from fdetect.features import column_names, feature
-
-    rows = ["| feature | family | columns | settings | what it is |", "|---|---|---|---|---|"]
-    rows += [
-        f"| `{entry.name}` | {entry.family} | {len(column_names(entry))} | "
-        f"{', '.join(f'{k} = {v}' for k, v in entry.settings.items())} | {entry.summary} |"
-        for entry in feature
-        if entry.family != "probe"
-    ]
-    return {"features": "\n".join(rows)}
+def test_tables_of_the_documents_equal_the_registries() -> None:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    assert spec
+    assert spec.loader
+    written = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(written)
+    for (file, marker), table in written.tables().items():
+        found = written.place((ROOT / file).read_text(encoding="utf-8"), marker)
+        assert found, f"{file} lost its marker registry:{marker}"
+        assert found[2] == table, f"{file}: the table {marker} is of another time; run python docs/tables.py"
 
 
-def test_readme_tables_equal_the_registries() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, table in readme_tables().items():
-        found = re.search(rf"<!-- registry:{name} -->\n(.*?)\n?<!-- /registry -->", readme, re.DOTALL)
-        assert found, f"README lost its marker registry:{name}"
-        assert found[1] == table, f"README's table of {name} should read:\n{table}"
+def test_every_twin_that_is_asked_for_exists_and_every_kernel_is_asked_for() -> None:
+    from fdetect.forensics import _cpu
+
+    rooms = [path for path in MODULES if room(path) in ("forensics", "features")]
+    asked = {name for path in rooms for name in re.findall(r'\btwin\("(\w+)"', path.read_text(encoding="utf-8"))}
+    kernels = {name for name, value in vars(_cpu).items() if callable(value)}
+    assert asked == kernels
 
 
 def test_readme_names_every_command_and_default() -> None:

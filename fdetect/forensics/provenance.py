@@ -80,7 +80,8 @@ def _phase_means(thousandths: Array) -> Array:
     xp = namespace(thousandths)
     outer = thousandths[..., :-3] - thousandths[..., 3:]
     inner = thousandths[..., 2:-1] - thousandths[..., 1:-2]
-    steps = xp.clip(xp.abs(outer + 3 * inner), max=1000.0 * STEP_LIMIT)
+    bend = xp.abs(outer + 3 * inner)
+    steps = xp.where(bend < 1000 * STEP_LIMIT, bend, xp.full_like(bend, 1000 * STEP_LIMIT))
     by_column = xp.sum(steps, axis=1, dtype=xp.float64)  # column k is the step between pixels k + 1 and k + 2
     of_phase = [by_column[:, (q - 2) % 8 :: 8] for q in range(8)]
     rows = steps.shape[1]

@@ -135,12 +135,10 @@ def angular_profile(log_power: Array, luma: Array) -> Array:
     require_sides(luma, 9, "angular_profile")
     xp, where = namespace(log_power), device(log_power)
     B = log_power.shape[0]
-    place, bins, copies, size = (xp.asarray(part, device=where) for part in _directions(*luma.shape[-2:]))
-    chosen = xp.take(xp.reshape(log_power, (B, -1)), place, axis=1)
-    index = bins + DIRECTIONS * xp.arange(B, dtype=xp.int64, device=where)[:, None]
-    weights = xp.reshape(xp.astype(chosen, xp.float64) * copies, (-1,))
-    sums = xp.bincount(xp.reshape(index, (-1,)), weights=weights, minlength=B * DIRECTIONS)
-    return xp.astype(xp.reshape(sums, (B, DIRECTIONS)) / size, xp.float32)
+    place, copies, size = (xp.asarray(part, device=where) for part in _directions(*luma.shape[-2:]))
+    chosen = xp.take(xp.reshape(log_power, (B, -1)), xp.reshape(place, (-1,)), axis=1)
+    weighted = xp.reshape(xp.astype(chosen, xp.float64), (B, *place.shape)) * copies
+    return xp.astype(xp.sum(weighted, axis=-1) / size, xp.float32)
 
 
 @signal_map
@@ -208,15 +206,22 @@ def _squared_radius(height: int, width: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=16)
-def _directions(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return, for the coefficients of the ring: flat place, direction, copies; and the copies of each direction."""
+def _directions(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (16, M) flat places and copies of the coefficients of every direction, and (16,) sums of the copies.
+
+    Directions with fewer than M coefficients end in some without a copy, so that all are summed in one fixed order.
+    """
     squared, whole = _squared_radius(height, width), (height * width) ** 2
     place = np.flatnonzero((squared > whole // 100) & (squared <= whole // 4))
     v, u = np.unravel_index(place, squared.shape)
     v = np.where(2 * v > height, v - height, v)
     direction = np.floor(np.arctan2(v / height, u / width) * DIRECTIONS / np.pi + 0.5).astype(np.int64) % DIRECTIONS
-    copies = _copies(height, width).ravel()[place]
-    return place, direction, copies, np.bincount(direction, weights=copies, minlength=DIRECTIONS)
+    members, of_place = [place[direction == j] for j in range(DIRECTIONS)], _copies(height, width).ravel()
+    places = np.zeros((DIRECTIONS, max(len(one) for one in members)), np.int64)
+    copies = np.zeros(places.shape)
+    for j, one in enumerate(members):
+        places[j, : len(one)], copies[j, : len(one)] = one, of_place[one]
+    return places, copies, copies.sum(axis=1)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from array_api_compat import device
 
 from fdetect.backend import namespace
@@ -83,9 +82,9 @@ def _matrices(rgb8: Array, bands: tuple[tuple[int, int], ...], dy: int, dx: int,
     first, second = shifted(rgb8, dy, dx, reader)
     B = rgb8.shape[0]
     if fast := twin("cooccurrence_counts", rgb8):
-        result = np.empty((B, len(bands), 256, 256), np.float32)
+        result = xp.empty((B, len(bands), 256, 256), dtype=xp.float32, device=device(rgb8))
         for i in range(B):
-            colours = [np.ascontiguousarray(rgb8[i, ..., c]) for c in range(3)]
+            colours = [xp.asarray(rgb8[i, ..., c], copy=True) for c in range(3)]
             for k, (a, b) in enumerate(bands):
                 result[i, k] = fast(colours[a], colours[b], dy, dx)
         return result
