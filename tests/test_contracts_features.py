@@ -169,15 +169,23 @@ def test_any_size_and_content_is_computed_as_the_reference_does_or_refused_in_on
     np.testing.assert_allclose(values, reference(entry, batch), *TOL["float32"])
 
 
+@pytest.mark.parametrize("size", [None, (8, 8), (17, 23), (1, 40)], ids=str)
 @every_entry
-def test_torch_gives_what_numpy_gives(entry):
+def test_torch_gives_what_numpy_gives(entry, size):
     torch = pytest.importorskip("torch", reason="the deep extra is not installed")
-    batch = batch_of(pictures(40, 33))
+    batch = batch_of(extremes(*size) if size else pictures(40, 33))
     other = Batch(batch.ids, torch.from_numpy(batch.rgb8.copy()), batch.facts)
-    if entry.kind == "feature":
-        values, expected = compute(entry, other), compute(entry, batch)
-    else:
-        values, expected = asnumpy(signal(other, entry.name)), signal(batch, entry.name)
+
+    def run(images: Batch) -> np.ndarray:
+        return compute(entry, images) if entry.kind == "feature" else asnumpy(signal(images, entry.name))
+
+    try:
+        expected = run(batch)
+    except DataError as error:
+        with pytest.raises(DataError, match=re.escape(str(error))):
+            run(other)
+        return
+    values = run(other)
     assert values.dtype == expected.dtype
     np.testing.assert_allclose(values, expected, *TOL["float32"])
 
