@@ -135,6 +135,16 @@ def test_function_takes_a_whole_batch_as_well_as_one_image(entry):
     np.testing.assert_allclose(whole, one_by_one, *TOL["float32"])
 
 
+@every_feature
+def test_a_view_gives_the_bits_of_its_copy_and_no_image_no_row(name):
+    entry, wide = FEATURES[name], pictures(64, 80)
+    views = [wide[:, 4:60, 8:72], wide[:, ::-1], wide[..., ::-1]]
+    for view in views:
+        expected = compute(entry, batch_of(np.ascontiguousarray(view)))
+        assert np.array_equal(compute(entry, batch_of(view)), expected)
+    assert compute(entry, batch_of(wide[:0])).shape == (0, len(column_names(entry)))
+
+
 @every_entry
 def test_nothing_that_is_read_is_modified(entry):
     batch = batch_of(pictures(40, 33))

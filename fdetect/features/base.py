@@ -47,14 +47,13 @@ _FAST = (
     "local_binary_patterns",
 )  # fmt: skip
 _STANDARD = (*_FAST, "radial_spectrum", "srm_statistics")
-_FULL = (
+_FULL = (  # srm_cooccurrence holds half the columns of residual_cooccurrence, which is therefore not in it
     *_STANDARD, "cross_difference_harmonics", "cross_difference_harmonics_16", "residual_autocorrelation",
     "block_dct_statistics", "log_dct_profile", "benford_divergence", "npr_statistics_x4", "npr_statistics_x8",
     "gradient_statistics", "local_correlation", "bit_plane_statistics", "patch_residual_statistics",
-    "wavelet_statistics", "residual_cooccurrence", "srm_cooccurrence", "chroma_residual_cooccurrence",
-    "median_residual_statistics", "gaussian_residual_statistics", "wiener_residual_statistics",
-    "wavelet_residual_statistics", "noise_level", "texture_contrast", "cooccurrence", "cross_band_cooccurrence",
-    "saturation_statistics", "colour_correlation",
+    "wavelet_statistics", "srm_cooccurrence", "chroma_residual_cooccurrence", "median_residual_statistics",
+    "gaussian_residual_statistics", "wiener_residual_statistics", "wavelet_residual_statistics", "noise_level",
+    "texture_contrast", "cooccurrence", "cross_band_cooccurrence", "saturation_statistics", "colour_correlation",
 )  # fmt: skip
 
 # No probe is in any preset; `provenance` is all of its family, and that in no other.
@@ -75,8 +74,10 @@ def compute(entry: Entry, batch: Batch) -> np.ndarray:
     Maps come from `signal`, so each is computed once for all features of the batch.  Raises ParameterError where a
     (third-party) feature returns another shape or dtype than it declares.
     """
-    values = asnumpy(per_image(entry, *(signal(batch, name) for name in entry.reads)))
     expected = (len(batch), len(_columns(entry)))
+    if not len(batch):
+        return np.empty(expected, np.float32)
+    values = asnumpy(per_image(entry, *(signal(batch, name) for name in entry.reads)))
     if values.shape != expected or values.dtype != np.float32:
         raise ParameterError(
             f"feature '{entry.name}' returned {values.shape} {values.dtype} where {expected} float32 is declared: "

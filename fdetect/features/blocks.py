@@ -100,20 +100,25 @@ _STEPS = {  # luma table of T.81, Table K.1, at the first nine AC coefficients i
 _GROUPS = (1, 2, 3)  # v + u: the diagonals of the zig-zag
 
 
-@feature(
-    columns=tuple(
+def _benford_columns() -> tuple[str, ...]:
+    return tuple(
         f"diagonal{group}_quality{quality}_base{base}_{divergence}"
-        for group in _GROUPS
-        for quality in QUALITIES
+        for group, quality in _kept()
         for base in BASES
         for divergence in ("kullback", "renyi", "tsallis")
-    ),
-    family="benford",
-)
+    )
+
+
+def _kept() -> list[tuple[int, int]]:
+    """Diagonals and qualities that have columns: at quality 95 all steps of the first two are 1, as at 100."""
+    return [(group, quality) for group in _GROUPS for quality in QUALITIES if quality != 95 or group == 3]
+
+
+@feature(columns=_benford_columns(), family="benford")
 def benford_divergence(block_dct: Array) -> Array:
     """Benford divergence: how far the first digits of quantised DCT coefficients are from Benford's law.
 
-    (B, h, w, 8, 8) float32 -> (B, 180) float32; 3 diagonals x 5 JPEG qualities x 4 bases x 3 divergences
+    (B, h, w, 8, 8) float32 -> (B, 156) float32; 3 diagonals x 5 JPEG qualities (less 2) x 4 bases x 3 divergences
 
         level = floor(|C[v, u]| / q + 1/2),   q = step of the JPEG luma table;   levels of 0 have no first digit
         p(d) = (n_d + b(d)) / (sum n + 1),   b(d) = ln(1 + 1/d) / ln base,   d = 1..base-1
@@ -123,7 +128,9 @@ def benford_divergence(block_dct: Array) -> Array:
     n_d counts digit d over the blocks and over the coefficients of one diagonal v + u = 1, 2 or 3: together the first
     nine AC coefficients of the zig-zag order.  Column `diagonal2_quality90_base20_renyi` says all of this.  The law
     itself counts as one observation, so an image without levels has divergence 0 and an empty digit costs a finite
-    amount.  Square roots, because divergences grow with the square of a difference.
+    amount.  Quality 95 has columns on diagonal 3 alone: on the others its steps are those of quality 100.  Renyi's and
+    Tsallis' are monotone functions of one sum S, both kept as in the source.  Square roots, because divergences grow
+    with the square of a difference.
 
     |C| is first rounded to 1024ths of a grey level, and then to steps in whole numbers, halves up.  Luma is a whole
     number of thousandths, so a coefficient that is rational (0, or half a step, as drawn patterns have) is a multiple
@@ -155,7 +162,10 @@ def benford_divergence(block_dct: Array) -> Array:
         stop = start + base - 1
         columns.append(_divergences(digits[:, start:stop], laws[start:stop]))
         start = stop
-    return xp.astype(xp.reshape(xp.stack(columns, axis=1), (B, -1)), xp.float32)
+    of_histogram = xp.reshape(xp.stack(columns, axis=1), (B, histograms, -1))
+    kept = [_GROUPS.index(group) * len(QUALITIES) + QUALITIES.index(quality) for group, quality in _kept()]
+    chosen = xp.take(of_histogram, xp.asarray(kept, device=where), axis=1)
+    return xp.astype(xp.reshape(chosen, (B, len(kept) * of_histogram.shape[-1])), xp.float32)
 
 
 def _divergences(counts: Array, law: Array) -> Array:

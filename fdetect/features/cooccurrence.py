@@ -99,9 +99,10 @@ def cross_band_cooccurrence(rgb8: Array) -> Array:
         within:  C[a, b] = #{ p : digits of one colour at p and at p + (1, 1) = (a, b) }
         column = sqrt( share of the pair's orbit )
 
-    Counts are pooled over e.  A pair and its negative are one orbit (the image mirrored or inverted is no other
-    evidence), within a colour also a pair and its reverse: 49 pairs, 25 and 16 orbits.  Column `red_green_3_m1` is
-    the share of pixels where red rises by 8 or more while green falls by 1 or 2, or the reverse.
+    Counts are pooled over e.  A pair and its negative are one orbit (the image inverted is no other evidence; mirrored,
+    it is another within colours, where one diagonal is looked along), within a colour also a pair and its reverse: 49
+    pairs, 25 and 16 orbits.  Column `red_green_3_m1` is the share of pixels where red rises by 8 or more while green
+    falls by 1 or 2, or the reverse.
 
     Levels across bands tell mostly the colours of the scene, so digits of differences take their place; their edges
     1, 3, 8 grow with the difference, which keeps all seven filled in fine and in coarse pictures alike.

@@ -13,6 +13,7 @@ import numpy as np
 from array_api_compat import device
 
 from fdetect.backend import namespace
+from fdetect.errors import ParameterError
 from fdetect.features.base import feature
 from fdetect.forensics.base import require_sides
 from fdetect.forensics.kernels import twin
@@ -57,8 +58,10 @@ def npr_statistics(rgb8: Array, *, factor: int = 2) -> Array:
 
     Source: the residual is that of Tan et al. 2024, CVPR, arXiv 2312.10461, who feed it to a network; its summary by
     place and moment is this project's, so that a linear head can read it.
-    Raises DataError where a side is shorter than `factor`.
+    Raises DataError where a side is shorter than `factor`, ParameterError for a factor below 2.
     """
+    if factor < 2:
+        raise ParameterError(f"npr_statistics: factor is {factor}; a cell has at least 2 x 2 pixels")
     require_sides(rgb8[..., 0], factor, "npr_statistics")
     if fast := twin("npr_statistics", rgb8):
         return fast(rgb8, factor)

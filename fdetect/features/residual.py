@@ -93,7 +93,7 @@ def residual_cooccurrence(luma: Array, *, step: float = 3.0) -> Array:
 feature.variant(residual_cooccurrence, "residual_cooccurrence_fine", step=1.0)
 
 
-@feature(columns=_columns_srm, family="srm")
+@feature(columns=_columns_srm, family="residual")
 def srm_cooccurrence(luma: Array, *, step: float = 3.0) -> Array:
     """SRM co-occurrences: four quantised residuals side by side, over the whole bank of 30 linear SRM filters.
 
@@ -103,7 +103,8 @@ def srm_cooccurrence(luma: Array, *, step: float = 3.0) -> Array:
 
     R as in the map `srm`: orders one to three in 8, 4 and 8 directions, edges of 3 x 3 and 5 x 5 in 4, squares of both
     sizes; pooled by class.  Opposite directions of orders one and three are the same residuals, negated and moved by
-    a pixel: they fill the same orbits, so 22 filters are counted for the 30.  Orbits and `step` (grey levels) as in
+    a pixel: they fill the same orbits, so 22 filters are counted for the 30.  The classes edge3x3, square3x3 and
+    square5x5 are those of `residual_cooccurrence`: no head needs both.  Orbits and `step` (grey levels) as in
     `residual_cooccurrence`; `srm_cooccurrence_fine` has a step of 1.
 
     Source: Fridrich and Kodovsky 2012, IEEE Trans. Information Forensics and Security 7(3), section II and Figure 2.
@@ -145,7 +146,7 @@ def _columns_moments() -> tuple[str, ...]:
     return tuple(f"{name}_{column}" for name in filters for column in ("level", "peakedness"))
 
 
-@feature(columns=_columns_moments(), family="srm")
+@feature(columns=_columns_moments(), family="residual")
 def srm_statistics(luma: Array) -> Array:
     """SRM statistics: how strong each linear SRM residual is, and how heavy its tails are.
 

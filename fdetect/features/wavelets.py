@@ -13,7 +13,7 @@ from fdetect.types import Array
 
 __all__ = ["BAND_FLOOR", "wavelet_statistics"]
 
-BAND_FLOOR = 1e-3  # squared grey levels; rounding the samples to 8 bits alone leaves 0.02 or more in every band
+BAND_FLOOR = 1e-3  # squared grey levels; rounding the samples to 8 bits alone leaves 0.017 or more in every band
 
 _BANDS = ("lh", "hl", "hh")
 _STATISTICS = ("energy", "kurtosis", "shape", "right", "down")

@@ -56,7 +56,7 @@ def gaussian_residual(luma: Array, *, sigma: float = 1.0) -> Array:
 
     `sigma` is in pixels, above 0 and at most 16.  The nearest pixel is repeated beyond the border.  Weights are whole
     65536ths, so that the sum is exact and a flat region leaves 0; against real weights a grey level of 255 moves by
-    less than 0.1.
+    less than 0.12.
 
     Source: Marr and Hildreth 1980, "Theory of edge detection", Proc. Royal Society B 207, doi 10.1098/rspb.1980.0020
     (an image minus its Gaussian approximates -sigma^2 / 2 times the Laplacian of the Gaussian).

@@ -49,7 +49,8 @@ def log_power(luma: Array, *, window: str = "hann") -> Array:
 
         ln( |F|^2 / (H W) + 1e-4 ),   F = rfft2( w (Y - mean Y) ),   mean w^2 = 1
 
-    With this scale white noise of standard deviation s reads ln s^2 at any image size and under any window.
+    With this scale white noise of standard deviation s has power s^2 at any image size and under any window (the mean
+    of the log is 0.577 below ln s^2).
     `window` is "hann" (periodic, separable; keeps the image's borders out of the spectrum) or "none".
 
     Source: the modified periodogram, Welch 1967, "The use of fast Fourier transform for the estimation of power

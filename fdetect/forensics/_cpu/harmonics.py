@@ -19,7 +19,7 @@ def folded_cross_difference(rgb8, period):  # type: ignore[no-untyped-def]
     result = np.zeros((B, C, period, period), np.int64)
     n = columns * C
     for k in range(B):
-        image = rgb8[k].reshape(H, W * C)
+        image = np.ascontiguousarray(rgb8[k]).reshape(H, W * C)
         sums = np.zeros((period, n), np.uint32)  # by row of the period; colours stay interleaved, as in memory
         for y in range(rows):
             here, right = image[y, :n], image[y, C : C + n]

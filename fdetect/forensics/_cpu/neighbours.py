@@ -132,12 +132,12 @@ def _split(row, parts):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _difference_sums(a, b, n, phase, sums):  # type: ignore[no-untyped-def]
     """Add |d|, d^2, d^4, the number of zeros and d^2 of one phase of a row of n differences."""
-    first, second, zeros, fourth = np.uint32(0), np.uint32(0), np.uint32(0), np.uint64(0)
+    first, second, zeros, fourth = np.uint32(0), np.uint64(0), np.uint32(0), np.uint64(0)
     for k in range(n):
         d = np.uint32(max(a[k], b[k]) - min(a[k], b[k]))
         q = np.uint32(d * d)
         first = np.uint32(first + d)
-        second = np.uint32(second + q)
+        second += np.uint64(q)
         fourth += np.uint64(np.uint32(q * q))  # 255^4 < 2^32
         zeros = np.uint32(zeros + np.uint32(d == 0))
     sums[0] += np.int64(first)
