@@ -25,10 +25,11 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.images import Decoded, decode
 from fdetect.registry import Registry, nearest
 
-__all__ = ["FINAL_QUALITY", "MARGIN", "Condition", "condition", "perturbation", "rng_for"]
+__all__ = ["FINAL_QUALITY", "MARGIN", "MIN_CROP", "Condition", "condition", "perturbation", "rng_for"]
 
 MARGIN = 8  # px by which both sides must exceed the window, so that a crop can take any phase of the JPEG grid
 FINAL_QUALITY = 90
+MIN_CROP = 64  # px: the smallest crop of a run; crops are multiples of 8
 
 perturbation = Registry("perturbation")  # (pixels (H, W, 3) uint8, amount, rng) -> pixels
 
@@ -92,9 +93,11 @@ class Condition:
         """Apply to one image; raises DataError where a side does not exceed the window by MARGIN px."""
         height, width = image.pixels.shape[:2]
         if min(height, width) < self.window(crop) + MARGIN:
+            fits = min(height, width) >= self.window(MIN_CROP) + MARGIN
             raise DataError(
                 f"{width}x{height} is too small for condition {self.name}: both sides need "
-                f"{self.window(crop) + MARGIN} px (a smaller --crop accepts it)"
+                f"{self.window(crop) + MARGIN} px "
+                f"({'a smaller --crop accepts it' if fits else f'no --crop fits it: the least is {MIN_CROP}'})"
             )
         if self.after_jpeg:  # another JPEG history for the same picture, on its own grid
             quality = int(rng_for(seed, content, "after_jpeg").integers(75, 96))

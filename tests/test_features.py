@@ -240,3 +240,22 @@ def test_real_photographs_have_finite_and_different_features():
         assert np.isfinite(values).all()
         assert (values[0] != values[1]).any()
         assert (values[1] != values[2]).any()
+
+
+def test_features_that_are_no_text_are_refused_in_a_sentence():
+    for wrong in (None, 3, ["fast", 3]):
+        with pytest.raises(ParameterError, match="features is a text or a list of texts, got"):
+            select_features(wrong)
+
+
+def test_a_feature_is_made_ready_by_computing_it_once(monkeypatch):
+    from fdetect.features import feature_tasks, task
+
+    seen = []
+    monkeypatch.setattr(task, "compute", lambda entry, batch: seen.append((entry.name, batch.rgb8.shape)))
+    task._prepare.cache_clear()
+    (one,) = feature_tasks((feature.get("npr_statistics"),), crop=64)
+    one.prepare()
+    one.prepare()
+    task._prepare.cache_clear()
+    assert seen == [("npr_statistics", (1, 64, 64, 3))]

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tiny_tasks import MATCHED, NATIVE, FromBatch, Moments, extract, process_ids, raises_weights_error, write_images
+from tiny_tasks import (
+    MATCHED,
+    NATIVE,
+    FromBatch,
+    Moments,
+    assert_same,
+    extract,
+    process_ids,
+    raises_weights_error,
+    write_images,
+)
 
 from fdetect.engine import Store, loop
 from fdetect.engine.lanes import LANES, Lane, Timing
@@ -38,6 +50,8 @@ def test_the_slowest_lane_is_the_busiest_of_its_servers() -> None:
         "100 images in 8.0 s, 12.5 images/s; "
         "time by lane: read 40%, decode 33%, device 20%, write 7%; slowest lane: device"
     )
+    slow = str(replace(timing, preparing=7.4))
+    assert "12.5 images/s (and 7 s before that to compile kernels, which are kept for the next run); time" in slow
 
 
 def test_a_run_without_work_says_so() -> None:
@@ -155,3 +169,31 @@ def test_an_error_of_the_device_ends_the_run_and_no_thread_is_left(root: Path, w
     with pytest.raises(WeightsError, match="no weights of tiny"):
         extract(root, FromBatch(raises_weights_error, in_process=True), workers=workers)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fdetect")]
+
+
+# --- preparation --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prepared(Moments):
+    """A task that must be made ready, and says in which process that happened."""
+
+    folder: str = ""
+
+    def prepare(self) -> None:
+        (Path(self.folder) / f"prepared-{os.getpid()}").touch()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_tasks_are_prepared_once_in_this_process_before_any_work(root: Path, tmp_path: Path, workers: int) -> None:
+    told: list[tuple[str, int, int]] = []
+    task, store = Prepared(folder=str(tmp_path)), Store(tmp_path / "store")
+    first = extract(root, task, workers=workers, store=store, progress=lambda *step: told.append(step))
+    assert [path.name for path in tmp_path.glob("prepared-*")] == [f"prepared-{os.getpid()}"]
+    assert told[0][0].startswith("preparing")
+    assert first.timing.preparing > 0
+    (tmp_path / f"prepared-{os.getpid()}").unlink()
+    again = extract(root, task, workers=workers, store=store)  # nothing is left to compute
+    assert not list(tmp_path.glob("prepared-*"))
+    assert again.timing.preparing == 0
+    assert_same(first, again)

@@ -132,6 +132,7 @@ def fit(
             "or leave them out"
         )
     require_native(entries, condition)
+    chosen = classifiers.head.get(head)  # a misspelt head is said before hours of work
     label = np.array(manifest.column("label").to_pylist())
     paths, groups, sources, generators = (
         manifest.column(name).to_pylist() for name in ("path", "group", "real_source", "generator")
@@ -144,7 +145,7 @@ def fit(
     held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=calibration, seed=seed)]
     kept = set(group[held])
     rows = np.array([name not in kept for name in group])
-    fitted = fit_head(classifiers.head.get(head), table.columns, table.values[rows], label[rows])
+    fitted = fit_head(chosen, table.columns, table.values[rows], label[rows])
     on_reals = fitted.score(table.values[held])
     five, one = (conformal_threshold(on_reals[np.isfinite(on_reals)], fpr=fpr) for fpr in (0.05, 0.01))
     used = rows & table.ok

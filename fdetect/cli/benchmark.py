@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fdetect.bench.compare import PairedDifference
+    from fdetect.bench.tables import Grid
     from fdetect.config import RunConfig
 
 __all__ = ["audit", "bench", "evaluate"]
@@ -90,7 +92,7 @@ def bench(data: str | None, **flags: Any) -> None:
     dropped = left_out(cell.detector for cell in result.cells)
     shown = [cell for cell in result.cells if cell.detector not in dropped]
     gains = gain_grids(read_gains(done.folder), result.audit)
-    for grid in (*summary_grids(shown, result.audit), *gains):
+    for grid in (*summary_grids(shown, result.audit), *map(_without_worst, gains)):
         show(grid)
     show(not_run_grid(result))
     show(failure_grid(result.failures))
@@ -137,7 +139,7 @@ def evaluate(
         with progress_bar() as progress:
             cells = cells_of(table, progress=progress, **settings)
             gains = gains_of(table, cells, progress=progress, **settings)
-        for grid in (*result_grids(cells), *gain_grids(gains)):
+        for grid in (*result_grids(cells), *map(_without_worst, gain_grids(gains))):
             show(grid)
         if csv:
             Path(csv).write_text(cells_csv(cells), encoding="utf-8")
@@ -230,6 +232,11 @@ def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
 def _to_fit(label: np.ndarray) -> str:
     missing = [name for name, k in (("real", 0), ("fake", 1)) if not (label == k).any()]
     return f"{len(label)}{f' (no {missing[0]}: nothing can be trained)' if missing else ''}"
+
+
+def _without_worst(gains: Grid) -> Grid:
+    """Leave out the last column, the gain on the worst generator, so that a line fits a terminal."""
+    return replace(gains, columns=gains.columns[:-1], rows=tuple(row[:-1] for row in gains.rows))
 
 
 def _show_pairs(pairs: list[PairedDifference], level: float) -> None:

@@ -33,7 +33,7 @@ def list_(kind: str | None, name: str | None) -> None:
     `list columns` counts the columns of every feature; `list columns FEATURE` (or a preset, or a pattern) names them.
     """
     if kind == "presets":
-        _presets()
+        _presets(name)
         return
     if kind == "columns":
         _columns(name)
@@ -47,6 +47,10 @@ def list_(kind: str | None, name: str | None) -> None:
         click.secho(f"{one}", bold=True)
         if kind == "layouts":  # what a layout is, its drawing says
             click.echo("\n\n".join(f"  {entry.name}\n{indent(entry.doc, '    ')}" for entry in registry))
+        elif one in ("features", "maps"):  # variants share a summary: their settings tell them apart
+            for entry in registry:
+                about = ", ".join(filter(None, (entry.meta.get("family", ""), _settings(entry))))
+                click.echo(f"  {entry.name}{f'  ({about})' if about else ''}\n      {entry.summary}")
         else:
             show_rows(("", ""), [(entry.name, entry.summary) for entry in registry])
         for plugin, reason in registry.broken.items():
@@ -94,13 +98,20 @@ def catalogue_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     rows: list[tuple[str, ...]] = []
     for entry in sorted(feature, key=lambda entry: families.index(entry.family)):
         names = [name.partition(":")[2] for name in column_names(entry)]
-        settings = ", ".join(f"{key}={value}" for key, value in entry.settings.items())
-        rows.append((entry.name, entry.family, str(len(names)), names[0], names[-1], settings))
+        rows.append((entry.name, entry.family, str(len(names)), names[0], names[-1], _settings(entry)))
     return ("feature", "family", "columns", "first", "last", "settings"), rows
 
 
-def _presets() -> None:
-    from fdetect.features import PRESETS
+def _settings(entry: Any) -> str:
+    return ", ".join(f"{key}={value}" for key, value in entry.settings.items())
 
+
+def _presets(name: str | None = None) -> None:
+    """Print the presets, or the features of one, a line each."""
+    from fdetect.features import PRESETS, preset
+
+    if name:
+        show_rows(("", ""), [(entry.name, entry.summary) for entry in preset(name)])
+        return
     click.secho("presets", bold=True)
     show_rows(("", ""), [(name, ", ".join(members)) for name, members in PRESETS.items()])

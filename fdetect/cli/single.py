@@ -34,7 +34,7 @@ _OUT = click.Path(dir_okay=False)
 @click.option("-o", "--out", required=True, type=_OUT, help="Table to write: .parquet or .csv.")
 @click.option("--features", default="standard", show_default=True, help="Presets, features or patterns.")
 @click.option("--condition", default="native", show_default=True, help="What is done to every image first.")
-@click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see.")
+@click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see: 64, 72, ...")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
 @engine_options
@@ -63,7 +63,7 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 @click.option("--head", default="logreg", show_default=True, help="fdetect list heads")
 @click.option("--features", default="standard", show_default=True, help="Presets, features or patterns.")
 @click.option("--condition", default="matched", show_default=True, help="Condition under which it is trained.")
-@click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see.")
+@click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see: 64, 72, ...")
 @click.option("--calibration", type=float, default=0.25, show_default=True, help="Share of reals kept for thresholds.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options

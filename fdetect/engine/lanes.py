@@ -30,6 +30,7 @@ class Timing:
     seconds: float  # from the first file to the last row, start of the workers included
     busy: Mapping[str, float]
     servers: Mapping[str, int]
+    preparing: float = 0.0  # seconds before that: kernels were compiled, or loaded
 
     @property
     def rate(self) -> float:
@@ -52,6 +53,8 @@ class Timing:
 
     def __str__(self) -> str:
         text = f"{self.images} images in {self.seconds:.1f} s, {self.rate:.1f} images/s"
+        if self.preparing >= 2:
+            text += f" (and {self.preparing:.0f} s before that to compile kernels, which are kept for the next run)"
         if not self.slowest:
             return f"{text}; nothing had to be computed"
         shares = ", ".join(f"{lane} {share:.0%}" for lane, share in self.shares.items() if share >= 0.005)

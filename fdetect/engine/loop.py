@@ -29,7 +29,7 @@ from fdetect.engine.store import Store, id_bytes
 from fdetect.engine.work import Chunk, Done, Item, Job, Plan, Task, on_device
 from fdetect.errors import DataError, ParameterError
 from fdetect.files import check_writable
-from fdetect.perturb import Condition
+from fdetect.perturb import MIN_CROP, Condition
 
 __all__ = ["Progress", "run"]
 
@@ -65,8 +65,8 @@ def run(
     Raises ParameterError for a crop that is no multiple of 8 or below 64 px, or a path given twice; DataError where
     the store cannot be written; FdetectError where a task cannot run at all.
     """
-    if crop % 8 or crop < 64:
-        raise ParameterError(f"crop must be a multiple of 8 and at least 64 px, got {crop}")
+    if crop % 8 or crop < MIN_CROP:
+        raise ParameterError(f"crop must be a multiple of 8 and at least {MIN_CROP} px, got {crop}")
     if not isinstance(workers, int) or workers < 0:
         raise ParameterError(f"workers must be a whole number of 0 or more, got {workers!r}")
     if time_limit <= 0:
@@ -102,7 +102,8 @@ def run(
                 going.add(late, busy)
     servers = {"read": READERS, "device": 1, "write": 1}
     servers |= dict.fromkeys(("decode", "perturb", "compute"), max(workers, 1))
-    timing = Timing(len(column), time.perf_counter() - since, busy, servers)
+    preparing = max(going.preparing, 0.0)
+    timing = Timing(len(column), time.perf_counter() - since - preparing, busy, servers, preparing)
     return Extraction(column, going.ids, going.unreadable, jobs, going.n_stored, timing, keep_alive)
 
 
@@ -114,6 +115,7 @@ class _Run:
         self.ids = np.zeros((len(paths), 16), np.uint8)
         self.unreadable: dict[int, str] = {}
         self.n_stored = 0
+        self.preparing = -1.0  # seconds that it took to get the tasks ready; below 0 while nothing asked for it
         self._settled = 0
         self._claimed: set[bytes] = set()  # contents that this run has met
 
@@ -125,6 +127,8 @@ class _Run:
             if not missing:
                 self._settle(1)
                 continue
+            if self.preparing < 0:
+                self._prepare()
             group = groups.setdefault(missing, [])
             group.append(Item(seen.id, seen.data or b""))
             if len(group) >= CHUNK or sum(len(item.data) for item in group) >= CHUNK_BYTES:
@@ -155,6 +159,19 @@ class _Run:
         missing = self.jobs.missing(seen.id) if seen.data is not None else ()
         self.n_stored += len(self.jobs.all) - len(missing)
         return missing
+
+    def _prepare(self) -> None:
+        """Get the tasks of the workers ready, here and once: workers that started together would all compile."""
+        since, plan = time.perf_counter(), self.jobs.plan
+        mine = [task for t, task in enumerate(plan.tasks) if not plan.in_lane((0, t))]
+        steps = [prepare for task in mine if (prepare := getattr(task, "prepare", None))]
+        for k, prepare in enumerate(steps):
+            if self._progress:
+                self._progress("preparing (kernels are compiled on first use)", k, len(steps))
+            prepare()
+        if self._progress and steps:
+            self._progress("preparing (kernels are compiled on first use)", len(steps), len(steps))
+        self.preparing = time.perf_counter() - since
 
     def _settle(self, rows: int) -> None:
         before, self._settled = self._settled, self._settled + rows

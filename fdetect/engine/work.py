@@ -28,7 +28,8 @@ class Task(Protocol):
     """Anything that turns a batch of images of one exact size into columns.
 
     A task that is `in_process` runs in the device lane of the run's own process, where networks are loaded once;
-    every other task travels to the workers and must pickle.
+    every other task travels to the workers and must pickle.  A task may have a method `prepare()`: it is called once,
+    in the run's own process, before any worker starts, so that what is compiled on first use is compiled once.
     """
 
     @property

@@ -106,6 +106,8 @@ def select_features(names: str | Sequence[str]) -> tuple[Entry, ...]:
     preset of that name.
     Raises UnknownName for a part that matches nothing.
     """
+    if not isinstance(names, str) and not (isinstance(names, Sequence) and all(isinstance(n, str) for n in names)):
+        raise ParameterError(f"features is a text or a list of texts, got {names!r}; such as 'standard' or ['fast']")
     text = names if isinstance(names, str) else ",".join(names)
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:

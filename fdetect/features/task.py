@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 from fdetect.features.base import code_of, column_names, compute, feature
 from fdetect.images import Geometry
 from fdetect.registry import Entry
-from fdetect.types import Batch
+from fdetect.types import Batch, Facts
 
 __all__ = ["FeatureTask", "feature_tasks"]
 
@@ -47,6 +49,22 @@ class FeatureTask:
     def __call__(self, batch: Batch) -> np.ndarray:
         """(B, H, W, 3) images -> (B, D) float32."""
         return compute(self.entry, batch)
+
+    def prepare(self) -> None:
+        """Compile the kernels of the feature, or load them, by computing it once on noise."""
+        _prepare(self.name)
+
+
+@functools.cache
+def _prepare(name: str) -> None:
+    with contextlib.suppress(Exception):  # what does not suit a feature here will be said of the images themselves
+        compute(feature.get(name), _noise())
+
+
+@functools.cache
+def _noise() -> Batch:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    return Batch(("0" * 32,), pixels, (Facts("RAW", 64, 64, 0),))
 
 
 def feature_tasks(entries: tuple[Entry, ...], *, crop: int) -> tuple[FeatureTask, ...]:
