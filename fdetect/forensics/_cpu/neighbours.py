@@ -59,13 +59,24 @@ def _npr(planes, factor, result):  # type: ignore[no-untyped-def]
     for b in range(B):
         for c in range(C):
             for y in range(H):
+                row, differences = planes[b, c, y], result[b, c, y]
                 if y % factor == 0:
-                    for k in range(W // factor):
-                        corner = planes[b, c, y, k * factor]
-                        for j in range(factor):
-                            corners[k * factor + j] = corner
+                    _spread(row, factor, corners)
                 for x in range(W):
-                    result[b, c, y, x] = planes[b, c, y, x] - corners[x]
+                    differences[x] = row[x] - corners[x]
+
+
+@njit(cache=True, nogil=True)
+def _spread(row, factor, corners):  # type: ignore[no-untyped-def]
+    """Repeat every factor-th sample of a row; two are written out, so that the usual factor becomes vector code."""
+    if factor == 2:
+        for k in range(corners.shape[0] // 2):
+            corners[2 * k] = row[2 * k]
+            corners[2 * k + 1] = row[2 * k]
+        return
+    for k in range(corners.shape[0] // factor):
+        for j in range(factor):
+            corners[k * factor + j] = row[k * factor]
 
 
 @njit(cache=True, nogil=True)
