@@ -182,7 +182,7 @@ def srm_statistics() -> Task:
         contestants["OpenCV filter2D + norm"] = by_opencv
     for name in contestants:
         same(ours(), contestants[name](), 2e-3)
-    return Task("SRM bank -> mean |R|, rms, 1024 x 1024 float32 (22 filters: 30 without opposites)", image.size,
+    return Task("SRM bank -> mean abs R and rms, 1024 x 1024 float32 (22 filters: 30 without opposites)", image.size,
                 image.nbytes, contestants, (("best", 1.4), ("torch", 25.0)), absent(cv2))  # fmt: skip
 
 
