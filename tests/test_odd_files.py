@@ -46,8 +46,8 @@ FAILURES = {
     "huge.png": ("read", "larger than the 1 GiB that an image may have (3221225472 bytes)"),
     "bad\\xff.png": ("read", "No such file or directory; \\x stands for a byte of a name that is not UTF-8: "
                      "rename the file"),
-    "small.png": ("geometry", "40x30 is too small for condition native: both sides need 72 px (a smaller --crop "
-                  "accepts it)"),
+    "small.png": ("geometry", "40x30 is too small for condition native: both sides need 72 px (no --crop "
+                  "fits it: the least is 64)"),
 }  # fmt: skip
 
 
