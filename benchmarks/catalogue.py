@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fdetect.bench.contenders import ALONE, head_sets
+from fdetect.bench.contenders import head_sets
 from fdetect.bench.gains import gain_grids, read_gains
 from fdetect.bench.run import Bench, bench
 from fdetect.bench.tables import LOW_END, Grid, audit_mark, interval_text, low_end, markdown, marks
@@ -23,7 +23,7 @@ from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers
 from fdetect.errors import FdetectError
-from fdetect.features import column_names, select_features
+from fdetect.features import ALONE, column_names, select_features
 from fdetect.files import write_atomic
 from fdetect.types import Cell
 

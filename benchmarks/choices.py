@@ -23,6 +23,7 @@ import fdetect
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import Samples, samples_of, trials_of
 from fdetect.classifiers import fit_head, head
+from fdetect.errors import FdetectError
 from fdetect.features import column_names, select_features
 from fdetect.splits import group_folds
 from fdetect.types import FAKE, REAL
@@ -39,7 +40,13 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    try:
+        compare(options)
+    except FdetectError as error:
+        parser.error(str(error))
 
+
+def compare(options: argparse.Namespace) -> None:
     manifest = read_manifest(options.data)
     samples = samples_of(manifest)
     wanted = ",".join(options.sets)

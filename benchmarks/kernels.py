@@ -34,7 +34,9 @@ from racing import about, memcpy_speed, race, spread, write_between
 from rivals import picture, tasks
 
 import fdetect
+from fdetect.bench.steps import any_images
 from fdetect.engine import pool
+from fdetect.errors import FdetectError
 from fdetect.features import PRESETS, compute, preset
 from fdetect.images import decode
 from fdetect.types import Batch
@@ -48,6 +50,11 @@ def main() -> None:
     parser.add_argument("--images", help="manifest or folder: measure the presets end to end too")
     parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
     options = parser.parse_args()
+    if options.images:
+        try:
+            any_images(options.images)  # said before the kernels are raced, not after
+        except FdetectError as error:
+            parser.error(str(error))
     lines = [about(), "", *kernels(options.rounds)]
     lines += ["", *presets(max(options.rounds, 3))]
     if options.images:

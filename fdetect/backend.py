@@ -1,4 +1,4 @@
-"""Where arrays live: the namespace of an array, the way back to NumPy, the choice of backend, FFT and DCT."""
+"""Where arrays live: the namespace of an array, the way back to NumPy, the choice of backend, FFT, DCT, counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from fdetect.errors import BackendError, ParameterError
 from fdetect.types import Array
 
-__all__ = ["Backend", "asnumpy", "dct", "namespace", "resolve", "rfft2"]
+__all__ = ["Backend", "asnumpy", "count_bins", "dct", "namespace", "resolve", "rfft2"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,21 @@ def dct(array: Array, *, axes: tuple[int, ...] = (-2, -1)) -> Array:
         basis = torch.asarray(_dct_matrix(array.shape[axis]), dtype=array.dtype, device=array.device)
         array = torch.moveaxis(torch.moveaxis(array, axis, -1) @ basis.T, -1, axis)
     return array
+
+
+def count_bins(index: Array, bins: int) -> Array:
+    """Count the values 0..bins-1 along the last axis: (..., N) integers -> (..., bins) int64."""
+    from array_api_compat import device
+
+    xp = namespace(index)
+    *shape, count = index.shape
+    rows = 1
+    for side in shape:
+        rows *= side
+    start = bins * xp.arange(rows, dtype=xp.int64, device=device(index))[:, None]
+    flat = xp.reshape(xp.astype(index, xp.int64), (rows, count)) + start
+    counts = xp.bincount(xp.reshape(flat, (-1,)), minlength=rows * bins)
+    return xp.reshape(xp.astype(counts, xp.int64), (*shape, bins))
 
 
 def _kind(array: Array) -> str:

@@ -16,14 +16,14 @@ import pytest
 from test_evaluate import fakes, reals, run_like, table
 
 from fdetect.bench.compare import compare, paired_differences
-from fdetect.bench.contenders import ALONE, head_sets
+from fdetect.bench.contenders import head_sets
 from fdetect.bench.evaluate import ScoreTable, cells_of
 from fdetect.bench.gains import Gain, gain_grids, gains_csv, gains_of, left_out, read_gains
 from fdetect.bench.run import bench
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.errors import ParameterError, UnknownName
-from fdetect.features import PRESETS, column_names, preset, select_features
+from fdetect.features import ALONE, PRESETS, column_names, preset, select_features
 
 ROOT = Path(__file__).resolve().parent.parent
 STANDARD = {entry.family for entry in preset("standard")}

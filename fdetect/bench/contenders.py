@@ -14,14 +14,13 @@ from fdetect.classifiers import head
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.errors import BackendError, ParameterError, WeightsError
-from fdetect.features import PRESETS
-from fdetect.features.base import ALONE
+from fdetect.features import ALONE, PRESETS
 from fdetect.perturb import Condition
 from fdetect.registry import Entry
 from fdetect.rigid import EncodeView, detector, prepare
 from fdetect.types import FeatureTable, NotRun
 
-__all__ = ["ALONE", "Prepared", "check_names", "head_sets", "heads", "training_free", "untrained"]
+__all__ = ["Prepared", "check_names", "head_sets", "heads", "training_free", "untrained"]
 
 
 @dataclass(frozen=True)

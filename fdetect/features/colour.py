@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from array_api_compat import device
 
-from fdetect.backend import namespace
+from fdetect.backend import count_bins, namespace
 from fdetect.features.base import feature
 from fdetect.forensics.base import require_sides
 from fdetect.forensics.kernels import twin
-from fdetect.forensics.texture import count_bins
 from fdetect.types import Array
 
 __all__ = ["FLOOR", "MARGINS", "colour_correlation", "saturation_statistics"]

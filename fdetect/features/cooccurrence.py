@@ -8,11 +8,11 @@ import itertools
 import numpy as np
 from array_api_compat import device
 
-from fdetect.backend import namespace
+from fdetect.backend import count_bins, namespace
 from fdetect.features.base import feature
 from fdetect.forensics.base import require_sides
 from fdetect.forensics.kernels import twin
-from fdetect.forensics.texture import count_bins, shifted
+from fdetect.forensics.texture import shifted
 from fdetect.types import Array
 
 __all__ = ["DIFFERENCES", "STEPS", "cooccurrence", "cross_band_cooccurrence"]

@@ -114,8 +114,8 @@ def upsampling_peaks(median_residual: Array) -> Array:
     `vertical_3of8` is v = 3/8, which f = 8 is the first to reach.  N is the residual of the 3 x 3 median; w a Hann
     window of mean square 1, whose leakage ends before the ring at 64 pixels and more.  The ring lies half way to the
     next harmonic.  Noise gives columns that scatter around 0; those of 1/2 around -ln 2, as F is a real number there.
-    Photographs stand somewhat higher on both axes (0.3 to 0.8 in the median of Kodak's), since upright and level edges
-    make ridges there, of which the ring holds two points only.
+    Photographs may stand higher on the axes (up to 0.8 in the median of Kodak's 24), since upright and level edges make
+    ridges there, of which the ring holds two points only.
 
     Harmonics are met exactly at every image size, without cutting pixels off: the windowed residual is followed by
     zeros up to a multiple of 64 and folded (summed) into one 64 x 64 tile, whose DFT is the transform of the image at

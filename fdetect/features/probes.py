@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from array_api_compat import device
 
-from fdetect.backend import namespace
+from fdetect.backend import count_bins, namespace
 from fdetect.features.base import feature
 from fdetect.types import Array
 
@@ -66,10 +66,7 @@ def block_dct_histogram(block_dct: Array) -> Array:
     chosen = xp.take(flat, xp.asarray([8 * v + u for v, u in _ZIGZAG], device=where), axis=2)
     level = xp.astype(xp.floor(xp.astype(xp.abs(chosen), xp.float64) + 0.5), xp.int64)
     level = xp.where(level > _OVERFLOW, xp.full_like(level, _OVERFLOW), level)
-    bins = _OVERFLOW + 1
-    row = bins * len(_ZIGZAG) * xp.arange(B, dtype=xp.int64, device=where)[:, None, None]
-    index = level + bins * xp.arange(len(_ZIGZAG), dtype=xp.int64, device=where) + row
-    counts = xp.bincount(xp.reshape(index, (-1,)), minlength=B * bins * len(_ZIGZAG))
+    counts = count_bins(xp.permute_dims(level, (0, 2, 1)), _OVERFLOW + 1)
     return xp.astype(xp.reshape(xp.astype(counts, xp.float64), (B, -1)) / (h * w), xp.float32)
 
 

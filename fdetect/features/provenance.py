@@ -12,7 +12,7 @@ import functools
 import numpy as np
 from array_api_compat import device
 
-from fdetect.backend import asnumpy, namespace, rfft2
+from fdetect.backend import asnumpy, count_bins, namespace, rfft2
 from fdetect.features.base import feature
 from fdetect.features.file_history import exif_facts, jpeg_quality_tables
 from fdetect.forensics.base import require_sides
@@ -75,11 +75,8 @@ def double_jpeg_grid(grid_steps: Array, block_dct: Array, facts: tuple[Facts, ..
     level = xp.floor(xp.abs(values) / steps + 0.5)
     counted = (level > 0) & (level < _HALF)
     signed = xp.where(counted, xp.sign(values) * level, xp.zeros_like(level))
-    bins = 2 * _HALF
-    row = xp.arange(B * len(_AC), dtype=xp.int64, device=where) * bins
-    index = xp.astype(signed, xp.int64) + _HALF + xp.reshape(row, (B, 1, len(_AC)))
-    counts = xp.bincount(xp.reshape(index, (-1,)), minlength=B * len(_AC) * bins)
-    counts = xp.astype(xp.reshape(counts, (B, len(_AC), bins)), xp.float64)
+    levels = xp.permute_dims(xp.astype(signed, xp.int64) + _HALF, (0, 2, 1))
+    counts = xp.astype(count_bins(levels, 2 * _HALF), xp.float64)
     counts[..., _HALF] = 0.0
     cosine, sine = (xp.asarray(wave, device=where) for wave in _waves())
     spectrum = xp.sqrt((counts @ cosine) ** 2 + (counts @ sine) ** 2)

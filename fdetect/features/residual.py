@@ -9,7 +9,7 @@ import math
 import numpy as np
 from array_api_compat import device
 
-from fdetect.backend import namespace
+from fdetect.backend import count_bins, namespace
 from fdetect.features.base import feature
 from fdetect.forensics.base import require_sides
 from fdetect.forensics.kernels import twin
@@ -202,7 +202,7 @@ def _counts(image: Array, kernel: Kernel, step: float, units: int) -> Array:
     edges = _edges(step * units * kernel.divisor)
     if fast := twin("residual_counts", image):
         return fast(image, kernel, edges, units)
-    xp, where = namespace(image), device(image)
+    xp = namespace(image)
     B = image.shape[0]
     whole = xp.round(xp.astype(correlate(image, kernel, units=units), xp.float64) * (units * kernel.divisor))
     levels = sum((xp.astype(whole >= edge, xp.int64) for edge in edges[1:]), xp.astype(whole >= edges[0], xp.int64))
@@ -212,8 +212,7 @@ def _counts(image: Array, kernel: Kernel, step: float, units: int) -> Array:
         xp.reshape(square * right[..., :-2] + right[..., 2:], (B, -1)),
         xp.reshape(square * down[..., :-2, :] + down[..., 2:, :], (B, -1)),
     ]
-    index = xp.concat(tuples, axis=1) + _TUPLES * xp.arange(B, dtype=xp.int64, device=where)[:, None]
-    return xp.reshape(xp.bincount(xp.reshape(index, (-1,)), minlength=B * _TUPLES), (B, _TUPLES))
+    return count_bins(xp.concat(tuples, axis=1), _TUPLES)
 
 
 def _edges(step: float) -> tuple[int, ...]:

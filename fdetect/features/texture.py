@@ -7,11 +7,10 @@ import functools
 import numpy as np
 from array_api_compat import device
 
-from fdetect.backend import namespace
+from fdetect.backend import count_bins, namespace
 from fdetect.features.base import feature
 from fdetect.forensics.base import require_sides
 from fdetect.forensics.kernels import twin
-from fdetect.forensics.texture import count_bins
 from fdetect.types import Array
 
 __all__ = ["EDGES", "FLOOR", "RADII", "local_binary_patterns", "texture_contrast"]

@@ -9,6 +9,7 @@ from array_api_compat import device
 
 from fdetect.backend import namespace, rfft2
 from fdetect.forensics.base import require_sides, signal_map
+from fdetect.forensics.spectrum import column_copies
 from fdetect.types import Array
 
 __all__ = ["REACH", "VARIANCE_FLOOR", "residual_autocorrelation_map"]
@@ -58,9 +59,5 @@ def _waves(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """Return the inverse transform to the kept lags: over rows (18, H), over half-plane columns 2 x (W//2+1, 17)."""
     down = 2 * np.pi * (np.outer(np.arange(REACH + 1), np.arange(height)) % height) / height
     across = 2 * np.pi * (np.outer(np.arange(width // 2 + 1), np.arange(-REACH, REACH + 1)) % width) / width
-    copies = np.full((width // 2 + 1, 1), 2.0)  # a column and its mirror image give conjugate terms
-    copies[0] = 1
-    if width % 2 == 0:
-        copies[-1] = 1
-    copies /= float(height * width) ** 2
+    copies = column_copies(width)[:, None] / float(height * width) ** 2  # a mirrored column gives conjugate terms
     return np.concatenate([np.cos(down), np.sin(down)]), copies * np.cos(across), copies * np.sin(across)

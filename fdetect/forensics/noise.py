@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from array_api_compat import device
-
-from fdetect.backend import namespace
+from fdetect.backend import count_bins, namespace
 from fdetect.forensics.kernels import twin
 from fdetect.types import Array
 
@@ -76,7 +74,8 @@ def noise_counts(rgb8: Array) -> NoiseCounts:
     centres = _thousandths([colour[:, 1:-1, 1:-1] for colour in colours])
     magnitude = xp.reshape(xp.astype(xp.abs(masked[3]), xp.float64), (B, -1))
     by_class = _by_class(magnitude, xp.reshape(centres, (B, -1)))
-    return NoiseCounts(sums, *by_class, xp.stack([_histogram(_diagonal(colour)) for colour in colours], axis=1))
+    diagonals = xp.stack([xp.reshape(_diagonal(colour), (B, -1)) for colour in colours], axis=1)
+    return NoiseCounts(sums, *by_class, count_bins(diagonals, 511))
 
 
 def mask_products(rgb8: Array) -> tuple[Array, Array]:
@@ -120,15 +119,6 @@ def _mixed_second_difference(image: Array) -> Array:
 def _diagonal(image: Array) -> Array:
     across = image[:, :, 1:] - image[:, :, :-1]
     return namespace(image).abs(across[:, 1:] - across[:, :-1])
-
-
-def _histogram(magnitude: Array) -> Array:
-    """Count whole numbers 0..510: (B, H, W) -> (B, 511) int64."""
-    xp = namespace(magnitude)
-    B = magnitude.shape[0]
-    offset = 511 * xp.arange(B, dtype=xp.int64, device=device(magnitude))[:, None]
-    places = xp.astype(xp.reshape(magnitude, (B, -1)), xp.int64) + offset
-    return xp.reshape(xp.bincount(xp.reshape(places, (-1,)), minlength=511 * B), (B, 511))
 
 
 def _lagged(a: Array, b: Array, down: int, right: int) -> Array:

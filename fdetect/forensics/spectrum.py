@@ -24,6 +24,7 @@ __all__ = [
     "DIRECTIONS",
     "POWER_FLOOR",
     "angular_profile",
+    "column_copies",
     "log_dct",
     "log_power",
     "plane_weights",
@@ -190,13 +191,17 @@ def plane_weights(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return total.ravel(), high.ravel()
 
 
-def _copies(height: int, width: int) -> np.ndarray:
-    """Return how often each coefficient of the half plane stands in the full plane: 1 or 2."""
-    copies = np.full((height, width // 2 + 1), 2.0)
-    copies[:, 0] = 1
+def column_copies(width: int) -> np.ndarray:
+    """Return (width//2+1,) float64: how often each column of the half plane stands in the full plane, 1 or 2."""
+    copies = np.full(width // 2 + 1, 2.0)
+    copies[0] = 1
     if width % 2 == 0:
-        copies[:, -1] = 1
+        copies[-1] = 1
     return copies
+
+
+def _copies(height: int, width: int) -> np.ndarray:
+    return np.tile(column_copies(width), (height, 1))
 
 
 def _squared_radius(height: int, width: int) -> np.ndarray:

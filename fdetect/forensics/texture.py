@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array_api_compat import device
 
-from fdetect.backend import namespace
+from fdetect.backend import count_bins, namespace
 from fdetect.errors import ParameterError
 from fdetect.forensics.base import require_sides, signal_map
 from fdetect.forensics.kernels import twin
 from fdetect.types import Array
 
-__all__ = ["cooccurrence_matrix", "count_bins", "cross_band_matrix", "shifted"]
+__all__ = ["cooccurrence_matrix", "cross_band_matrix", "shifted"]
 
 _SAME = ((0, 0), (1, 1), (2, 2))
 _BANDS = ((0, 1), (0, 2), (1, 2))  # red-green, red-blue, green-blue
@@ -62,19 +62,6 @@ def shifted(rgb8: Array, dy: int, dx: int, reader: str) -> tuple[Array, Array]:
     require_sides(rgb8[..., 0], max(dy, dx) + 1, reader)
     H, W = rgb8.shape[1:3]
     return rgb8[:, : H - dy, : W - dx], rgb8[:, dy:, dx:]
-
-
-def count_bins(index: Array, bins: int) -> Array:
-    """Count the values 0..bins-1 along the last axis: (..., N) integers -> (..., bins) int64."""
-    xp, where = namespace(index), device(index)
-    *shape, count = index.shape
-    rows = 1
-    for side in shape:
-        rows *= side
-    start = bins * xp.arange(rows, dtype=xp.int64, device=where)[:, None]
-    flat = xp.reshape(xp.astype(index, xp.int64), (rows, count)) + start
-    counts = xp.bincount(xp.reshape(flat, (-1,)), minlength=rows * bins)
-    return xp.reshape(xp.astype(counts, xp.int64), (*shape, bins))
 
 
 def _matrices(rgb8: Array, bands: tuple[tuple[int, int], ...], dy: int, dx: int, reader: str) -> Array:

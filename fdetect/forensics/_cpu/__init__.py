@@ -1,7 +1,7 @@
 """Numba twins of the hot maps and features: serial, without the GIL, compiled once and cached beside this file.
 
-Threads and processes go over images, never inside one.  Indices are unsigned, so that none is checked for being
-negative; work arrays are rows that stay in the first-level cache.
+Threads and processes go over images, never inside one; work arrays are rows that stay in the first-level cache.  Small
+helpers stand in each file that uses them: a cached kernel does not notice a change in what it imports.
 """
 
 from fdetect.forensics._cpu.colour import colour_difference_products as colour_difference_products
