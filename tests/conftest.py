@@ -34,6 +34,7 @@ def _private_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     base = tmp_path_factory.getbasetemp()
     monkeypatch.setenv("FDETECT_CACHE", str(base / "store"))
     monkeypatch.setenv("HF_HUB_CACHE", str(base / "no-hub"))
+    monkeypatch.setenv("FDETECT_WEIGHTS", str(base / "no-weights"))
     monkeypatch.delenv("FDETECT_BACKEND", raising=False)
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdetect.errors import WeightsError
-from fdetect.nets.weights import encoder_card, find_weights, torch_missing, weights_sha256
+from fdetect.errors import ParameterError, WeightsError
+from fdetect.nets.cards import CARDS, EncoderCard, encoder_card
+from fdetect.nets.evidence import about_evidence, evidence_of, record_evidence
+from fdetect.nets.weights import find_weights, torch_missing, weights_home, weights_sha256
 
 CONFIG = {"model_type": "dinov2", "hidden_size": 32, "num_hidden_layers": 2, "patch_size": 14, "image_size": 56}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -63,6 +65,7 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HOME", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FDETECT_WEIGHTS", str(tmp_path / "home"))
 
 
 def refused(name: str) -> WeightsError:
@@ -140,8 +143,46 @@ def test_a_broken_link_counts_as_absent(tmp_path: Path) -> None:
 def test_absent_weights_say_what_was_looked_for_and_what_to_do() -> None:
     error = refused("facebook/dinov2-large")
     assert error.reason == "no weights for facebook/dinov2-large in the hub cache"
-    assert "--weights FOLDER" in error.fix
-    assert "put facebook/dinov2-large into the hub cache" in error.fix
+    assert "--encoder FOLDER" in error.fix
+    assert "`fdetect weights get facebook/dinov2-large`" in error.fix
+
+
+def test_a_name_of_the_catalogue_says_both_places_and_three_ways(tmp_path: Path) -> None:
+    error = refused("dinov2-large")
+    assert error.reason == (
+        f"no weights 'dinov2-large' in {tmp_path / 'home'}, and no facebook/dinov2-large in the hub cache"
+    )
+    authors = "weights import dinov2_vitl14_pretrain.pth --as dinov2-large`"
+    for part in ("weights get dinov2-large`", authors, "--encoder FOLDER"):
+        assert part in error.fix
+    assert "import" not in refused("clip-vit-l14").fix
+    assert "did you mean 'dinov2-large'?" in refused("dinov2-larg").reason
+
+
+def test_a_folder_wins_over_the_weights_home_and_that_over_the_hub_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = make_cache(tmp_path / "cache", "facebook/dinov2-small")
+    assert find_weights("dinov2-small") == find_weights("facebook/dinov2-small") == snapshot
+    home = make_folder(weights_home() / "dinov2-small")
+    assert find_weights("dinov2-small") == home == tmp_path / "home" / "dinov2-small"
+    assert find_weights("facebook/dinov2-small") == snapshot
+    make_folder(tmp_path / "here" / "dinov2-small")
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_weights("dinov2-small") == Path("dinov2-small")
+
+
+def test_other_stems_subfolders_and_hub_ids(tmp_path: Path) -> None:
+    stem = "diffusion_pytorch_model"
+    pipeline = make_folder(tmp_path / "net", config=None, files={"model_index.json": b"{}"})
+    vae = make_folder(pipeline / "vae", files={f"{stem}.safetensors": WHOLE})
+    assert find_weights(str(pipeline), stem=stem, subfolder="vae") == vae
+    assert find_weights(str(vae), stem=stem, subfolder="vae") == vae
+    assert weights_sha256(vae, stem=stem) == hashlib.sha256(WHOLE).hexdigest()
+    with pytest.raises(WeightsError, match=r"has no diffusion_pytorch_model.safetensors; .*as --autoencoder FOLDER"):
+        find_weights(str(make_folder(tmp_path / "other")), stem=stem, option="--autoencoder")
+    snapshot = make_cache(tmp_path / "cache", "acme/vae")
+    assert find_weights("tiny-vae", hub_id="acme/vae") == snapshot
 
 
 @pytest.mark.parametrize("name", ["", "./nowhere", "/nowhere/at/all", "a/b/c", "../escape", "acme/..", "--org--"])
@@ -174,7 +215,7 @@ def test_a_folder_without_configuration_is_refused(tmp_path: Path) -> None:
 
 def test_the_card_is_honest(tmp_path: Path) -> None:
     tiny = encoder_card(str(make_folder(tmp_path / "tiny")))
-    assert (tiny.name, tiny.dim, tiny.patch, tiny.image_size) == ("dinov2-32x2", 32, 14, 56)
+    assert (tiny.name, tiny.dim, tiny.patch, tiny.image_size, tiny.size) == ("dinov2-32x2", 32, 14, 56, 224)
     assert (tiny.purpose, tiny.evidence, tiny.licence) == ("test", "unverified weights", "not stated")
     large = CONFIG | {"hidden_size": 1024, "num_hidden_layers": 24, "image_size": 518}
     card = encoder_card(str(make_folder(tmp_path / "large", config=large)))
@@ -182,10 +223,81 @@ def test_the_card_is_honest(tmp_path: Path) -> None:
     assert card.config_sha256 != tiny.config_sha256
 
 
-def test_another_architecture_is_refused(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "net", config=CONFIG | {"model_type": "dinov2_with_registers"})
-    with pytest.raises(WeightsError, match="type 'dinov2_with_registers', not 'dinov2'"):
+def test_a_card_of_the_catalogue_is_used_where_its_shape_fits(tmp_path: Path) -> None:
+    large = CONFIG | {"hidden_size": 1024, "num_hidden_layers": 24, "image_size": 518}
+    make_folder(weights_home() / "dinov2-large", config=large)
+    card = encoder_card("dinov2-large")
+    assert isinstance(card, EncoderCard)
+    assert (card.name, card.hub_id, card.licence) == ("dinov2-large", "facebook/dinov2-large", "Apache-2.0")
+    assert (card.fit, card.resize, card.size, card.image_size) == ("crop", 256, 224, 518)
+    make_folder(weights_home() / "dinov2-base")  # the tiny network under a famous name is not that network
+    assert encoder_card("dinov2-base").name == "dinov2-32x2"
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        ({"model_type": "dinov2_with_registers"}, ("dinov2_with_registers", 768, 16)),
+        ({"model_type": "dinov3_vit", "hidden_size": 1280}, ("dinov3_vit", 1280, 16)),
+        ({"model_type": "clip"}, ("clip", 512, 32)),
+        ({"model_type": "clip", "projection_dim": 7, "vision_config": {"patch_size": 14}}, ("clip", 7, 14)),
+        ({"model_type": "clip_vision_model", "projection_dim": 9}, ("clip", 9, 32)),
+        ({"model_type": "siglip", "vision_config": {"hidden_size": 1152}}, ("siglip", 1152, 16)),
+        ({"model_type": "metaclip_2_vision_model"}, ("metaclip_2", 512, 32)),
+    ],
+)
+def test_what_config_json_leaves_out_is_transformers_default(tmp_path: Path, config: dict, expected: tuple) -> None:
+    card = encoder_card(str(make_folder(tmp_path / "net", config=config)))
+    assert (card.family, card.dim, card.patch) == expected
+
+
+def test_defaults_are_those_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers", reason="the deep extra is not installed")
+    from fdetect.nets.catalogue import FAMILIES
+
+    for family in FAMILIES.values():
+        config = transformers.AutoConfig.for_model(family.nested or family.type)
+        assert {name: getattr(config, name) for name in family.defaults} == family.defaults, family.type
+
+
+def test_the_catalogue_is_whole() -> None:
+    for name, card in CARDS.items():
+        assert card.name == name
+        assert card.size % card.patch == 0, name
+        assert card.fit in ("squash", "crop")
+        assert card.purpose == "release"
+        assert card.licence
+    assert len({card.hub_id for card in CARDS.values()}) == len(CARDS)
+
+
+@pytest.mark.parametrize("config", [{"model_type": "vit"}, {}])
+def test_another_architecture_is_refused(tmp_path: Path, config: dict) -> None:
+    folder = make_folder(tmp_path / "net", config=config)
+    with pytest.raises(WeightsError, match=r"type '(vit|unknown)', not one of dinov2, .*siglip"):
         encoder_card(str(folder))
+
+
+def test_sizes_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "net", config=CONFIG | {"patch_size": [14, 14]})
+    with pytest.raises(WeightsError, match="no whole number as the network's patch_size"):
+        encoder_card(str(folder))
+
+
+def test_evidence_rises_and_never_falls(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "net")
+    sha256 = weights_sha256(folder)
+    assert evidence_of(sha256) == encoder_card(str(folder)).evidence == "unverified weights"
+    record_evidence(sha256, "official weights", {"hub_id": "acme/net"})
+    assert encoder_card(str(folder)).evidence == "official weights"
+    record_evidence(sha256, "reproduced", {"figure": 0.9})
+    record_evidence(sha256, "official weights", {})
+    assert evidence_of(sha256) == "reproduced"
+    assert about_evidence(sha256) == {"figure": 0.9}
+    assert evidence_of("0" * 64) == "unverified weights"
+    with pytest.raises(ParameterError, match="level is one of"):
+        record_evidence(sha256, "certain", {})
+    (weights_home() / "evidence.json").write_text("[1, 2")  # damaged: nothing is made up
+    assert evidence_of(sha256) == "unverified weights"
 
 
 ABSENT = """
@@ -217,8 +329,8 @@ def test_absent_weights_are_reported_within_a_second_and_without_torch() -> None
     if torch_missing():
         pytest.skip("the deep extra is not installed")
     reason, fix, modules, seconds = min((run_absent("") for _ in range(2)), key=lambda found: found[-1])
-    assert reason == "no weights for facebook/dinov2-large in the hub cache"
-    assert "hub cache" in fix
+    assert reason.endswith("and no facebook/dinov2-large in the hub cache")
+    assert "fdetect weights get" in fix
     assert modules == "[]"
     assert seconds < 1.0  # interpreter included; the better of two, since test machines are shared
 

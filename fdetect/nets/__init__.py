@@ -1,4 +1,14 @@
-"""Networks: where weights lie on disk, which encoder they make, and what is known of them.
+"""Networks: where weights lie on disk, which network they make, and what is known of them.
 
-`weights` looks at files alone, `denoiser` loads torch when it computes; every other module imports it at once.
+    weights.py, evidence.py, inventory.py    files: where they lie, what was shown of them, what there is
+    catalogue.py, cards.py                   encoders: what is known of each, and of one that is here
+    autoencoder_cards.py                     the same for autoencoders
+    hub.py, importing.py, keymaps.py         how weights come here: downloaded, or turned from the authors' files
+    architectures.py, encoders.py            encoders that run; network_noise.py disturbs a copy
+    autoencoders.py, taef2.py                autoencoders that run
+    distances.py, lpips.py                   how far a reconstruction is from its picture
+    denoiser.py                              a map that needs weights
+    memory.py                                chunks that fit into memory
+
+Importing those of the first three lines, `autoencoders`, `distances` or `denoiser` loads no torch.
 """

@@ -11,13 +11,16 @@ from fdetect.backend import namespace
 from fdetect.errors import WeightsError
 from fdetect.forensics.base import signal_map
 from fdetect.forensics.kernels import engine_of
-from fdetect.nets.weights import INSTALL_DEEP, file_sha256, torch_missing
+from fdetect.nets.weights import INSTALL_DEEP, file_sha256, torch_missing, weights_home
 from fdetect.types import Array
 
 __all__ = ["WEIGHTS_VARIABLE", "dncnn_residual", "load_dncnn"]
 
 WEIGHTS_VARIABLE = "FDETECT_DNCNN"
-_FIX = f"give a DnCNN as the setting weights=FILE.safetensors or as ${WEIGHTS_VARIABLE}"
+_FIX = (
+    "run `fdetect weights import dncnn_25.pth --as dncnn`, "
+    f"or give a DnCNN as the setting weights=FILE.safetensors or as ${WEIGHTS_VARIABLE}"
+)
 
 
 def _weights_digest(*, weights: str = "") -> str:
@@ -39,7 +42,7 @@ def dncnn_residual(luma: Array, *, weights: str = "") -> Array:
     L convolutions of 3 x 3 with zeros beyond the border; the published network has L = 17 and 64 channels, its batch
     norms merged into weights and biases.  `weights` names a safetensors file with the keys model.0.weight,
     model.0.bias, model.2.weight, ... (even numbers, as a sequence with ReLUs in between numbers them), whose shapes
-    say L and the channels; empty takes the file that $FDETECT_DNCNN names.
+    say L and the channels; empty takes the file that $FDETECT_DNCNN names, else `dncnn` of the weights home.
 
     Computed in float64, so that the result is the same float32 on every machine; in float32 it would be about six times
     as fast on a processor and off by 5e-5 grey levels, more than is allowed here.  NumPy and CuPy arrays go to Torch
@@ -79,9 +82,11 @@ def load_dncnn(weights: str = "") -> tuple[tuple[Any, Any], ...]:
 
 
 def _file(weights: str) -> Path:
-    name = weights or os.environ.get(WEIGHTS_VARIABLE, "")
+    imported = weights_home() / "dncnn" / "model.safetensors"
+    name = weights or os.environ.get(WEIGHTS_VARIABLE, "") or (str(imported) if imported.is_file() else "")
     if not name:
-        raise WeightsError(f"dncnn_residual has no weights: ${WEIGHTS_VARIABLE} is not set", _FIX)
+        where = f"${WEIGHTS_VARIABLE} is not set, and {weights_home()} has no dncnn"
+        raise WeightsError(f"dncnn_residual has no weights: {where}", _FIX)
     path = Path(name).expanduser()
     if not path.is_file():
         raise WeightsError(f"no weights file '{name}' for dncnn_residual", _FIX)

@@ -1,38 +1,37 @@
-"""Frozen encoders: DINOv2 through transformers, with the position table as its authors interpolate it.
+"""Frozen encoders on a device: images in RGB 0..1 become embeddings, in chunks that fit into memory.
 
-DINOv2 was trained at 518 px, a 37 x 37 table of positions; at 224 px it needs 16 x 16.  The authors' hub code
-resamples the table by scale_factor = (16 + 0.1) / 37, where the 0.1 moves every sampling point; transformers
-resamples to the size 16 x 16.  The two tables differ, and so do the embeddings.  Here the table is resampled once
-at load, and `pos_interp` says in every record which way it was done.
+What the architectures do with positions, and `pos_interp`, which says in every record which way it was done, is told
+in `fdetect.nets.architectures`.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from fdetect.errors import BackendError, ParameterError, WeightsError
-from fdetect.nets.weights import IMAGENET_MEAN, IMAGENET_STD, EncoderCard, encoder_card, find_weights
+from fdetect.errors import BackendError, ParameterError
+from fdetect.nets.architectures import ARCHITECTURES, load_network, resolve_positions
+from fdetect.nets.cards import EncoderCard, NetworkNoise, encoder_card
+from fdetect.nets.memory import exact_float32, in_chunks
+from fdetect.nets.network_noise import perturbed_network
+from fdetect.nets.weights import find_weights
 
-__all__ = ["Encoder", "authors_position_table", "load_encoder", "normalise", "resolve_device"]
-
-_CHUNK = 32  # images in one forward pass: enough to fill a device, small enough for ViT-g in 8 GB
-_OFFSET = 0.1  # `interpolate_offset` of the authors' hub models without registers
+__all__ = ["Encoder", "load_encoder", "resolve_device"]
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A frozen network on its device, for images of `size` x `size` px; `card` says which weights it carries."""
+    """A frozen network on its device, for images of `size` x `size` px; `card` says which weights it carries.
+
+    `chunk` is the number of images in one forward pass; None takes as many as fit (see `fdetect.nets.memory`).
+    """
 
     card: EncoderCard
     model: Any
@@ -40,35 +39,55 @@ class Encoder:
     pos_interp: str
     dtype: str
     device: str
+    noise: NetworkNoise | None = None
+    chunk: int | None = None
 
     def encode(self, images: torch.Tensor) -> np.ndarray:
-        """Return the CLS token after the final norm: (B, 3, size, size) float32, normalised -> (B, D) float32.
+        """Return what `card.embedding` says: (B, 3, size, size) float32 RGB in 0..1, on any device -> (B, D) float32.
 
-        With dtype "bfloat16" the matrix products run in bfloat16 under autocast; weights and result stay float32.
+        The images are normalised here, (x - mean) / std with the card's constants; values beyond 0..1 are taken as
+        they are.  With dtype "bfloat16" the matrix products run in bfloat16 under autocast; weights and result stay
+        float32, and so do float32 products, which TensorFloat-32 would round.
+        A chunk that does not fit is halved; raises BackendError where a single image does not fit, ParameterError for
+        another shape.
         """
-        rows = [self._encode_chunk(chunk) for chunk in images.split(_CHUNK) if len(chunk)]
-        return np.concatenate(rows) if rows else np.empty((0, self.card.dim), np.float32)
+        if tuple(images.shape[1:]) != (3, self.size, self.size):
+            raise ParameterError(f"images must be (B, 3, {self.size}, {self.size}); got {tuple(images.shape)}")
+        if not len(images):
+            return np.empty((0, self.card.dim), np.float32)
+        key = f"{self.card.sha256} {self.card.config_sha256} {self.dtype}"
+        rows = in_chunks(self._encode_chunk, images, device=self.device, chunk=self.chunk, key=key)
+        return np.asarray(rows.numpy())
 
-    def _encode_chunk(self, images: torch.Tensor) -> np.ndarray:
+    def perturbed(self, noise: NetworkNoise) -> Encoder:
+        """Return this encoder with perturbed weights; the last eight copies are kept, since every batch asks again."""
+        return replace(self, model=_perturbed(self.model, noise, self.card.family, self.card.layers), noise=noise)
+
+    def _encode_chunk(self, images: torch.Tensor) -> torch.Tensor:
+        architecture = ARCHITECTURES[self.card.family]
         half = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.dtype == "bfloat16")
-        # cuDNN would run the patch embedding in TF32 by default, and float32 here means float32
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact, half:
-            tokens = self.model(pixel_values=images.to(self.device)).last_hidden_state
-        return np.asarray(tokens[:, 0].float().cpu().numpy())
+        with torch.inference_mode(), exact_float32():
+            images = images.to(self.device, torch.float32, non_blocking=True)
+            mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.card.mean, self.card.std))
+            other_size = architecture.resizes and self.size != self.card.image_size
+            with half:
+                resampled = {"interpolate_pos_encoding": True} if other_size else {}
+                output = self.model(pixel_values=(images - mean) / std, **resampled)
+            return architecture.embedding(output).float().cpu()
 
 
 def load_encoder(
-    folder: str | Path,
+    source: str | Path,
     *,
-    pos_interp: str = "scale_factor",
+    pos_interp: str = "authors",
     dtype: str = "float32",
     size: int = 224,
     device: str = "auto",
 ) -> Encoder:
-    """Load a DINOv2 network from a folder or the hub cache, never from the network, in evaluation mode.
+    """Load an encoder from a folder, a name or a hub id, never from the network, in evaluation mode.
 
-    pos_interp  "scale_factor" as the authors' hub code, "size" as transformers
+    pos_interp  "authors", or by its name: "scale_factor" and "size" for DINOv2 (authors: scale_factor), "size" for
+                DINOv2 with registers, CLIP, MetaCLIP 2 and SigLIP, "none" for DINOv3
     dtype       "float32", or "bfloat16" (autocast)
     size        side in px of the images to come, a multiple of the patch
     device      "auto" (CUDA where there is one, else CPU), "cpu" or "cuda"
@@ -76,19 +95,16 @@ def load_encoder(
     Raises WeightsError where the weights are absent or do not fill the network exactly, ParameterError for a
     setting, BackendError for a device that is not there.
     """
-    for name, value, known in (
-        ("pos_interp", pos_interp, ("scale_factor", "size")),
-        ("dtype", dtype, ("float32", "bfloat16")),
-    ):
-        if value not in known:
-            raise ParameterError(f"{name} is one of {', '.join(known)}; got '{value}'")
-    card = encoder_card(str(folder))
+    if dtype not in ("float32", "bfloat16"):
+        raise ParameterError(f"dtype is one of float32, bfloat16; got '{dtype}'")
+    card = encoder_card(str(source))
+    positions = resolve_positions(card, pos_interp)
     if size < card.patch or size % card.patch:
         raise ParameterError(f"size must be a multiple of the patch of {card.patch} px; got {size}")
     device = resolve_device(device, dtype=dtype)
-    path = find_weights(str(folder)).resolve()
-    model = _model(path, card.sha256, card.config_sha256, pos_interp, size, device)
-    return Encoder(card, model, size, pos_interp, dtype, device)
+    path = find_weights(str(source)).resolve()
+    model = _model(path, replace(card, evidence=""), positions, size, device)
+    return Encoder(card, model, size, positions, dtype, device)
 
 
 def resolve_device(wanted: str = "auto", *, dtype: str = "float32") -> str:
@@ -110,32 +126,6 @@ def resolve_device(wanted: str = "auto", *, dtype: str = "float32") -> str:
     return device
 
 
-def normalise(rgb8: np.ndarray) -> torch.Tensor:
-    """Return (rgb / 255 - mean) / std with ImageNet's constants: (B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
-    images = torch.from_numpy(np.ascontiguousarray(rgb8.transpose(0, 3, 1, 2))).float().div(255)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images - mean) / std
-
-
-def authors_position_table(table: torch.Tensor, *, grid: int) -> torch.Tensor:
-    """Resample a position table as DINOv2's authors do: (1, 1 + M*M, D) float32 -> (1, 1 + grid*grid, D) float32.
-
-    Bicubic (a = -0.75), no anti-aliasing, borders repeated; output i samples the input at
-
-        (i + 0.5) / s - 0.5,   s = (grid + 0.1) / M
-
-    The CLS row is kept, and a table of the right size is returned as it is.  Source: facebookresearch/dinov2,
-    dinov2/models/vision_transformer.py, `interpolate_pos_encoding` (Oquab et al. 2023, arXiv 2304.07193).
-    """
-    side = math.isqrt(table.shape[1] - 1)
-    if side == grid:
-        return table
-    patches = table[:, 1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    scale = (grid + _OFFSET) / math.sqrt(table.shape[1] - 1)
-    patches = torch.nn.functional.interpolate(patches, scale_factor=(scale, scale), mode="bicubic")
-    return torch.cat((table[:, :1], patches.permute(0, 2, 3, 1).reshape(1, grid * grid, -1)), dim=1)
-
-
 @functools.cache
 def _bfloat16_survives() -> bool:
     """Try bfloat16 in a process of its own: virtual machines may announce AMX and then kill whoever uses it."""
@@ -151,49 +141,12 @@ with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
 
 
 @functools.lru_cache(maxsize=4)
-def _model(folder: Path, sha256: str, config_sha256: str, pos_interp: str, size: int, device: str) -> Any:
-    """Load once for every dtype and view; the digests are part of the key so that changed files are read again."""
-    from transformers import Dinov2Model
-
-    try:
-        with _quiet():
-            model, report = Dinov2Model.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,  # never the checkpoint's own: the precision is chosen at encode time
-                attn_implementation="sdpa",
-                output_loading_info=True,
-            )
-    except Exception as error:  # shapes, a damaged header, a bad configuration: each in its own class
-        raise WeightsError(f"{folder} does not load as DINOv2 ({' '.join(str(error).split())[:200]})", _FIX) from None
-    # transformers fills what is missing with random numbers and only warns: refused here
-    absent = sorted(str(key) for key in report["missing_keys"])
-    extra = sorted(key for key in map(str, report["unexpected_keys"]) if not key.startswith("classifier."))
-    if absent or extra:
-        keys = f"lacks {absent[0]}" if absent else f"holds {extra[0]}, which the network has no place for"
-        raise WeightsError(f"{folder} is not the network that its config.json describes: it {keys}", _FIX)
-    if pos_interp == "scale_factor":
-        table = model.embeddings.position_embeddings.detach()
-        grid = size // model.config.patch_size
-        model.embeddings.position_embeddings = torch.nn.Parameter(authors_position_table(table, grid=grid))
-    return model.eval().requires_grad_(False).to(device)
+def _model(folder: Path, card: EncoderCard, positions: str, size: int, device: str) -> Any:
+    """Load once for every dtype and view; the card holds the digests, so that changed files are read again."""
+    return load_network(folder, card, positions, size).to(device)
 
 
-_FIX = "give a complete DINOv2 model without registers as --weights FOLDER"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' progress bar and load report, and give both back: what matters is raised."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
+@functools.lru_cache(maxsize=8)
+def _perturbed(model: Any, noise: NetworkNoise, family: str, layers: int) -> Any:
+    """Perturb once: a network is its own key, and lives as long as its copies do."""
+    return perturbed_network(model, noise, blocks=ARCHITECTURES[family].blocks, layers=layers)

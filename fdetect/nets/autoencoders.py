@@ -1,0 +1,152 @@
+"""The round trip of an image through a frozen autoencoder.
+
+    image x in 0..1 -> encoder -> latent, the posterior's mode -> decoder -> clamp -> x' in 0..1
+
+The authors of AEROBLADE draw a latent from the posterior; the mode is taken here, as by those of HFI, so that a score
+is the same each time.  diffusers' models see 2 x - 1, as they were trained.  Torch is loaded with a network.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fdetect.errors import ParameterError, WeightsError
+from fdetect.nets.autoencoder_cards import (
+    AUTOENCODERS,
+    GIVE_FOLDER,
+    AutoencoderCard,
+    autoencoder_card,
+    find_autoencoder,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["AUTOENCODERS", "Autoencoder", "AutoencoderCard", "autoencoder_card", "load_autoencoder"]
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """A frozen autoencoder on its device; `card` says which weights it carries."""
+
+    card: AutoencoderCard
+    model: Any
+    dtype: str
+    device: str
+
+    def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the round trip: (B, 3, H, W) float32 RGB 0..1 -> the same shape and range, where `images` are.
+
+        With dtype "bfloat16" products run in bfloat16 under autocast; weights and result stay float32.  On a CPU one
+        image goes at a time, which is fastest there and makes the result independent of the batch.
+        Raises ParameterError where a side is no multiple of the factor, BackendError where one image does not fit.
+        """
+        from fdetect.nets.memory import in_chunks
+
+        height, width = images.shape[-2:]
+        factor = self.card.factor
+        if not height or not width or height % factor or width % factor:
+            raise ParameterError(
+                f"{self.card.name} takes images whose sides are multiples of {factor} px; got {height} x {width}"
+            )
+        if not len(images):
+            return images
+        chunk, key = 1 if self.device == "cpu" else None, f"{self.card.sha256} {self.dtype}"
+        return in_chunks(self._round_trip, images, device=self.device, chunk=chunk, key=key)
+
+    def _round_trip(self, images: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        from fdetect.nets.memory import exact_float32
+
+        half = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+        with torch.inference_mode(), exact_float32(), half:
+            shown = images.to(self.device)
+            if self.card.architecture == "TAEF2":
+                again = self.model(shown)
+            else:
+                again = _diffusers_round_trip(self.model, shown * 2 - 1) / 2 + 0.5
+            return again.float().clamp(0, 1).to(images.device)
+
+
+def load_autoencoder(source: str, *, device: str = "auto", dtype: str = "float32") -> Autoencoder:
+    """Load an autoencoder from disk, never from the network, in evaluation mode.
+
+    source  as for `autoencoder_card`
+    device  "auto" (CUDA where there is one, else CPU), "cpu" or "cuda"
+    dtype   "float32", or "bfloat16" (autocast)
+
+    Raises WeightsError where the weights are absent or do not fill the network exactly, ParameterError for a setting,
+    BackendError for a device that is not there.
+    """
+    from fdetect.nets.encoders import resolve_device
+
+    if dtype not in ("float32", "bfloat16"):
+        raise ParameterError(f"dtype is one of float32, bfloat16; got '{dtype}'")
+    card = autoencoder_card(source)
+    device = resolve_device(device, dtype=dtype)
+    folder, _ = find_autoencoder(source)
+    model = _model(folder.resolve(), card.architecture, card.sha256, card.config_sha256, device)
+    return Autoencoder(card, model, dtype, device)
+
+
+def _diffusers_round_trip(model: Any, images: torch.Tensor) -> torch.Tensor:
+    """Encode and decode: (B, 3, H, W) in -1..1 -> the same."""
+    encoded = model.encode(images)
+    if hasattr(encoded, "latent_dist"):
+        return model.decode(encoded.latent_dist.mode()).sample
+    # MoVQ's latents are not rounded to its codebook, as in AEROBLADE and in Kandinsky itself
+    unrounded = {"force_not_quantize": True} if hasattr(model, "quantize") else {}
+    return model.decode(encoded.latents, **unrounded).sample
+
+
+@functools.lru_cache(maxsize=4)
+def _model(folder: Path, architecture: str, sha256: str, config_sha256: str, device: str) -> Any:
+    """Load once; the digests are part of the key so that changed files are read again."""
+    if architecture == "TAEF2":
+        from safetensors.torch import load_file
+
+        from fdetect.nets.taef2 import load_taef2
+
+        file = folder / "model.safetensors"
+        try:
+            state = load_file(file)
+        except Exception as error:  # as below
+            raise WeightsError(f"{file} does not load ({_said(error)})", GIVE_FOLDER) from None
+        return load_taef2(state, str(folder)).to(device)
+    import diffusers
+    import torch
+
+    try:
+        model, report = getattr(diffusers, architecture).from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            torch_dtype=torch.float32,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # shapes, a damaged header, a bad configuration: each in its own class
+        raise WeightsError(f"{folder} does not load as {architecture} ({_said(error)})", GIVE_FOLDER) from None
+    # diffusers fills what is missing with random numbers and only warns: refused here
+    faults = _faults(report)
+    if faults:
+        raise WeightsError(f"{folder} is not the network that its config.json describes: it {faults}", GIVE_FOLDER)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _faults(report: Mapping[str, Any]) -> str:
+    parts = []
+    for verb, keys in (("lacks", report["missing_keys"]), ("has no place for", report["unexpected_keys"])):
+        names = sorted(map(str, keys))
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        parts += [f"{verb} {', '.join(names[:5])}{more}"] if names else []
+    return " and ".join(parts)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

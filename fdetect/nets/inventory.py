@@ -1,0 +1,72 @@
+"""What weights are known, and what of them is here: the rows of `fdetect weights list`.  No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdetect.errors import WeightsError
+from fdetect.nets.autoencoder_cards import AUTOENCODERS, find_autoencoder
+from fdetect.nets.catalogue import CARDS
+from fdetect.nets.evidence import evidence_of
+from fdetect.nets.weights import find_weights, weights_home, weights_sha256
+
+__all__ = ["Row", "inventory"]
+
+# what has an importer and no card: kind, licence
+_OTHERS = {
+    "dncnn": ("map", "MIT"),
+    "lpips-vgg": ("distance", "BSD-3-Clause and BSD-2-Clause"),
+    "univfd": ("head", "MIT"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A name, what is known of it, where it is ("absent" where it is not) and twelve digits of its hash."""
+
+    name: str
+    kind: str
+    hub_id: str
+    licence: str
+    purpose: str
+    where: str = "absent"
+    evidence: str = ""
+    sha256: str = ""
+
+
+def inventory() -> list[Row]:
+    """Return a row for everything in the catalogues, and for every other folder of the weights home."""
+    rows = [_row(card.name, "encoder", card.hub_id, card.licence, card.purpose) for card in CARDS.values()]
+    for coder in AUTOENCODERS.values():
+        hub_id = "/".join(filter(None, (coder.hub_id, coder.subfolder)))
+        rows.append(_row(coder.name, "autoencoder", hub_id, coder.licence, coder.purpose))
+    rows += [_row(name, kind, "", licence, "release") for name, (kind, licence) in _OTHERS.items()]
+    known = {row.name for row in rows}
+    home = weights_home()
+    folders = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+    others = [name for name in folders if name not in known and not name.startswith(".")]
+    return rows + [_row(name, "unknown", "", "not stated", "test") for name in others]
+
+
+def _row(name: str, kind: str, hub_id: str, licence: str, purpose: str) -> Row:
+    row = Row(name, kind, hub_id or "-", licence, purpose)
+    try:
+        folder, stem = _found(name, kind)
+        sha256 = weights_sha256(folder, stem=stem)
+    except (WeightsError, OSError) as error:
+        reason = error.reason if isinstance(error, WeightsError) and not _absent(error) else "absent"
+        return Row(name, kind, row.hub_id, licence, purpose, where=reason)
+    return Row(name, kind, row.hub_id, licence, purpose, str(folder), evidence_of(sha256), sha256[:12])
+
+
+def _found(name: str, kind: str) -> tuple[Path, str]:
+    if kind == "autoencoder":
+        folder, _ = find_autoencoder(name)
+        return folder, AUTOENCODERS[name].stem
+    return find_weights(name), "model"
+
+
+def _absent(error: WeightsError) -> bool:
+    """Whether nothing is there, in contrast to something that is damaged."""
+    return error.reason.startswith("no weights")
