@@ -17,8 +17,9 @@ from pathlib import Path
 
 from fdetect.bench.contenders import head_sets
 from fdetect.bench.gains import gain_grids, read_gains
+from fdetect.bench.grid import Grid, interval_text, markdown
 from fdetect.bench.run import Bench, bench
-from fdetect.bench.tables import LOW_END, Grid, audit_mark, interval_text, low_end, markdown, marks
+from fdetect.bench.tables import LOW_END, audit_mark, low_end, marks
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers

@@ -1,4 +1,4 @@
-"""Writes the tables that come from the registries, between their markers in README.md and docs/features.md.
+"""Writes the tables that come from the registries, between their markers in README.md and docs/.
 
     python docs/tables.py
 
@@ -12,7 +12,11 @@ from pathlib import Path
 
 from fdetect.features import PRESETS, column_names, feature, preset
 from fdetect.forensics import signal_map
-from fdetect.registry import Entry
+from fdetect.nets.autoencoder_cards import AUTOENCODERS
+from fdetect.nets.cards import CARDS
+from fdetect.nets.distances import distance
+from fdetect.registry import Entry, Registry
+from fdetect.rigid import detector, view
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +28,11 @@ def tables() -> dict[tuple[str, str], str]:
         ("docs/features.md", "features"): features(),
         ("docs/features.md", "columns"): columns(),
         ("docs/features.md", "maps"): maps(),
+        ("docs/detectors.md", "detectors"): detectors(),
+        ("docs/detectors.md", "views"): plain(view),
+        ("docs/detectors.md", "distances"): plain(distance),
+        ("docs/detectors.md", "encoders"): encoders(),
+        ("docs/detectors.md", "autoencoders"): autoencoders(),
     }
 
 
@@ -65,6 +74,45 @@ def maps() -> str:
     for entry in signal_map:
         reads = ", ".join(f"`{name}`" for name in entry.reads)
         rows.append(f"| `{entry.name}` | {reads} | {settings(entry)} | {entry.summary} |")
+    return "\n".join(rows)
+
+
+def detectors() -> str:
+    rows = ["| detector | costs an image | settings that differ | references | what it is |", "|---|---|---|---|---|"]
+    for entry in detector:
+        instance, plain_settings = entry(), detector.of(entry.target).settings
+        changed = {name: value for name, value in entry.settings.items() if value != plain_settings[name]}
+        on = next(entry.settings[name] for name in ("encoder", "autoencoder", "feature") if name in entry.settings)
+        what = ", ".join(f"`{name}={value}`" for name, value in changed.items())
+        rows.append(
+            f"| `{entry.name}` | {instance.passes} {instance.unit} (`{on}`) | {what} | {instance.references} | "
+            f"{entry.summary} |"
+        )
+    return "\n".join(rows)
+
+
+def plain(registry: Registry) -> str:
+    rows = ["| name | settings | what it is |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{e.name}` | {settings(e)} | {e.summary} |" for e in registry)])
+
+
+def encoders() -> str:
+    rows = ["| name | hub id | D | size, interpolation, fit | licence | the embedding |", "|---|---|---|---|---|---|"]
+    rows += [
+        f"| `{card.name}` | {card.hub_id} | {card.dim} | {card.size} px, {card.interpolation}, {card.fit} | "
+        f"{card.licence} | {card.embedding} |"
+        for card in CARDS.values()
+    ]
+    return "\n".join(rows)
+
+
+def autoencoders() -> str:
+    rows = ["| name | hub id | class | latent | licence |", "|---|---|---|---|---|"]
+    rows += [
+        f"| `{card.name}` | {'/'.join(filter(None, (card.hub_id, card.subfolder))) or 'import'} | "
+        f"{card.architecture} | {card.latent_channels} channels at 1/{card.factor} | {card.licence} |"
+        for card in AUTOENCODERS.values()
+    ]
     return "\n".join(rows)
 
 

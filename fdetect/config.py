@@ -64,10 +64,11 @@ class HeadsConfig:
 
 @dataclass(frozen=True)
 class DetectorsConfig:
-    """Training-free detectors, where their weights are, and score tables made elsewhere."""
+    """Training-free detectors (`rigid`, or with settings `rigid:sigma=0.02`), their networks, scores made elsewhere."""
 
     names: tuple[str, ...] = ("rigid",)
-    weights: str = ""  # a folder, or a hub id to look for in the cache; empty: the detector's own
+    encoder: str = ""  # for all that need one: a name of `fdetect weights list`, a hub id or a folder; empty: their own
+    autoencoder: str = ""  # the same for those that reconstruct
     scores: tuple[str, ...] = ()  # files for `--scores`
 
 

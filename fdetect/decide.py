@@ -8,14 +8,20 @@ holds for reals of another source is not promised, only measured.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
+from fdetect.bootstrap import Interval
 from fdetect.errors import ParameterError
 
-__all__ = ["DECISIONS", "Threshold", "conformal_pvalue", "conformal_threshold", "decide"]
+__all__ = [
+    "DECISIONS", "Achieved", "Calibration", "Threshold", "achieved", "conformal_pvalue", "conformal_threshold",
+    "decide", "exact_interval",
+]  # fmt: skip
 
 DECISIONS = ("real", "inconclusive", "fake", "undecided")
 
@@ -103,6 +109,100 @@ def decide(scores: np.ndarray, five: Threshold, one: Threshold) -> np.ndarray:
     claim = one.value if one.attainable else five.value
     words = np.where(scores > claim, "fake", np.where(scores > five.value, "inconclusive", "real"))
     return np.where(np.isnan(scores) | (not five.attainable), "undecided", words)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The scores of calibration reals, ascending, and all that follows from them."""
+
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of(cls, real_scores: Iterable[float]) -> Calibration:
+        """Sort (n,) scores; those of failed images, NaN or infinite, are left out."""
+        return cls(tuple(sorted(float(score) for score in real_scores if math.isfinite(score))))
+
+    @cached_property
+    def five(self) -> Threshold:
+        """The threshold at 5 % FPR."""
+        return conformal_threshold(np.array(self.scores), fpr=0.05)
+
+    @cached_property
+    def one(self) -> Threshold:
+        """The threshold at 1 % FPR."""
+        return conformal_threshold(np.array(self.scores), fpr=0.01)
+
+    def pvalue(self, scores: np.ndarray) -> np.ndarray:
+        """(N,) float64 -> (N,) conformal p-values of "this image is real"; NaN without calibration reals."""
+        return conformal_pvalue(scores, np.array(self.scores)) if self.scores else np.full(len(scores), np.nan)
+
+    def decide(self, scores: np.ndarray) -> np.ndarray:
+        """(N,) float64 -> (N,) str, words of DECISIONS."""
+        return decide(scores, self.five, self.one)
+
+    @property
+    def text(self) -> str:
+        """The thresholds in words, and how many reals a level wants that these do not support."""
+        parts, n = [], len(self.scores)
+        for level, threshold in (("5 %", self.five), ("1 %", self.one)):
+            wanted = math.ceil(1 / Fraction(str(threshold.fpr))) - 1
+            value = threshold.text if threshold.attainable else f"not attainable (it takes {wanted})"
+            parts.append(f"at {level} FPR {value}")
+        return f"threshold {', '.join(parts)}; {n} calibration real{'s' * (n != 1)}"
+
+
+@dataclass(frozen=True)
+class Achieved:
+    """How often reals of one source were called fake by a threshold that was set on reals of all other sources.
+
+    `n_called` of `n_reals` scored strictly above `threshold`; nothing is called where it is not attainable.
+    """
+
+    source: str
+    n_reals: int
+    n_called: int
+    threshold: Threshold
+
+    @property
+    def text(self) -> str:
+        """Counts, rate and its 95 % interval, or "not attainable (n)"."""
+        if not self.threshold.attainable:
+            return self.threshold.text
+        if not self.n_reals:
+            return "no reals"
+        low, high = exact_interval(self.n_called, self.n_reals)
+        rate = self.n_called / self.n_reals
+        return f"{self.n_called} of {self.n_reals} = {100 * rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def achieved(source: str, here: np.ndarray, elsewhere: np.ndarray, *, fpr: float) -> Achieved:
+    """Set a threshold on the scores of reals elsewhere and count the reals of a source above it.
+
+    (n,), (m,) float64 -> Achieved; scores that are not finite are left out of both.
+    """
+    here, elsewhere = (np.asarray(scores, np.float64) for scores in (here, elsewhere))
+    threshold = conformal_threshold(elsewhere[np.isfinite(elsewhere)], fpr=fpr)
+    scored = here[np.isfinite(here)]
+    return Achieved(source, len(scored), int((scored > threshold.value).sum()), threshold)
+
+
+def exact_interval(k: int, n: int, *, level: float = 0.95) -> Interval:
+    """Interval of a rate of which k of n were seen: the rates that do not make so many, or so few, too unlikely.
+
+        low = B(alpha / 2; k, n - k + 1),   high = B(1 - alpha / 2; k + 1, n - k),   alpha = 1 - level
+
+    with B the quantile of the beta distribution; 0 and 1 at the ends.  The n are taken as independent.
+    Source: Clopper and Pearson 1934, 10.1093/biomet/26.4.404.
+    Raises ParameterError unless 0 <= k <= n and n > 0.
+    """
+    if not 0 <= k <= n or n < 1:
+        raise ParameterError(f"{k} of {n} is no rate; give 0 <= k <= n and n > 0")
+    from scipy.special import betaincinv  # here: it is slow to import, and most who decide need no interval
+
+    tail = (1 - level) / 2
+    low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return Interval(low, high)
 
 
 def _calibration(real_scores: np.ndarray) -> np.ndarray:

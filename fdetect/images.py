@@ -1,4 +1,4 @@
-"""From the bytes of a file to pixels and facts, by stated rules; and the named ways to cut or resize.
+"""From the bytes of a file to pixels and facts, by stated rules; `Geometry` says how they are cut or resized.
 
 Decoding rules.  JPEG through simplejpeg where it is installed (its pixels equal Pillow's), everything else and
 every doubtful JPEG through Pillow.  Pixels are those stored: no EXIF rotation (the orientation is recorded), no
@@ -24,7 +24,8 @@ import numpy as np
 import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError, _imaging, features
 
-from fdetect.errors import DataError, ParameterError
+from fdetect.errors import DataError
+from fdetect.geometry import Geometry
 from fdetect.types import Facts
 
 __all__ = ["MAX_PIXELS", "Decoded", "Geometry", "decode", "decoder_id", "jpeg_quality", "read_facts"]
@@ -46,35 +47,6 @@ class Decoded:
 
     pixels: np.ndarray
     facts: Facts
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """A named way to one exact size; it stands in the configuration, the cache key and the report.
-
-    name    "as_is" (unchanged), "aligned_crop" (centre crop on the 8-px grid; smaller images unchanged), or
-            "squash" (resize to size x size without keeping the aspect ratio)
-    size    side in pixels; 0 for "as_is"
-    filter  "bilinear" or "bicubic", with Pillow's anti-aliasing; used by "squash" alone
-    """
-
-    name: str = "as_is"
-    size: int = 0
-    filter: str = ""
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Apply to (H, W, 3) uint8 pixels; raises ParameterError for a name or filter that does not exist."""
-        if self.name == "as_is":
-            return pixels
-        if self.name == "aligned_crop":
-            top, left = (max(side - self.size, 0) // 2 // 8 * 8 for side in pixels.shape[:2])
-            return pixels[top : top + self.size, left : left + self.size]
-        if self.name != "squash":
-            raise ParameterError(f"no geometry '{self.name}' (as_is, aligned_crop, squash)")
-        filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-        if self.filter not in filters:
-            raise ParameterError(f"geometry squash has no filter '{self.filter}' (bilinear, bicubic)")
-        return np.asarray(Image.fromarray(pixels).resize((self.size, self.size), filters[self.filter]))
 
 
 def decode(data: bytes) -> Decoded:

@@ -125,6 +125,22 @@ class Registry:
             raise UnknownName(f"no {self.kind} '{name}'{why}{hint} (fdetect list {self.kind.replace(' ', '-')}s)")
         return self._entries[name]
 
+    def read(self, text: str) -> Entry:
+        """Return the entry that a text names, with the settings that stand behind it: `rigid:sigma=0.02:n_draws=4`.
+
+        The entry bears the whole text as its name.  Raises UnknownName and ParameterError as `get` and `configured`
+        do, and ParameterError for a value that is not of the setting's type.
+        """
+        name, *pairs = text.split(":")
+        entry, given = self.get(name), dict[str, Any]()
+        for pair in pairs:
+            setting, equals, value = pair.partition("=")
+            if not equals:
+                raise ParameterError(f"{self.kind} '{text}': write settings as {name}:setting=value")
+            entry.configured(**{setting: value})  # a setting that does not exist is said first
+            given[setting] = _of_type(value, type(entry.settings[setting]), f"{self.kind} '{text}': {setting}")
+        return replace(entry.configured(**given), name=text) if pairs else entry
+
     def select(self, *patterns: str) -> tuple[Entry, ...]:
         """Return the entries whose names match any of the shell patterns, in registration order, each once."""
         names: set[str] = set()
@@ -178,6 +194,21 @@ def nearest(name: str, known: Any) -> str:
     """Return "; did you mean 'x'?" for the nearest known name, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{match[0]}'?" if match else ""
+
+
+def _of_type(text: str, kind: type, where: str) -> Any:
+    """Read a value of a setting from text."""
+    if kind is bool and text in ("true", "false"):
+        return text == "true"
+    if kind is str:
+        return text
+    try:
+        if kind in (int, float):
+            return kind(text)
+    except ValueError:
+        pass
+    raise ParameterError(f"{where} takes {'true or false' if kind is bool else f'a value of type {kind.__name__}'}, "
+                         f"got '{text}'")
 
 
 def _entry(kind: str, target: Callable[..., Any], meta: Mapping[str, Any]) -> Entry:

@@ -150,8 +150,8 @@ def test_images_that_fail_are_counted_and_named(small_set, tmp_path):
 def test_a_detector_without_weights_is_a_row_with_reason_and_fix(finished):
     (row,) = finished.result.not_run
     assert row.detector == "rigid"
-    assert "facebook/dinov2-large" in row.reason + row.fix
-    assert "--weights" in row.fix
+    assert "dinov2-large" in row.reason
+    assert "fdetect weights get dinov2-large" in row.fix
 
 
 def test_rigid_runs_on_weights_from_a_folder(small_set, tmp_path):
@@ -159,7 +159,7 @@ def test_rigid_runs_on_weights_from_a_folder(small_set, tmp_path):
     import tiny_dinov2
 
     tiny_dinov2.save_tiny(tmp_path / "tiny", image_size=56)
-    flags = {"detectors.weights": str(tmp_path / "tiny"), "features.names": (), "conditions.names": ("native",)}
+    flags = {"detectors.encoder": str(tmp_path / "tiny"), "features.names": (), "conditions.names": ("native",)}
     config = quick(small_set, **flags)
     done = bench(config, out=tmp_path / "run", store=Store(tmp_path / "store"))
     assert not done.result.not_run
@@ -167,9 +167,12 @@ def test_rigid_runs_on_weights_from_a_folder(small_set, tmp_path):
     scores = np.array(done.scores.column("score").to_pylist())
     assert np.isfinite(scores).all()
     assert ((scores >= 0) & (scores <= 2)).all()
-    card = done.result.header["weights"]["rigid"]
+    (card,) = done.result.header["weights"]["rigid"]
     assert card["purpose"] == "test"
     assert card["evidence"] == "unverified weights"
+    tables = (tmp_path / "run" / "tables.md").read_text(encoding="utf-8")
+    assert "| rigid | test, unverified weights |" in tables  # beside every figure
+    assert "## Networks" in tables
 
 
 def test_the_core_runs_without_torch(small_set, tmp_path):

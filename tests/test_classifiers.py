@@ -18,7 +18,7 @@ import pytest
 
 from fdetect.classifiers import FittedHead, fit_head, head, in_parallel, out_of_fold
 from fdetect.classifiers.saved import TRUSTED, FittedDetector, load_detector, save_detector
-from fdetect.decide import Threshold
+from fdetect.decide import Calibration
 from fdetect.errors import DataError, NotFitted
 
 skops = pytest.importorskip("skops.io")
@@ -36,11 +36,10 @@ def toy(n: int = 60, *, apart: float = 1.0, seed: int = 0) -> tuple[np.ndarray, 
 
 
 def detector(name: str, values: np.ndarray, label: np.ndarray) -> FittedDetector:
-    five, one = Threshold(1.25, 0.05, 30, True), Threshold(np.inf, 0.01, 30, False)
     return FittedDetector(
         head=fit_head(head.get(name), COLUMNS, values, label), features=("x", "y"), codes={"x": "00", "y": "11"},
-        condition="matched", crop=128, seed=3, five=five, one=one, trained_on={"": 60, "gan": 60}, n_failed=2,
-        version="0",
+        condition="matched", crop=128, seed=3, calibration=Calibration.of(np.linspace(-1, 1, 30)),
+        trained_on={"": 60, "gan": 60}, n_failed=2, version="0",
     )  # fmt: skip
 
 
@@ -252,6 +251,7 @@ def test_what_is_saved_comes_back(name, files):
     fitted = detector(name, *toy())
     loaded = load_detector(files[name])
     assert replace(loaded, head=fitted.head) == fitted
+    assert loaded.calibration.five == fitted.calibration.five
     assert (loaded.head.name, loaded.head.columns, loaded.head.prior) == (name, COLUMNS, fitted.head.prior)
     other = toy(seed=1)[0]
     np.testing.assert_array_equal(loaded.head.score(other), fitted.head.score(other))
@@ -393,7 +393,14 @@ def test_a_file_that_is_no_detector_is_one_sentence(kind, files, tmp_path):
 
 def test_a_file_of_another_format_or_head_says_what_to_do(files, tmp_path):
     content = skops.load(files["logreg"], trusted=list(TRUSTED))
-    for change, text in (({"format": 99}, "fit it again"), ({"head": "logref"}, "did you mean 'logreg'")):
+    for change, text in (
+        ({"format": 99}, "was written by another version of fdetect; fit it again"),
+        ({"format": 1}, "was written by another version of fdetect; fit it again"),
+        ({"head": "logref"}, "did you mean 'logreg'"),
+        ({"calibration": [2.0, 1.0]}, "its calibration must be finite float64 scores in ascending order"),
+        ({"calibration": [float("nan")]}, "its calibration must be finite float64 scores in ascending order"),
+        ({"calibration": "many"}, "not a fitted detector"),
+    ):
         card = {**json.loads(content["card"]), **change}
         (tmp_path / "other").write_bytes(skops.dumps({**content, "card": json.dumps(card)}))
         with pytest.raises(DataError, match=text):

@@ -429,8 +429,66 @@ def test_as_is_and_squash_known_answers() -> None:
     assert (Geometry("squash", 20, "bicubic")(constant) == 77).all()
 
 
+def test_resize_crop_keeps_the_aspect_ratio_and_takes_the_centre() -> None:
+    for height, width, to in ((100, 60, (53, 32)), (60, 100, (32, 53)), (61, 61, (32, 32)), (20, 33, (32, 52))):
+        pixels = random_pixels(height, width)
+        large = np.array(Image.fromarray(pixels).resize(to[::-1], Image.Resampling.BICUBIC))
+        top, left = ((side - 32) // 2 for side in to)
+        if 21 in (to[0] - 32, to[1] - 32):  # 10.5 is rounded to the even 10
+            assert 10 in (top, left)
+        assert np.array_equal(Geometry("resize_crop", 32, "bicubic")(pixels), large[top : top + 32, left : left + 32])
+    narrow = random_pixels(35, 32)  # already as wide: nothing is resampled, and 1.5 is rounded to the even 2
+    assert np.array_equal(Geometry("resize_crop", 32, "bilinear")(narrow), narrow[2:34])
+
+
+def test_centre_crop_cuts_without_a_resize_and_pads_with_zeros() -> None:
+    pixels = random_pixels(37, 51)
+    assert np.array_equal(Geometry("centre_crop", 32)(pixels), pixels[2:34, 10:42])  # 2.5 and 9.5, to even
+    assert np.array_equal(Geometry("centre_crop", 37)(pixels), pixels[:, 7:44])
+    padded = Geometry("centre_crop", 44)(pixels)
+    assert padded.shape == (44, 44, 3)
+    assert np.array_equal(padded[3:40], pixels[:, 4:48])  # 7 rows are missing, 4 of them below; columns: 3.5, to even
+    assert not padded[:3].any()
+    assert not padded[40:].any()
+    assert np.array_equal(Geometry("centre_crop", 60)(pixels)[11:48, 4:55], pixels)
+
+
+def test_textured_crop_finds_the_texture_on_the_grid() -> None:
+    pixels = np.full((100, 140, 3), 90, np.uint8)
+    assert np.array_equal(Geometry("textured_crop", 32)(pixels), pixels[:32, :32])  # a tie: the first
+    pixels[48:80, 72:104] = random_pixels(32, 32)
+    assert np.array_equal(Geometry("textured_crop", 32)(pixels), pixels[48:80, 72:104])
+    ramp = np.repeat(np.arange(140, dtype=np.uint8)[None, :, None], 100, axis=0).repeat(3, axis=2)
+    ramp[:, 96:] += (np.arange(100)[:, None, None] % 2 * 50).astype(np.uint8)
+    assert np.array_equal(Geometry("textured_crop", 40)(ramp), ramp[:40, 96:136])  # whole cells; of rows, the first
+    for small in (random_pixels(20, 24), random_pixels(39, 39)):
+        assert np.array_equal(Geometry("textured_crop", 32)(small), small[:32, :32])
+    assert Geometry("textured_crop", 32)(random_pixels(20, 90)).shape == (20, 32, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(8, 90), width=st.integers(8, 90), size=st.integers(8, 48), seed=st.integers(0, 9))
+def test_textured_crop_equals_a_search_of_all_crops(height: int, width: int, size: int, seed: int) -> None:
+    pixels = random_pixels(height, width, seed=seed) // 8
+    green = pixels[:, :, 1].astype(int)
+    change = np.zeros(green.shape, int)
+    change[:, 1:] += abs(green[:, 1:] - green[:, :-1])
+    change[1:] += abs(green[1:] - green[:-1])
+    best, place = -1, (0, 0)
+    for top in range(0, max(height - size, 0) + 1, 8):
+        for left in range(0, max(width - size, 0) + 1, 8):
+            whole = change[top : top + min(size, height) // 8 * 8, left : left + min(size, width) // 8 * 8].sum()
+            if whole > best:
+                best, place = whole, (top, left)
+    top, left = place
+    found = Geometry("textured_crop", size)(pixels)
+    assert np.array_equal(found, pixels[top : top + size, left : left + size])
+
+
 def test_an_unknown_geometry_or_filter_is_named() -> None:
-    with pytest.raises(ParameterError, match=r"^no geometry 'center_crop' \(as_is, aligned_crop, squash\)$"):
+    known = "as_is, trim, aligned_crop, textured_crop, centre_crop, squash, resize_crop"
+    with pytest.raises(ParameterError, match=rf"^no geometry 'center_crop' \({known}\)$"):
         Geometry("center_crop", 32)(random_pixels())
-    with pytest.raises(ParameterError, match=r"^geometry squash has no filter 'lanczos' \(bilinear, bicubic\)$"):
-        Geometry("squash", 32, "lanczos")(random_pixels())
+    for name in ("squash", "resize_crop"):
+        with pytest.raises(ParameterError, match=rf"^geometry {name} has no filter 'lanczos' \(bilinear, bicubic\)$"):
+            Geometry(name, 32, "lanczos")(random_pixels())

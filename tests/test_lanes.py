@@ -15,6 +15,7 @@ from tiny_tasks import (
     NATIVE,
     FromBatch,
     Moments,
+    Slow,
     assert_same,
     extract,
     process_ids,
@@ -129,6 +130,21 @@ def test_a_slow_device_lane_holds_up_those_before_it(root: Path, monkeypatch: py
     assert len(lead) == 20
     assert max(lead) <= 4  # worked on, waiting, waiting, being put
     assert any(together)  # images are decoded while the device works
+
+
+def test_workers_and_the_device_work_at_the_same_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are decoded in a worker process while the device computes: together they take less than their sum."""
+    monkeypatch.setattr(loop, "CHUNK", 2)
+
+    def slowly(batch):
+        time.sleep(0.1 * len(batch))
+        return process_ids(batch)
+
+    tasks = (Slow("decoding", delay=0.1), FromBatch(slowly, name="device", in_process=True))
+    timing = extract(root, *tasks, conditions=(NATIVE,), workers=1).timing
+    assert timing.busy["compute"] >= 2
+    assert timing.busy["device"] >= 2
+    assert timing.seconds < timing.busy["compute"] + timing.busy["device"]
 
 
 def test_a_lane_works_while_its_feeder_does() -> None:

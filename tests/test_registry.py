@@ -340,3 +340,39 @@ def test_the_list_command_shows_plug_ins_and_broken_ones(site: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Invert the colours." in done.stdout
     assert "absent: not loaded: plug-in no_such_module_of_fdetect failed" in done.stdout
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """A detector with settings of every type."""
+
+    sigma: float = 0.05
+    draws: int = 1
+    clamp: bool = False
+    space: str = "pixel"
+
+
+def test_a_text_names_an_entry_with_settings_of_their_types():
+    registry = Registry("test detector")
+    registry(Drifting)
+    entry = registry.read("drifting:sigma=0.02:draws=3:clamp=true:space=normalized")
+    assert entry.name == "drifting:sigma=0.02:draws=3:clamp=true:space=normalized"
+    assert entry() == Drifting(0.02, 3, True, "normalized")
+    assert registry.read("drifting") is registry.get("drifting")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("drifting:sigm=1", "has no setting 'sigm'; did you mean 'sigma'"),
+        ("drifting:sigma", "write settings as drifting:setting=value"),
+        ("drifting:draws=2.5", "draws takes a value of type int, got '2.5'"),
+        ("drifting:clamp=yes", "clamp takes true or false, got 'yes'"),
+        ("drifted:sigma=1", "no test detector 'drifted'; did you mean 'drifting'"),
+    ],
+)
+def test_a_text_that_names_nothing_is_said(text, message):
+    registry = Registry("test detector")
+    registry(Drifting)
+    with pytest.raises((ParameterError, UnknownName), match=message):
+        registry.read(text)

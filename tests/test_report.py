@@ -122,7 +122,9 @@ def header() -> dict[str, Any]:
         "seed": 7,
         "versions": {"fdetect": "0.1.0", "numpy": "2.4.0", "decoder": "Pillow 12 / libjpeg-turbo 3.1"},
         "backend": {"name": "cpu", "reason": "CuPy is not installed"},
-        "weights": {"rigid": {"name": "dinov2-small", "sha256": "ab" * 32, "mean": [0.485, 0.456, 0.406]}},
+        "weights": {"rigid": [{"name": "dinov2-small", "sha256": "ab" * 32, "mean": [0.485, 0.456, 0.406],
+                               "purpose": "release", "evidence": "unverified weights", "licence": "Apache-2.0"}],
+                    "drift_lbp": []},
     }  # fmt: skip
 
 
@@ -404,3 +406,15 @@ def test_gains_of_families_stand_in_their_condition_with_every_name_escaped() ->
     assert gain_grids(gains, example().audit)[0].title.endswith("  [biased by file_bytes, dimensions]")
     titles = [grid.title for grid in grids(example(), gain_grids(gains))]
     assert titles.index("What each family adds to logreg:all, under native") < titles.index("Not run")
+
+
+def test_purpose_and_evidence_stand_in_every_row_that_rests_on_weights():
+    result = example()
+    for grid in (g for g in grids(result) if g.title.startswith(("AUROC under", "At the threshold"))):
+        assert grid.columns[:2] == ("detector", "weights")
+        of = {row[0]: row[1] for row in grid.rows}
+        assert of["rigid"] == "release, unverified weights"
+        assert {text for name, text in of.items() if name != "rigid"} == {"–"}
+    (networks,) = (grid for grid in grids(result) if grid.title == "Networks")
+    assert networks.rows == (("dinov2-small", "release", "unverified weights", "Apache-2.0", "ab" * 6, "rigid"),)
+    assert "release, unverified weights" in render_report(result)

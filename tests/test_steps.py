@@ -22,6 +22,7 @@ from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
+from fdetect.decide import Calibration
 from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.features import column_names, feature
@@ -309,8 +310,8 @@ def test_a_fit_leaves_out_the_calibration_reals_and_their_groups(small_set, fitt
     scores = steps.score(manifest, fitted, store=store).values
     np.testing.assert_array_equal(scores, expected.score(table.values))
     assert (fitted.condition, fitted.crop, fitted.seed, fitted.n_failed) == ("matched", 128, 0, 0)
-    assert fitted.five.n_reals == fitted.one.n_reals == len(held)
-    assert fitted.five.attainable == (naive.conformal_threshold(scores[held].tolist(), 5) is not None)
+    assert fitted.calibration.scores == tuple(sorted(scores[held]))
+    assert fitted.calibration.five.attainable == (naive.conformal_threshold(scores[held].tolist(), 5) is not None)
     assert sum(fitted.trained_on.values()) == kept.sum()
     assert fitted.trained_on[""] == (label[kept] == 0).sum()
 
@@ -322,9 +323,9 @@ def test_enough_calibration_reals_give_the_conformal_threshold(small_set, store)
     held = hold_out([rows[k]["group"] for k in reals], [rows[k]["real_source"] for k in reals], share=0.6, seed=0)
     scores = steps.score(small_set, one, store=store).values
     on_reals = [scores[k] for k, out in zip(reals, held, strict=True) if out]
-    assert one.five.attainable
-    assert one.five.value == naive.conformal_threshold(on_reals, 5)
-    assert not one.one.attainable
+    assert one.calibration.five.attainable
+    assert one.calibration.five.value == naive.conformal_threshold(on_reals, 5)
+    assert not one.calibration.one.attainable
 
 
 def test_a_detector_is_used_as_it_was_fitted_unless_a_condition_is_named(small_set, fitted, store):
@@ -347,27 +348,33 @@ def test_scores_of_unlabelled_images_and_of_one(folder, fitted):
 
 def test_the_score_table_says_everything_of_each_image(folder, fitted):
     manifest = steps.any_images(folder)
-    five, one = (replace(fitted.five, value=value, attainable=True) for value in (-0.5, 0.5))
-    decided = replace(fitted, five=five, one=one)
-    scores = steps.score(manifest, decided)
+    scores = steps.score(manifest, fitted)
+    middle = float(np.sort(scores.values[:6])[2])
+    decided = replace(fitted, calibration=Calibration.of([middle - 99.0] * 190 + [middle] * 8 + [middle + 0.01] * 4))
+    five, one = decided.calibration.five.value, decided.calibration.one.value
+    assert (five, one) == (middle, middle + 0.01)
     table = steps.score_table(scores, manifest, decided, "matched")
     assert table.column_names == [
         "id", "path", "label", "generator", "real_source", "group", "detector", "condition", "score", "probability",
-        "threshold", "decision", "status", "reason",
+        "p_value", "threshold", "decision", "status", "reason",
     ]  # fmt: skip
     rows = table.to_pylist()
     assert [row["score"] for row in rows[:6]] == scores.values[:6].tolist()
     for row in rows[:6]:
-        word = "real" if row["score"] <= -0.5 else "inconclusive" if row["score"] <= 0.5 else "fake"
+        word = "real" if row["score"] <= five else "inconclusive" if row["score"] <= one else "fake"
         assert (row["decision"], row["status"], row["reason"]) == (word, "ok", "")
         assert row["probability"] == pytest.approx(1 / (1 + np.exp(-row["score"])))
-        assert (row["threshold"], row["condition"], row["label"]) == (-0.5, "matched", None)
+        assert row["p_value"] == naive.conformal_pvalue(row["score"], decided.calibration.scores)
+        assert (row["threshold"], row["condition"], row["label"]) == (five, "matched", None)
+    assert {row["decision"] for row in rows[:6]} >= {"real", "fake"}
     assert [(row["status"], row["decision"]) for row in rows[6:]] == [("failed", "undecided")] * 2
+    assert np.isnan([row["p_value"] for row in rows[6:]]).all()
     assert rows[6]["reason"] == "decode: the file is empty (0 bytes)"
-    undecided = replace(fitted, five=replace(five, attainable=False, value=np.inf), one=replace(one, value=np.inf))
+    undecided = replace(fitted, calibration=Calibration.of([0.0] * 5))
     table = steps.score_table(scores, manifest, undecided, "matched")
     assert set(table.column("decision").to_pylist()) == {"undecided"}
     assert set(table.column("threshold").to_pylist()) == {None}
+    assert np.isfinite(table.column("p_value").to_numpy()[:6]).all()
 
 
 def test_a_feature_that_changed_since_the_fit_is_refused(folder, fitted):
@@ -380,8 +387,10 @@ def test_a_feature_that_changed_since_the_fit_is_refused(folder, fitted):
 
 
 def test_a_training_free_detector_without_weights_says_how_to_get_them(folder):
-    with pytest.raises(WeightsError, match="facebook/dinov2-large|torch"):
+    with pytest.raises(WeightsError, match="dinov2-large|torch"):
         steps.score(folder, "rigid")
+    with pytest.raises(ParameterError, match="knn compares with reference images; make their bank first: fdetect fit"):
+        steps.score(folder, "knn")
     with pytest.raises(UnknownName, match="did you mean 'rigid'"):
         steps.score(folder, "rigit")
 
@@ -392,11 +401,14 @@ def test_a_training_free_detector_scores_with_weights_from_a_folder(folder, tmp_
 
     tiny_dinov2.save_tiny(tmp_path / "tiny", image_size=56)
     manifest = steps.any_images(folder)
-    scores = steps.score(manifest, "rigid", weights=str(tmp_path / "tiny"), crop=64)
+    scores = steps.score(manifest, "rigid", encoder=str(tmp_path / "tiny"), crop=64)
     assert np.isfinite(scores.values).tolist() == [True] * 6 + [False] * 2
+    named = steps.score(manifest, f"rigid:encoder={tmp_path / 'tiny'}:sigma=0.1", encoder="elsewhere", crop=64)
+    assert (named.values[:6] > scores.values[:6]).all()  # twice the noise
     table = steps.score_table(scores, manifest, "rigid", "native").to_pylist()
     assert {row["decision"] for row in table} == {"undecided"}
     assert {row["threshold"] for row in table} == {None}
+    assert np.isnan([row["p_value"] for row in table]).all()
     assert [row["status"] for row in table] == ["ok"] * 6 + ["failed"] * 2
 
 

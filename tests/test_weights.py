@@ -150,7 +150,7 @@ def test_absent_weights_say_what_was_looked_for_and_what_to_do() -> None:
 def test_a_name_of_the_catalogue_says_both_places_and_three_ways(tmp_path: Path) -> None:
     error = refused("dinov2-large")
     assert error.reason == (
-        f"no weights 'dinov2-large' in {tmp_path / 'home'}, and no facebook/dinov2-large in the hub cache"
+        "no weights 'dinov2-large' in the weights home, and no facebook/dinov2-large in the hub cache"
     )
     authors = "weights import dinov2_vitl14_pretrain.pth --as dinov2-large`"
     for part in ("weights get dinov2-large`", authors, "--encoder FOLDER"):

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fdetect.bench.protocols import Samples
-from fdetect.bench.scoring import Contender, Fixed, Trained, train_condition
+from fdetect.bench.scoring import Banked, Contender, Fixed, Trained, train_condition
 from fdetect.classifiers import head
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.errors import BackendError, ParameterError, WeightsError
-from fdetect.features import ALONE, PRESETS
+from fdetect.features import ALONE, PRESETS, feature_task
 from fdetect.perturb import Condition
 from fdetect.registry import Entry
-from fdetect.rigid import EncodeView, detector, prepare
+from fdetect.rigid import ViewTask, detector, prepare
 from fdetect.types import FeatureTable, NotRun
 
-__all__ = ["Prepared", "check_names", "head_sets", "heads", "training_free", "untrained"]
+__all__ = ["Prepared", "check_names", "configured", "head_sets", "heads", "training_free", "untrained"]
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,45 @@ class Prepared:
 
     name: str
     instance: Any
-    tasks: tuple[EncodeView, ...]
+    tasks: tuple[ViewTask, ...]
+
+    @property
+    def cards(self) -> tuple[Any, ...]:
+        """What is known of the weights; empty where it needs none."""
+        return tuple(self.tasks[0].space.cards)
+
+    def vectors(self, tables: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Name the rows of the tasks as `score` wants them."""
+        return {task.view_name: rows for task, rows in zip(self.tasks, tables, strict=True)}
 
 
 def training_free(config: RunConfig) -> tuple[list[Prepared], list[NotRun]]:
     """Find the weights of every training-free detector; those without become rows "not run"."""
     prepared: list[Prepared] = []
     not_run: list[NotRun] = []
+    crop = config.conditions.crop
+    embed = partial(feature_task, crop=crop)
     for name in config.detectors.names:
-        entry = detector.get(name)
+        entry = configured(name, encoder=config.detectors.encoder, autoencoder=config.detectors.autoencoder)
         try:
-            instance = entry(**({"weights": config.detectors.weights} if config.detectors.weights else {}))
-            prepared.append(Prepared(name, instance, prepare(instance)))
+            instance = entry()
+            prepared.append(Prepared(name, instance, prepare(instance, crop=crop, embed=embed)))
         except (WeightsError, BackendError) as error:
             reason, fix = getattr(error, "reason", str(error)), getattr(error, "fix", "")
             not_run.append(NotRun(name, reason, fix or "see fdetect doctor"))
     return prepared, not_run
+
+
+def configured(name: str, *, encoder: str = "", autoencoder: str = "") -> Entry:
+    """Return the entry of a detector's name, with another network where one is given and the name chooses none.
+
+    Raises UnknownName and ParameterError as `Registry.read` does.
+    """
+    entry = detector.read(name)
+    for setting, value in (("encoder", encoder), ("autoencoder", autoencoder)):
+        if value and setting in entry.settings and f":{setting}=" not in name:
+            entry = entry.configured(**{setting: value})
+    return entry
 
 
 def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, str, list[Entry]]]:
@@ -95,17 +119,18 @@ def heads(
 
 
 def untrained(
-    prepared: Sequence[Prepared], extraction: Extraction, conditions: tuple[Condition, ...]
+    prepared: Sequence[Prepared], samples: Samples, extraction: Extraction, conditions: tuple[Condition, ...]
 ) -> Iterator[Contender]:
-    """Training-free detectors: their score of every image under every condition, from the embeddings."""
+    """Training-free detectors: their score of every image under every condition, from the views' vectors."""
     names = {name for c in conditions for name in (c.name, train_condition(c.name))}
     for one in prepared:
         tables = {c: [extraction.tables[c, task.name] for task in one.tasks] for c in names}
-        values = {
-            c: one.instance.score(**{t.view_name: table.values for t, table in zip(one.tasks, of_c, strict=True)})
-            for c, of_c in tables.items()
-        }
-        yield Fixed(one.name, values, {c: _reasons(of_c) for c, of_c in tables.items()})
+        vectors = {c: one.vectors([table.values for table in of_c]) for c, of_c in tables.items()}
+        reasons = {c: _reasons(of_c) for c, of_c in tables.items()}
+        if one.instance.references:
+            yield Banked(one.name, one.instance, vectors, samples.label, reasons)
+        else:
+            yield Fixed(one.name, {c: one.instance.score(**of_c) for c, of_c in vectors.items()}, reasons)
 
 
 def check_names(detectors: Sequence[Contender]) -> None:

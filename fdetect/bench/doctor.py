@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fdetect.backend import resolve
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers
 from fdetect.errors import BackendError, WeightsError
 from fdetect.images import decoder_id
-from fdetect.nets.weights import find_weights
+from fdetect.nets.autoencoders import autoencoder_card
+from fdetect.nets.cards import encoder_card
 from fdetect.rigid import detector
 
 __all__ = ["Check", "checks"]
 
 EXTRAS = {"simplejpeg": "fast", "torch": "deep", "transformers": "deep", "safetensors": "deep", "cupy": "gpu",
-          "pandas": "pandas"}  # fmt: skip
+          "pandas": "pandas", "diffusers": "diffusion"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,28 @@ def checks(store: str | None = None) -> list[Check]:
         found.append(Check("backend gpu", True, resolve("gpu").reason))
     except BackendError as error:
         found.append(Check("backend gpu", False, str(error)))
-    for encoder in dict.fromkeys(entry.settings["encoder"] for entry in detector if "encoder" in entry.settings):
-        try:
-            found.append(Check(f"weights {encoder}", True, str(find_weights(encoder))))
-        except WeightsError as error:
-            found.append(Check(f"weights {encoder}", False, str(error)))
+    found += [_weights(name, encoder_card) for name in _networks("encoder")]
+    found += [_weights(name, autoencoder_card) for name in _networks("autoencoder")]
     folder = Store(store).folder
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     writable = os.access(existing, os.W_OK)
     text = str(folder) if writable else f"{folder} cannot be written; give --store FOLDER or set FDETECT_CACHE"
     found.append(Check("store", writable, text))
     return found
+
+
+def _networks(setting: str) -> list[str]:
+    """Names of the networks that registered detectors ask for by this setting, each once."""
+    asked = [entry.settings[setting] for entry in detector if setting in entry.settings]
+    return list(dict.fromkeys(name for names in asked for name in names.split("+")))
+
+
+def _weights(name: str, card_of: Callable[[str], Any]) -> Check:
+    try:
+        card = card_of(name)
+        return Check(f"weights {name}", True, f"{card.purpose}, {card.evidence}, sha256 {card.sha256[:12]}")
+    except WeightsError as error:
+        return Check(f"weights {name}", False, str(error))
 
 
 def _optional(package: str, extra: str) -> Check:

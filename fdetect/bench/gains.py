@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from fdetect.bench.compare import PairedDifference, compare
 from fdetect.bench.evaluate import FEW, FEW_GROUPS, ScoreTable
-from fdetect.bench.tables import Grid, audit_mark, bracketed, pretty
+from fdetect.bench.grid import Grid, pretty
+from fdetect.bench.tables import audit_mark, bracketed
 from fdetect.engine.loop import Progress
 from fdetect.types import Cell
 

@@ -87,6 +87,10 @@ class _GivenModel:
         values = np.array([row[:2] for row in found if row is not None]).reshape(-1, 2)
         return values[:, 0], values[:, 1]
 
+    def reference(self, calibration: np.ndarray, condition: str) -> np.ndarray:
+        on_reals = [row[0] for row in self._rows(condition, calibration) if row is not None]
+        return np.array([score for score in on_reals if np.isfinite(score)])
+
     def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
         under = [name for name in self.given.conditions if train_condition(name) == condition]
         found = [row for name in under for row in self._rows(name, self.trial.test) if row is not None]
@@ -98,8 +102,7 @@ class _GivenModel:
             )
         if stated:
             return Threshold(stated.pop(), fpr, 0, True) if fpr == 0.05 else Threshold(np.inf, fpr, 0, False)
-        on_reals = [row[0] for row in self._rows(condition, calibration) if row is not None]
-        return conformal_threshold(np.array([score for score in on_reals if np.isfinite(score)]), fpr=fpr)
+        return conformal_threshold(self.reference(calibration, condition), fpr=fpr)
 
     def _rows(self, condition: str, rows: np.ndarray) -> list[Row | None]:
         return [self.given.row(self.trial.name, condition, str(path)) for path in self.given.paths[rows]]

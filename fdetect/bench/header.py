@@ -59,7 +59,7 @@ def header(
         "seed": config.seed,
         "versions": {**versions(), "decoder": images.decoder_id()},
         "backend": asdict(backend),
-        "weights": {one.name: asdict(one.tasks[0].card) for one in prepared},
+        "weights": {one.name: [_portable_card(card) for card in one.cards] for one in prepared},
     }
 
 
@@ -67,8 +67,14 @@ def portable(config: RunConfig) -> RunConfig:
     """The configuration without the folders of this machine; score tables by name and content."""
     data = replace(config.data, path=Path(config.data.path).name, root="")
     files = tuple(f"{Path(file).name} {content_id(Path(file).read_bytes())}" for file in config.detectors.scores)
-    detectors = replace(config.detectors, weights=Path(config.detectors.weights).name, scores=files)
+    encoder, autoencoder = (Path(name).name for name in (config.detectors.encoder, config.detectors.autoencoder))
+    detectors = replace(config.detectors, scores=files, encoder=encoder, autoencoder=autoencoder)
     return replace(config, data=data, detectors=detectors)
+
+
+def _portable_card(card: Any) -> dict[str, Any]:
+    """A card as JSON values, without the folder of this machine that its weights were read from."""
+    return {**asdict(card), "source": Path(card.source).name}
 
 
 def data_name(config: RunConfig) -> str:

@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fdetect.bench.gains import gain_grids, gains_csv, gains_of
+from fdetect.bench.grid import markdown
 from fdetect.bench.report import render_report
-from fdetect.bench.tables import cells_csv, grids, markdown
+from fdetect.bench.tables import cells_csv, grids
 from fdetect.config import RunConfig, to_toml
 from fdetect.errors import DataError
 from fdetect.files import write_atomic

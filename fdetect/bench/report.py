@@ -17,19 +17,18 @@ from markupsafe import Markup
 from fdetect.bench.charts import Dot, HeatCell, colour_scale, dot_plot, heat_map
 from fdetect.bench.evaluate import FEW_GROUPS, OVERALL, SEEN
 from fdetect.bench.gains import Gain, gain_grids, left_out
+from fdetect.bench.grid import Grid, interval_text, pretty
+from fdetect.bench.networks import with_weights
 from fdetect.bench.tables import (
     LOW_END,
-    Grid,
     audit_grids,
     audit_mark,
     by_detector,
     failure_grid,
     history_text,
-    interval_text,
     low_end,
     marks,
     not_run_grid,
-    pretty,
     result_grids,
 )
 from fdetect.types import Cell, RunResult
@@ -170,7 +169,8 @@ def _section(result: RunResult, gains: Sequence[Gain], condition: str) -> _Secti
     drawn = [cell for cell in cells if cell.detector not in dropped]  # their tables, with the gains, say it better
     trained_under = ", ".join(filter(None, dict.fromkeys(cell.train_condition for cell in cells)))
     figures = (*_heat_maps(drawn), _forest(drawn, condition))
-    tables = (*result_grids(cells), *gain_grids([gain for gain in gains if gain.condition == condition]))
+    results = [with_weights(grid, result.header) for grid in result_grids(cells)]
+    tables = (*results, *gain_grids([gain for gain in gains if gain.condition == condition]))
     return _Section(condition, trained_under, audit_mark(result.audit, condition), figures, tables)
 
 
@@ -249,6 +249,9 @@ def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        for k, item in enumerate(value):
+            yield from _flat(f"{prefix}.{k}", item)
     else:
         yield prefix, _plain(value, "")
 

@@ -34,6 +34,7 @@ from fdetect.bench.output import claim_data, claim_folder, write_outputs
 from fdetect.bench.protocols import Samples, Trial, join_same_content, samples_of, trials_of
 from fdetect.bench.running import Running
 from fdetect.bench.scoring import (
+    Banked,
     Contender,
     Fixed,
     Trained,
@@ -101,7 +102,7 @@ def bench(
     head_sets(config, entries)
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config)
-    weights = {one.name: one.tasks[0].card.sha256 for one in prepared}
+    weights = {one.name: [card.sha256 for card in one.cards] for one in prepared}
     name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
@@ -114,7 +115,7 @@ def bench(
     audited = _audit(config, samples, extraction, placebo, conditions, workers)
     clock("audit")
 
-    detectors = [*heads(config, samples, entries, extraction), *untrained(prepared, extraction, conditions)]
+    detectors = [*heads(config, samples, entries, extraction), *untrained(prepared, samples, extraction, conditions)]
     detectors += tables_given
     check_names(detectors)
     data = fingerprint(manifest.to_pydict(), extraction.ids)
@@ -254,7 +255,7 @@ def _scores(
     name: str, folder: Path, workers: int, progress: Progress | None,
 ) -> pa.Table:  # fmt: skip
     """Score one detector, or read what an earlier, killed run had finished of the same work."""
-    values = [one.values[c].tobytes() for c in sorted(one.values)] if isinstance(one, Trained | Fixed) else []
+    values = [one.values[c].tobytes() for c in sorted(one.values)] if isinstance(one, Trained | Fixed | Banked) else []
     code = source_digest(*(str(Path(fdetect.__file__).parent / f) for f in _SCORING_CODE))
     inputs = [*(content_id(v) for v in values), getattr(one, "digest", "")]
     key = fingerprint(name, one.name, code, inputs, versions())

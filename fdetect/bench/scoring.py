@@ -19,14 +19,15 @@ import pyarrow.compute as pc
 
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.classifiers import fit_head, in_parallel
-from fdetect.decide import Threshold, conformal_threshold, decide
+from fdetect.decide import Threshold, conformal_pvalue, conformal_threshold, decide
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError
 from fdetect.registry import Entry
-from fdetect.types import Failure
+from fdetect.types import FAKE, REAL, Failure
 
 __all__ = [
     "SCORE_COLUMNS",
+    "Banked",
     "Contender",
     "Fixed",
     "Model",
@@ -40,7 +41,7 @@ __all__ = [
 SCORE_COLUMNS = (
     "id", "path", "label", "generator", "real_source", "group", "split", "trial", "train", "seen", "detector",
     "train_condition", "condition", "score", "probability", "threshold", "threshold_1",
-    "n_calibration", "decision", "status", "reason",
+    "n_calibration", "p_value", "decision", "status", "reason",
 )  # fmt: skip
 
 
@@ -54,6 +55,10 @@ class Model(Protocol):
 
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (n,) float64 scores (NaN = failed) and (n,) probabilities (NaN = the detector gives none)."""
+        ...
+
+    def reference(self, calibration: np.ndarray, condition: str) -> np.ndarray:
+        """Return the finite scores of calibration reals: what p-values are counted among."""
         ...
 
     def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
@@ -91,9 +96,12 @@ class _Calibrated:
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
-    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
+    def reference(self, calibration: np.ndarray, condition: str) -> np.ndarray:
         scores, _ = self.scores(condition, calibration)
-        return conformal_threshold(scores[np.isfinite(scores)], fpr=fpr)
+        return np.asarray(scores[np.isfinite(scores)])
+
+    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
+        return conformal_threshold(self.reference(calibration, condition), fpr=fpr)
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,51 @@ class Fixed(_Calibrated):
         return self.values[condition][rows], np.full(len(rows), np.nan)
 
 
+@dataclass(frozen=True)
+class Banked:
+    """A training-free detector that compares with reference images: those of each trial's training rows.
+
+    `vectors` maps a condition to the vectors of each view; the bank of a trial is made under its training condition.
+    """
+
+    name: str
+    instance: Any
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+    label: np.ndarray
+    reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+    @property
+    def trains(self) -> bool:
+        """Whether fakes are among the references: only then has a generator been seen."""
+        return bool(self.instance.references == "both")
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """The vectors of all views side by side: what a score depends on."""
+        return {c: np.concatenate(list(views.values()), axis=1) for c, views in self.vectors.items()}
+
+    def ready(self, trial: Trial, condition: str) -> Model:
+        """Make the bank from the trial's training rows under `condition`; its calibration reals are not among them."""
+        views = self.vectors[condition]
+        reals, fakes = (
+            {name: rows[trial.fit[self.label[trial.fit] == label]] for name, rows in views.items()}
+            for label in (REAL, FAKE)
+        )
+        bank = self.instance.bank(reals, fakes if self.instance.references == "both" else None)
+        return _BankModel(self.instance, bank, self.vectors)
+
+
+@dataclass(frozen=True)
+class _BankModel(_Calibrated):
+    instance: Any
+    bank: Mapping[str, np.ndarray]
+    vectors: Mapping[str, Mapping[str, np.ndarray]]
+
+    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        views = {name: values[rows] for name, values in self.vectors[condition].items()}
+        return self.instance.score(bank=self.bank, **views), np.full(len(rows), np.nan)
+
+
 def score_trials(
     detector: Contender,
     samples: Samples,
@@ -199,6 +252,7 @@ def _score_trial(
     for trained_under in dict.fromkeys(train_condition(name) for name in conditions):
         model, otherwise = _ready(detector, trial, trained_under)
         five, one = (model.threshold(trial.calibration, trained_under, fpr) for fpr in (0.05, 0.01))
+        on_reals = model.reference(trial.calibration, trained_under)
         for condition in (name for name in conditions if train_condition(name) == trained_under):
             score, probability = model.scores(condition, trial.test)
             rows = trial.test
@@ -212,6 +266,7 @@ def _score_trial(
                 "group": samples.group[rows], "split": samples.split[rows],
                 "seen": np.isin(samples.generator[rows], trial.seen if detector.trains else ()),
                 "score": score, "probability": probability, "decision": decide(score, five, one),
+                "p_value": conformal_pvalue(score, on_reals) if len(on_reals) else np.full(len(rows), np.nan),
                 "status": np.where(failed, "failed", "ok"), "reason": reason,
             }  # fmt: skip
             same = {"trial": trial.name, "train": trial.train, "detector": detector.name,
@@ -232,7 +287,7 @@ def _ready(detector: Contender, trial: Trial, condition: str) -> tuple[Model, st
 
 
 def _table(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any], n: int) -> pa.Table:
-    kinds = dict.fromkeys(("score", "probability", "threshold", "threshold_1"), pa.float64())
+    kinds = dict.fromkeys(("score", "probability", "p_value", "threshold", "threshold_1"), pa.float64())
     kinds |= {"label": pa.int64(), "n_calibration": pa.int64(), "seen": pa.bool_()}
     made = {}
     for name in SCORE_COLUMNS:

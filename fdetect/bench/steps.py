@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,28 @@ import pyarrow as pa
 
 import fdetect
 from fdetect import classifiers
+from fdetect.bench.contenders import configured
 from fdetect.bench.inputs import Data, any_images, check_output
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.running import Running
 from fdetect.classifiers import fit_head
+from fdetect.classifiers.calibrated import CalibratedDetector, judge
 from fdetect.classifiers.saved import FittedDetector
-from fdetect.decide import conformal_threshold, decide
+from fdetect.decide import Calibration
 from fdetect.engine.lanes import Timing
 from fdetect.errors import DataError, ParameterError
-from fdetect.features import FeatureTask, code_of, feature, feature_tasks, select_features
+from fdetect.features import FeatureTask, code_of, feature, feature_task, feature_tasks, select_features
 from fdetect.features.base import require_native
 from fdetect.files import check_table, write_table
-from fdetect.rigid import detector, prepare
+from fdetect.rigid import prepare
 from fdetect.splits import hold_out
 from fdetect.types import FAKE, REAL, Failure, FeatureTable, Scores, Table
 
-__all__ = ["Data", "Extracted", "any_images", "extract", "extract_to", "fit", "score", "score_table"]
+__all__ = ["Data", "Extracted", "Scorer", "any_images", "extract", "extract_to", "fit", "score", "score_table"]
+
+IN_BANK = "a reference image itself: its distance to itself is 0"
+
+Scorer = FittedDetector | CalibratedDetector | str  # a fitted detector of either kind, or a training-free one's name
 
 
 @dataclass(frozen=True)
@@ -146,8 +153,6 @@ def fit(
     kept = set(group[held])
     rows = np.array([name not in kept for name in group])
     fitted = fit_head(chosen, table.columns, table.values[rows], label[rows])
-    on_reals = fitted.score(table.values[held])
-    five, one = (conformal_threshold(on_reals[np.isfinite(on_reals)], fpr=fpr) for fpr in (0.05, 0.01))
     used = rows & table.ok
     return FittedDetector(
         head=fitted,
@@ -156,8 +161,7 @@ def fit(
         condition=condition,
         crop=crop,
         seed=seed,
-        five=five,
-        one=one,
+        calibration=Calibration.of(fitted.score(table.values[held])),
         trained_on={name: int((np.array(generators) == name)[used].sum()) for name in sorted(set(generators))},
         n_failed=len(table.failures),
         version=fdetect.__version__,
@@ -166,72 +170,97 @@ def fit(
 
 def score(
     data: Data,
-    scorer: FittedDetector | str,
+    scorer: Scorer,
     *,
     condition: str = "",
-    weights: str = "",
+    encoder: str = "",
+    autoencoder: str = "",
     crop: int = 224,
     seed: int = 0,
     **engine: Any,
 ) -> Scores:
     """Score every image with a fitted detector, or with a training-free one by name: larger = more likely generated.
 
-    A fitted detector is used at the crop, seed and (unless another is named) condition of its fitting.
-    Raises ParameterError if a feature changed since it was fitted, WeightsError where weights are absent.
+    A fitted detector is used at the crop, seed and (unless another is named) condition of its fitting.  `encoder` and
+    `autoencoder` say where a training-free detector finds its weights; those of a calibrated one must be the same.
+    Raises ParameterError if a feature changed since it was fitted, and for a detector by name that needs reference
+    images; WeightsError where weights are absent or others than those of the fit.
     """
     running, manifest = Running.of(engine), any_images(data)
+    tasks: Sequence[Any]
     if isinstance(scorer, FittedDetector):
         for feature_name, code in scorer.codes.items():
             if code_of(feature.get(feature_name)) != code:
                 raise ParameterError(f"feature '{feature_name}' changed since this detector was fitted; fit it again")
-        name, shown = scorer.name, condition or scorer.condition
-        settings: tuple[tuple[str, str], ...] = ()
-        crop, seed = scorer.crop, scorer.seed
+        name, shown, crop, seed = scorer.name, condition or scorer.condition, scorer.crop, scorer.seed
         entries = select_features(scorer.features)
         require_native(entries, shown)
-        tasks: Sequence[Any] = feature_tasks(entries, crop=crop)
-        judge: Callable[[np.ndarray], np.ndarray] = scorer.head.score
+        tasks = feature_tasks(entries, crop=crop)
+        of_values: Callable[[np.ndarray], np.ndarray] = scorer.head.score
+        settings: tuple[tuple[str, str], ...] = ()
     else:
-        instance = detector.get(scorer)(**({"weights": weights} if weights else {}))
-        tasks = prepare(instance)
-        name, shown = scorer, condition or "native"
+        if isinstance(scorer, CalibratedDetector):
+            name, shown, crop, seed = scorer.name, condition or scorer.condition, scorer.crop, scorer.seed
+            given = {"encoder": encoder, "autoencoder": autoencoder}
+            instance = replace(
+                scorer.instance, **{k: v for k, v in given.items() if v and hasattr(scorer.instance, k)}
+            )
+            tasks = prepare(instance, crop=crop, embed=partial(feature_task, crop=crop))
+            scorer.check(tasks[0].space)
+            of_values = partial(scorer.score, tasks)
+        else:
+            name, shown = scorer, condition or "native"
+            instance = configured(scorer, encoder=encoder, autoencoder=autoencoder)()
+            if instance.references:
+                raise ParameterError(f"{name} compares with reference images; make their bank first: "
+                                     f"fdetect fit DATA --detector {name} -o my.fdetect")  # fmt: skip
+            tasks = prepare(instance, crop=crop, embed=partial(feature_task, crop=crop))
+            of_values = partial(judge, instance, tasks)
         settings = tuple((key, str(value)) for key, value in tasks[0].settings.items())
-        ends = np.cumsum([len(task.columns) for task in tasks])[:-1]
-
-        def judge(values: np.ndarray) -> np.ndarray:
-            views = zip(tasks, np.split(values, ends, axis=1), strict=True)
-            return np.asarray(instance.score(**{task.view_name: view for task, view in views}))
 
     extraction = running.run(manifest, tasks, shown, crop, seed)
     scores: list[np.ndarray] = []
     failures: list[Failure] = []
     for block in extraction.blocks(shown, [task.name for task in tasks]):
-        scores.append(judge(block.values))
+        scores.append(of_values(block.values))
         failures.extend(block.failures)
+    n_known = int(scorer.in_bank(extraction.ids).sum()) if isinstance(scorer, CalibratedDetector) else 0
+    if n_known and running.notice:
+        running.notice(f"{n_known} of the images are references of {name} and get no p-value")
     running.tell(extraction, failures)
     return Scores(extraction.ids, extraction.paths, name, np.concatenate(scores), settings, tuple(failures))
 
 
-def score_table(scores: Scores, manifest: Table, scorer: FittedDetector | str, condition: str) -> pa.Table:
-    """Return scores as a table with labels (where known), probability, threshold, decision, status and reason."""
+def score_table(scores: Scores, manifest: Table, scorer: Scorer, condition: str) -> pa.Table:
+    """Return scores as a table with labels (where known), p-value, threshold, decision, status and reason.
+
+    An image that is in the detector's bank has a score and no p-value: to itself its distance is 0.
+    """
     n = len(scores.ids)
+    values = np.where(np.isfinite(scores.values), scores.values, np.nan)
     reason = {failure.path: f"{failure.stage}: {failure.reason}" for failure in scores.failures}
     columns: dict[str, Any] = {"id": scores.ids, "path": scores.paths}
     for name in ("label", "generator", "real_source", "group"):
         columns[name] = manifest.column(name)
-    probability, threshold, decision = np.full(n, np.nan), None, np.full(n, "undecided")
+    probability, p_value, threshold = np.full(n, np.nan), np.full(n, np.nan), None
+    decision = np.full(n, "undecided", dtype=object)
     if isinstance(scorer, FittedDetector):
-        probability = scorer.head.probability(scores.values)
-        threshold = scorer.five.value if scorer.five.attainable else None
-        decision = decide(scores.values, scorer.five, scorer.one)
+        probability = scorer.head.probability(values)
+    known = scorer.in_bank(scores.ids) if isinstance(scorer, CalibratedDetector) else np.zeros(n, np.bool_)
+    if not isinstance(scorer, str):
+        calibration = scorer.calibration
+        threshold = calibration.five.value if calibration.five.attainable else None
+        p_value[~known], decision[~known] = calibration.pvalue(values[~known]), calibration.decide(values[~known])
+        reason |= {path: IN_BANK for path, here in zip(scores.paths, known, strict=True) if here}
     columns |= {
         "detector": [scores.detector] * n,
         "condition": [condition] * n,
-        "score": scores.values,
+        "score": values,
         "probability": probability,
+        "p_value": p_value,
         "threshold": pa.array([threshold] * n, pa.float64()),
         "decision": decision.tolist(),
-        "status": ["ok" if np.isfinite(value) else "failed" for value in scores.values],
+        "status": ["ok" if np.isfinite(value) else "failed" for value in values],
         "reason": [reason.get(path, "") for path in scores.paths],
     }
     return pa.table(columns)

@@ -7,16 +7,17 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fdetect.bench.evaluate import FEW, FEW_GROUPS, OVERALL, SEEN, lowest_left_out
+from fdetect.bench.grid import Grid, interval_text, pretty
+from fdetect.bench.networks import networks_grids, with_weights
 from fdetect.metrics import metric
 from fdetect.types import Cell, Failure, MetricValue, RunResult
 
-__all__ = ["LOW_END", "Grid", "audit_grids", "audit_mark", "bracketed", "by_detector", "cells_csv", "failure_grid",
-           "grids", "history_text", "interval_text", "low_end", "markdown", "marks", "not_run_grid", "pretty",
-           "result_grids", "summary_grids"]  # fmt: skip
+__all__ = ["LOW_END", "audit_grids", "audit_mark", "bracketed", "by_detector", "cells_csv", "failure_grid", "grids",
+           "history_text", "low_end", "marks", "not_run_grid", "result_grids", "summary_grids"]  # fmt: skip
 
 LOW_END = (f"worst of {FEW_GROUPS}+ groups", f"lowest below {FEW_GROUPS} groups")  # columns; see `low_end`
 
@@ -28,22 +29,13 @@ _WORST = (
 )
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A titled table of text; `note` says how to read it."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-
 def grids(result: RunResult, more: Sequence[Grid] = ()) -> list[Grid]:
     """Return all tables of a run, the audit first; `more` of them stand behind the results."""
     return [
         *audit_grids(result.audit),
-        *result_grids(result.cells, result.audit),
+        *(with_weights(grid, result.header) for grid in result_grids(result.cells, result.audit)),
         *more,
+        *networks_grids(result.header),
         not_run_grid(result),
         failure_grid(result.failures),
     ]
@@ -146,22 +138,6 @@ def failure_grid(failures: Iterable[Failure]) -> Grid:
     return Grid("Images that failed", ("images", "stage", "reason", "first"), rows)
 
 
-def markdown(grids: Iterable[Grid]) -> str:
-    """Write grids as GitHub Markdown; empty ones are stated as such."""
-    parts = []
-    for grid in grids:
-        parts.append(f"## {grid.title}\n")
-        if not grid.rows:
-            parts.append("None.\n")
-            continue
-        lines = [" | ".join(map(_escape, row)) for row in (grid.columns, *grid.rows)]
-        rule = " | ".join("---" for _ in grid.columns)
-        parts.append("\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:])) + "\n")
-        if grid.note:
-            parts.append(f"{grid.note}\n")
-    return "\n".join(parts)
-
-
 def cells_csv(cells: Iterable[Cell]) -> str:
     """Write every metric of every cell as one CSV line."""
     file = io.StringIO()
@@ -178,18 +154,6 @@ def cells_csv(cells: Iterable[Cell]) -> str:
                  metric.get(m.name).better, *numbers, m.n_real, m.n_fake, m.n_failed, c.n_groups, "; ".join(c.flags))
             )  # fmt: skip
     return file.getvalue()
-
-
-def pretty(value: float | None) -> str:
-    """Write a metric with three digits; a dash where it is not defined."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def interval_text(value: float | None, low: float | None, high: float | None) -> str:
-    """Write a metric with its interval, as in "0.678 [0.64, 0.71]"."""
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-        return pretty(value)
-    return f"{pretty(value)} [{low:.2f}, {high:.2f}]"
 
 
 def low_end(cells: Mapping[str, Cell]) -> tuple[str, str]:
@@ -289,7 +253,3 @@ def _short(cell: Cell | None) -> str:
 
 def _value(cell: Cell | None, name: str) -> MetricValue | None:
     return next((m for m in cell.metrics if m.name == name), None) if cell else None
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

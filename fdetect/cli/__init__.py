@@ -16,7 +16,9 @@ from fdetect import __version__
 from fdetect.cli.benchmark import audit, bench, evaluate
 from fdetect.cli.common import say
 from fdetect.cli.info import doctor, list_
+from fdetect.cli.reproduce import reproduce
 from fdetect.cli.single import extract, fit, score
+from fdetect.cli.weights import weights
 from fdetect.errors import FdetectError
 
 __all__ = ["cli", "main"]
@@ -32,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (bench, extract, fit, score, evaluate, audit, list_, doctor):
+for command in (bench, extract, fit, score, evaluate, audit, reproduce, weights, list_, doctor):
     cli.add_command(command)
 
 

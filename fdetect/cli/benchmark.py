@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fdetect.bench.compare import PairedDifference
-    from fdetect.bench.tables import Grid
+    from fdetect.bench.grid import Grid
     from fdetect.config import RunConfig
 
 __all__ = ["audit", "bench", "evaluate"]
@@ -45,8 +45,9 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.option("--family-heads", help="Heads on each family alone; default logreg.")
 @click.option("--per-preset", help="Heads on every preset whose features are all chosen; default none.")
 @click.option("--drop-one", help="Heads on all columns but those of each family in turn: what each adds; default none.")
-@click.option("--detectors", help="Training-free detectors; default rigid; none for none.")
-@click.option("--weights", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
+@click.option("--detectors", help="Training-free detectors, also with settings (rigid:sigma=0.02); default rigid.")
+@click.option("--encoder", help="For detectors that need one: a name (fdetect weights list), a hub id or a folder.")
+@click.option("--autoencoder", help="The same for those that reconstruct; several are joined by +.")
 @click.option("--scores", multiple=True, type=click.Path(), help="Scores made elsewhere, CSV or Parquet; repeatable.")
 @click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
 @click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
@@ -64,6 +65,7 @@ def bench(data: str | None, **flags: Any) -> None:
     from fdetect.bench.contenders import head_sets
     from fdetect.bench.gains import gain_grids, left_out, read_gains
     from fdetect.bench.header import host
+    from fdetect.bench.networks import networks_grids, with_weights
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
     from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, summary_grids
@@ -92,7 +94,8 @@ def bench(data: str | None, **flags: Any) -> None:
     dropped = left_out(cell.detector for cell in result.cells)
     shown = [cell for cell in result.cells if cell.detector not in dropped]
     gains = gain_grids(read_gains(done.folder), result.audit)
-    for grid in (*summary_grids(shown, result.audit), *map(_without_worst, gains)):
+    summaries = (with_weights(grid, result.header) for grid in summary_grids(shown, result.audit))
+    for grid in (*summaries, *map(_without_worst, gains), *networks_grids(result.header)):
         show(grid)
     show(not_run_grid(result))
     show(failure_grid(result.failures))
@@ -198,8 +201,8 @@ def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
         "features.names": words(flags.get("features")),
         "heads.all_columns": words(flags.get("heads")), "heads.per_family": words(flags.get("family_heads")),
         "heads.per_preset": words(flags.get("per_preset")), "heads.drop_one": words(flags.get("drop_one")),
-        "detectors.names": words(flags.get("detectors")), "detectors.weights": flags.get("weights"),
-        "detectors.scores": flags.get("scores") or None,
+        "detectors.names": words(flags.get("detectors")), "detectors.encoder": flags.get("encoder"),
+        "detectors.autoencoder": flags.get("autoencoder"), "detectors.scores": flags.get("scores") or None,
         "metrics.replicates": flags.get("replicates"), "seed": flags.get("seed"),
     }  # fmt: skip
     return override(config, keys)

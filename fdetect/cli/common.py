@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rich_click as click
 
 if TYPE_CHECKING:
-    from fdetect.bench.tables import Grid
+    from fdetect.bench.grid import Grid
     from fdetect.engine import Store
 
 __all__ = [

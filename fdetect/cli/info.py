@@ -16,6 +16,8 @@ KINDS = {
     "features": "fdetect.features:feature",
     "maps": "fdetect.forensics:signal_map",
     "detectors": "fdetect.rigid:detector",
+    "views": "fdetect.rigid:view",
+    "distances": "fdetect.nets.distances:distance",
     "heads": "fdetect.classifiers:head",
     "protocols": "fdetect.bench.protocols:protocol",
     "layouts": "fdetect.bench.layouts:layout",
@@ -51,6 +53,9 @@ def list_(kind: str | None, name: str | None) -> None:
             for entry in registry:
                 about = ", ".join(filter(None, (entry.meta.get("family", ""), _settings(entry))))
                 click.echo(f"  {entry.name}{f'  ({about})' if about else ''}\n      {entry.summary}")
+        elif one == "detectors":
+            for entry in registry:
+                click.echo(f"  {entry.name}  ({_cost(registry, entry)})\n      {entry.summary}")
         else:
             show_rows(("", ""), [(entry.name, entry.summary) for entry in registry])
         for plugin, reason in registry.broken.items():
@@ -74,6 +79,16 @@ def doctor(store: str | None) -> None:
 def _registry(kind: str) -> Any:
     module, _, name = KINDS[kind].partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def _cost(registry: Any, entry: Any) -> str:
+    """Say what an image costs a detector, on which network, and in which settings a variant differs."""
+    instance, plain = entry(), registry.of(entry.target).settings
+    on = [f"{key}={entry.settings[key]}" for key in ("encoder", "autoencoder", "feature") if key in entry.settings]
+    changed = [f"{key}={value}" for key, value in entry.settings.items() if value != plain[key]]
+    bank = {"reals": "bank of reals", "both": "banks of reals and fakes"}.get(instance.references, "")
+    cost = f"{instance.passes} {instance.unit}"
+    return ", ".join(filter(None, (cost, *dict.fromkeys((*on, *changed)), bank)))
 
 
 def _columns(name: str | None) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
@@ -19,6 +20,7 @@ from fdetect.cli.common import (
     read_options,
     return_freed_memory,
     say,
+    show_rows,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["extract", "fit", "score"]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _OUT = click.Path(dir_okay=False)
+
+
+def network_options(command: F) -> F:
+    """Add the options that say which network a training-free detector looks through."""
+    for name, what in (("--autoencoder", "Autoencoder"), ("--encoder", "Encoder")):
+        text = f"{what} of a training-free detector: a name of the catalogue, a hub id or a folder."
+        command = click.option(name, default="", help=text)(command)
+    return command
 
 
 @click.command()
@@ -60,82 +72,163 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 @click.command()
 @click.argument("data", type=click.Path())
 @click.option("-o", "--out", required=True, type=_OUT, help="File of the fitted detector, such as my.fdetect.")
-@click.option("--head", default="logreg", show_default=True, help="fdetect list heads")
-@click.option("--features", default="standard", show_default=True, help="Presets, features or patterns.")
-@click.option("--condition", default="matched", show_default=True, help="Condition under which it is trained.")
+@click.option("--head", help="A head to train (fdetect list heads); default logreg.")
+@click.option("--features", help="Presets, features or patterns for the head; default standard.")
+@click.option("--detector", help="A training-free detector to calibrate instead, such as rigid or rigid:sigma=0.02.")
+@network_options
+@click.option("--condition", help="Done to every image first; default matched for heads, native for --detector.")
 @click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see: 64, 72, ...")
-@click.option("--calibration", type=float, default=0.25, show_default=True, help="Share of reals kept for thresholds.")
+@click.option("--calibration", type=float, default=0.25, show_default=True, help="Share of reals kept for thresholds; "
+              "a --detector without a bank takes all.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
 @engine_options
-def fit(data: str, out: str, head: str, features: str, condition: str, **flags: Any) -> None:
-    """Fit a head on labelled DATA and write it, with its thresholds, to one file that holds no code."""
+def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
+    """Make a detector whose thresholds are set on real images, in one file that holds no code.
+
+    A head is trained on labelled DATA. With --detector, DATA may be real photographs alone, labelled or not: they set
+    the thresholds of a training-free detector, and make its bank where it has one.
+    """
+    from fdetect.errors import ParameterError
+    from fdetect.files import check_writable
+
+    if detector and (flags["head"] or flags["features"]):
+        raise ParameterError("--head and --features are trained, --detector is not: give one or the other")
+    if not detector and (flags["encoder"] or flags["autoencoder"]):
+        raise ParameterError("--encoder and --autoencoder go with --detector")
+    check_writable(Path(out).parent)
+    n_failed = _calibrate(data, out, detector, flags) if detector else _fit_head(data, out, flags)
+    if flags["strict"] and n_failed:
+        sys.exit(3)
+
+
+def _fit_head(data: str, out: str, flags: dict[str, Any]) -> int:
+    """Fit a head, say what came of it, and return the number of images that failed."""
     from fdetect.bench import steps
     from fdetect.bench.layouts import read_manifest
     from fdetect.classifiers.saved import save_detector
-    from fdetect.files import check_writable
 
-    check_writable(Path(out).parent)
     manifest = read_manifest(data, layout=flags["layout"] or "auto", root=flags["root"])
     say(manifest.schema.metadata[b"fdetect.detected"].decode())
     with progress_bar() as progress:
         fitted = steps.fit(
-            manifest, head=head, features=features, condition=condition, crop=flags["crop"],
-            calibration=flags["calibration"], seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
+            manifest, head=flags["head"] or "logreg", features=flags["features"] or "standard",
+            condition=flags["condition"] or "matched", crop=flags["crop"], calibration=flags["calibration"],
+            seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
     save_detector(fitted, Path(out))
     n = sum(fitted.trained_on.values())
-    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {condition}, {fitted.n_failed} failed, "
-               f"the others kept for thresholds: {printable(out)}")  # fmt: skip
-    click.echo(f"threshold at 5 % FPR {fitted.five}, at 1 % {fitted.one} ({fitted.five.n_reals} calibration reals)")
-    if flags["strict"] and fitted.n_failed:
-        sys.exit(3)
+    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {fitted.condition}, {fitted.n_failed} "
+               f"failed, the others kept for thresholds: {printable(out)}")  # fmt: skip
+    click.echo(fitted.calibration.text)
+    click.echo("achieved false-positive rate on other real sources: not available for heads (needs a refit for each; "
+               "run fdetect bench --protocol leave_one_real_source_out)")  # fmt: skip
+    return fitted.n_failed
+
+
+def _calibrate(data: str, out: str, name: str, flags: dict[str, Any]) -> int:
+    """Calibrate a training-free detector, say what came of it, and return the number of images that failed."""
+    from fdetect.bench.calibrating import fit_detector
+    from fdetect.bench.inputs import any_images
+    from fdetect.classifiers.saved import save_detector
+
+    manifest = any_images(data, layout=flags["layout"] or "auto", root=flags["root"])
+    say(manifest.schema.metadata[b"fdetect.detected"].decode())
+    with progress_bar() as progress:
+        made = fit_detector(
+            manifest, name, encoder=flags["encoder"], autoencoder=flags["autoencoder"],
+            condition=flags["condition"] or "native", crop=flags["crop"], calibration=flags["calibration"],
+            seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
+        )  # fmt: skip
+    fitted, bank = made.detector, made.detector.bank
+    save_detector(fitted, Path(out))
+    unused = [f"{n} {what}" for n, what in ((made.n_copies, "copies"), (made.n_fakes_unused, "fakes")) if n]
+    n = len(fitted.calibration.scores)
+    click.echo(f"{name}, calibrated on {n} of {made.n_images} images under {fitted.condition}, {fitted.n_failed} failed"
+               f"{''.join(f', {text} not used' for text in unused)}: {printable(out)}")  # fmt: skip
+    if bank:
+        fakes = f" and {bank.n_fakes} fakes" if bank.n_fakes else ""
+        click.echo(f"bank of {bank.n_reals} reals{fakes}, {bank.n_dropped} left out; sha256 {bank.sha256}")
+    click.echo(fitted.calibration.text)
+    if not made.achieved:
+        click.echo("achieved false-positive rate on other real sources: not measured, all reals are of one source "
+                   "(the column real_source of a manifest, or folders in real/)")  # fmt: skip
+        return fitted.n_failed
+    click.echo("achieved false-positive rate of each real source, thresholds"
+               f"{' and bank' if bank else ''} from all others, with 95 % intervals:")  # fmt: skip
+    rows = [(five.source or "(unnamed)", str(five.n_reals), five.text, one.text)
+            for five, one in zip(*made.achieved, strict=True)]  # fmt: skip
+    show_rows(("real source", "reals", "promised 5 %", "promised 1 %"), rows)
+    return fitted.n_failed
 
 
 @click.command()
 @list_options
 @click.option("--model", type=click.Path(dir_okay=False), help="File written by fdetect fit.")
-@click.option("--detector", help="A training-free detector instead (fdetect list detectors).")
-@click.option("--weights", default="", help="Folder of the encoder's weights, or a hub id to look for in the cache.")
+@click.option("--detector", help="A training-free detector instead, uncalibrated (fdetect list detectors).")
+@network_options
 @click.option("--condition", default="", help="Default: the model's own; native for a training-free detector.")
 @click.option("--crop", type=int, help="For conditions of training-free detectors; default 224.")
-@click.option("-o", "--out", required=True, type=_OUT, help="Table to write: .parquet or .csv.")
+@click.option("-o", "--out", type=_OUT, help="Table to write: .parquet or .csv; default: the terminal.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
 @engine_options
-def score(data: tuple[str, ...], model: str | None, detector: str | None, out: str, **flags: Any) -> None:
-    """Score every image of DATA: larger = more likely generated."""
+def score(data: tuple[str, ...], model: str | None, detector: str | None, out: str | None, **flags: Any) -> None:
+    """Score every image of DATA: larger = more likely generated.
+
+    With --model each image also gets a p-value, how often real images score as high, and a decision: real,
+    inconclusive (between the thresholds at 5 and 1 % false positives), fake or undecided.
+    """
     return_freed_memory()
     from fdetect.bench import steps
-    from fdetect.classifiers.saved import load_detector
+    from fdetect.classifiers.saved import FittedDetector, load_detector
     from fdetect.errors import ParameterError
     from fdetect.files import write_table
 
     if bool(model) == bool(detector):
         raise ParameterError("score needs either --model FILE or --detector NAME")
-    if model and (flags["weights"] or flags["crop"]):
-        raise ParameterError("--weights and --crop go with --detector; a model keeps the crop it was fitted with")
+    if model and (flags["crop"] or flags["seed"] is not None):
+        raise ParameterError("--seed and --crop go with --detector; a model keeps those it was fitted with")
     scorer = load_detector(Path(model)) if model else str(detector)
+    if isinstance(scorer, FittedDetector) and (flags["encoder"] or flags["autoencoder"]):
+        raise ParameterError(f"--encoder and --autoencoder go with training-free detectors, and {model} holds a head")
     manifest = _images(data, out, flags)
     with progress_bar() as progress:
         scores = steps.score(
-            manifest, scorer, condition=flags["condition"], weights=flags["weights"], crop=flags["crop"] or 224,
-            seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
+            manifest, scorer, condition=flags["condition"], encoder=flags["encoder"], autoencoder=flags["autoencoder"],
+            crop=flags["crop"] or 224, seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
     condition = flags["condition"] or ("native" if isinstance(scorer, str) else scorer.condition)
-    write_table(steps.score_table(scores, manifest, scorer, condition), Path(out))
-    click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed: {printable(out)}")
+    table = steps.score_table(scores, manifest, scorer, condition)
+    if out:
+        write_table(table, Path(out))
+    else:
+        _show_scores(table)
+    click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed{f': {printable(out)}' if out else ''}")
     leave(len(scores.ids), len(scores.failures), flags["strict"])
 
 
-def _images(data: tuple[str, ...], out: str, flags: dict[str, Any]) -> Table:
-    """Return the manifest of all inputs, said in one line, after it was seen that `out` can be written."""
+def _show_scores(table: Table) -> None:
+    columns = ("path", "score", "p_value", "threshold", "decision", "status", "reason")
+
+    def text(value: Any) -> str:
+        if isinstance(value, float):
+            return "" if value != value else f"{value:.6g}"
+        return printable(value or "")
+
+    show_rows(columns, [tuple(text(row[name]) for name in columns) for row in table.to_pylist()])
+
+
+def _images(data: tuple[str, ...], out: str | None, flags: dict[str, Any]) -> Table:
+    """Return the manifest of all inputs, said in one line, after it was seen that `out`, if any, can be written."""
     from fdetect.bench.inputs import any_images, check_output
     from fdetect.files import check_table
 
-    check_table(Path(out))
+    if out:
+        check_table(Path(out))
     given = listed_inputs(data, flags["files_from"])
     manifest = any_images(given, layout=flags["layout"] or "auto", root=flags["root"])
-    check_output(Path(out), given, manifest)
+    if out:
+        check_output(Path(out), given, manifest)
     say(manifest.schema.metadata[b"fdetect.detected"].decode())
     return manifest

@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 
 from fdetect import backend as arrays
-from fdetect import images, perturb
+from fdetect import geometry, images, perturb
 from fdetect.config import fingerprint
 from fdetect.engine.lanes import Lane
 from fdetect.engine.store import Store, id_bytes
@@ -101,6 +101,6 @@ def _describe(plan: Plan, job: Job) -> dict[str, Any]:
         "seed": plan.seed,
         "backend": plan.backend.name,
         "decoder": images.decoder_id(),
-        "code": source_digest(images.__file__, perturb.__file__, arrays.__file__),
+        "code": source_digest(images.__file__, geometry.__file__, perturb.__file__, arrays.__file__),
         "libraries": f"numpy {np.__version__}, scipy {scipy.__version__}, numba {version('numba')}",
     }

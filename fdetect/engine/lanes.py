@@ -74,6 +74,11 @@ class Lane:
         self._waiting.append(self._thread.submit(self._timed, function, *arguments))
         return self._results(self._queue)
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was handed in is finished."""
+        return all(future.done() for future in self._waiting)
+
     def drain(self) -> list[Any]:
         """Wait for everything that was handed in and return the results not returned yet."""
         return self._results(0)

@@ -1,6 +1,7 @@
 """`run`: images, conditions and tasks in; tables out; what is in the store is not computed.
 
     paths -> read lane -> chunks -> workers (decode, perturb, compute) -> device lane -> write lane -> store -> tables
+                                                          (gathered on the way)
 
 Every arrow is a bounded queue: memory does not grow with the number of images, save for their paths and ids.
 """
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 
 from fdetect.backend import Backend, resolve
 from fdetect.engine.extraction import Extraction
+from fdetect.engine.gathering import Gathering, compute
 from fdetect.engine.index import Index
 from fdetect.engine.jobs import Jobs
 from fdetect.engine.lanes import Lane, Timing
@@ -26,7 +28,7 @@ from fdetect.engine.pool import TIME_LIMIT, map_chunks
 from fdetect.engine.reading import READERS, Seen, read_ahead
 from fdetect.engine.sources import Reader
 from fdetect.engine.store import Store, id_bytes
-from fdetect.engine.work import Chunk, Done, Item, Job, Plan, Task, on_device
+from fdetect.engine.work import Chunk, Done, Item, Job, Plan, Task
 from fdetect.errors import DataError, ParameterError
 from fdetect.files import check_writable
 from fdetect.perturb import MIN_CROP, Condition
@@ -86,6 +88,7 @@ def run(
     ):
         jobs = Jobs(plan, store, write)
         going = _Run(jobs, Index(store, Path(reader.root), column), column, progress)
+        gathering = Gathering(plan)
         with ExitStack() as at_last:  # each of these, whatever happens, and the last named first
             at_last.callback(write.drain)
             at_last.callback(going.index.flush)
@@ -96,9 +99,11 @@ def run(
             ):
                 for done in results:
                     going.add(done, busy)
-                    for late in device.put(on_device, plan, done) if done.for_device else []:
-                        going.add(late, busy)
-            for late in device.drain():
+                    gathering.add(done)
+                    if ready := gathering.take(everything=device.idle):
+                        for late in device.put(compute, plan, ready):
+                            going.add(late, busy)
+            for late in [*device.put(compute, plan, gathering.take(everything=True)), *device.drain()]:
                 going.add(late, busy)
     servers = {"read": READERS, "device": 1, "write": 1}
     servers |= dict.fromkeys(("decode", "perturb", "compute"), max(workers, 1))

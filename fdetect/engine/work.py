@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -30,6 +30,10 @@ class Task(Protocol):
     A task that is `in_process` runs in the device lane of the run's own process, where networks are loaded once;
     every other task travels to the workers and must pickle.  A task may have a method `prepare()`: it is called once,
     in the run's own process, before any worker starts, so that what is compiled on first use is compiled once.
+
+    Tasks may compute together what they share: those of equal `group` (an attribute that a task may have) get a batch
+    in one call of `together(batch, tasks) -> [(B, D) float32 of each]`, a method of theirs.  In the device lane, a task
+    may say in `batch` how many images it likes at a time; without it, or with 0, they come by the chunk.
     """
 
     @property
@@ -151,21 +155,17 @@ def work(plan: Plan, chunk: Chunk, alive: Alive = lambda: None) -> Done:
         for batch in _batches(plan, prepared):
             if later:
                 done.for_device.append((replace(batch, maps={}), later))
-            for job in jobs:
-                if job not in later:
-                    _compute(plan, job, batch, done)
-                    alive()
+            for group in _groups(plan, [job for job in jobs if job not in later]):
+                _compute(plan, group, batch, done)
+                alive()
     return done
 
 
-def on_device(plan: Plan, ready: Done) -> Done:
-    """Compute the jobs of the device lane for the batches of one chunk: one upload a batch."""
-    done = Done(ready.n_items)
-    for batch, jobs in ready.for_device:
-        uploaded = replace(batch, rgb8=plan.backend.asarray(batch.rgb8))
-        for job in jobs:
-            _compute(plan, job, uploaded, done)
-    return done
+def on_device(plan: Plan, batch: Batch, jobs: tuple[Job, ...], done: Done) -> None:
+    """Compute jobs of the device lane for a batch, with one upload, and note in `done` what came of them."""
+    uploaded = replace(batch, rgb8=plan.backend.asarray(batch.rgb8))
+    for group in _groups(plan, jobs):
+        _compute(plan, group, uploaded, done)
 
 
 def _prepare(plan: Plan, chunk: Chunk, item: Item, images: Any, done: Done) -> None:
@@ -212,29 +212,43 @@ def _batches(plan: Plan, prepared: list[tuple[str, Decoded]]) -> list[Batch]:
     ]
 
 
-def _compute(plan: Plan, job: Job, batch: Batch, done: Done) -> None:
-    """Run one task on a batch; if it raises, one image at a time, so that only the culprit fails."""
-    task, clock = plan.tasks[job[1]], time.perf_counter()
+def _groups(plan: Plan, jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
+    """Put jobs of one batch together where their tasks compute together."""
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        shared = getattr(plan.tasks[job[1]], "group", None)
+        groups.setdefault(job if shared is None else ("group", shared), []).append(job)
+    return [tuple(group) for group in groups.values()]
+
+
+def _compute(plan: Plan, jobs: tuple[Job, ...], batch: Batch, done: Done) -> None:
+    """Run tasks on a batch; if they raise, halves of it down to one image and one task: only the culprit fails."""
+    tasks, clock = [plan.tasks[t] for _, t in jobs], time.perf_counter()
     try:
-        values = _checked(task, batch)
+        values = _checked(tasks, batch)
     except (WeightsError, BackendError):  # nothing about the image: the whole task cannot run
         raise
     except Exception as error:
         if len(batch) > 1:
-            for k in range(len(batch)):
-                one = Batch(batch.ids[k : k + 1], batch.rgb8[k : k + 1], batch.facts[k : k + 1], batch.seed)
-                _compute(plan, job, one, done)
-            return
-        done.failed.append(Failed(batch.ids[0], task.name, _one_line(error), *job))
+            middle = len(batch) // 2
+            for part in (slice(middle), slice(middle, None)):
+                half = Batch(batch.ids[part], batch.rgb8[part], batch.facts[part], batch.seed)
+                _compute(plan, jobs, half, done)
+        elif len(jobs) > 1:
+            for job in jobs:
+                _compute(plan, (job,), batch, done)
+        else:
+            done.failed.append(Failed(batch.ids[0], tasks[0].name, _one_line(error), *jobs[0]))
         return
-    if not plan.in_lane(job):  # the device lane keeps its own time
+    if not plan.in_lane(jobs[0]):  # the device lane keeps its own time
         done.timed("compute", clock)
-    finite = np.isfinite(values).all(axis=1)
-    for id in (id for id, good in zip(batch.ids, finite, strict=True) if not good):
-        done.failed.append(Failed(id, task.name, "the result is not finite", *job))
-    ids = [id for id, good in zip(batch.ids, finite, strict=True) if good]
-    known_ids, known = done.rows.get(job, ([], np.empty((0, len(task.columns)), np.float32)))
-    done.rows[job] = (known_ids + ids, np.concatenate([known, values[finite]]))
+    for job, task, rows in zip(jobs, tasks, values, strict=True):
+        finite = np.isfinite(rows).all(axis=1)
+        for id in (id for id, good in zip(batch.ids, finite, strict=True) if not good):
+            done.failed.append(Failed(id, task.name, "the result is not finite", *job))
+        ids = [id for id, good in zip(batch.ids, finite, strict=True) if good]
+        known_ids, known = done.rows.get(job, ([], np.empty((0, len(task.columns)), np.float32)))
+        done.rows[job] = (known_ids + ids, np.concatenate([known, rows[finite]]))
 
 
 def _one_line(error: Exception) -> str:
@@ -242,11 +256,13 @@ def _one_line(error: Exception) -> str:
     return " ".join(text.split())
 
 
-def _checked(task: Task, batch: Batch) -> np.ndarray:
-    values = asnumpy(task(batch))
-    if values.shape != (len(batch), len(task.columns)) or values.dtype != np.float32:
-        raise TypeError(
-            f"task {task.name} returned {values.dtype} {values.shape}, "
-            f"promised float32 ({len(batch)}, {len(task.columns)})"
-        )
+def _checked(tasks: Sequence[Any], batch: Batch) -> list[np.ndarray]:
+    computed = [tasks[0](batch)] if len(tasks) == 1 else tasks[0].together(batch, tasks)
+    values = [asnumpy(rows) for rows in computed]
+    for task, rows in zip(tasks, values, strict=True):
+        if rows.shape != (len(batch), len(task.columns)) or rows.dtype != np.float32:
+            raise TypeError(
+                f"task {task.name} returned {rows.dtype} {rows.shape}, "
+                f"promised float32 ({len(batch)}, {len(task.columns)})"
+            )
     return values

@@ -46,7 +46,7 @@ from fdetect.features.base import (
     require_native,
     select_features,
 )
-from fdetect.features.task import FeatureTask, feature_tasks
+from fdetect.features.task import FeatureTask, feature_task, feature_tasks
 
 __all__ = [
     "ALONE",
@@ -60,6 +60,7 @@ __all__ = [
     "cooccurrence",
     "facts",
     "feature",
+    "feature_task",
     "feature_tasks",
     "harmonics",
     "neighbours",

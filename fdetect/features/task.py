@@ -15,7 +15,7 @@ from fdetect.images import Geometry
 from fdetect.registry import Entry
 from fdetect.types import Batch, Facts
 
-__all__ = ["FeatureTask", "feature_tasks"]
+__all__ = ["FeatureTask", "feature_task", "feature_tasks"]
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,8 @@ def _noise() -> Batch:
 def feature_tasks(entries: tuple[Entry, ...], *, crop: int) -> tuple[FeatureTask, ...]:
     """Return one task per feature, on the exact size C of the run: natively a centre crop, else as it comes."""
     return tuple(FeatureTask(entry.name, Geometry("aligned_crop", crop)) for entry in entries)
+
+
+def feature_task(name: str, *, crop: int) -> FeatureTask:
+    """Return the task of one feature by name; raises UnknownName."""
+    return feature_tasks((feature.get(name),), crop=crop)[0]

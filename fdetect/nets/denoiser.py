@@ -85,7 +85,7 @@ def _file(weights: str) -> Path:
     imported = weights_home() / "dncnn" / "model.safetensors"
     name = weights or os.environ.get(WEIGHTS_VARIABLE, "") or (str(imported) if imported.is_file() else "")
     if not name:
-        where = f"${WEIGHTS_VARIABLE} is not set, and {weights_home()} has no dncnn"
+        where = f"${WEIGHTS_VARIABLE} is not set, and the weights home has no dncnn"
         raise WeightsError(f"dncnn_residual has no weights: {where}", _FIX)
     path = Path(name).expanduser()
     if not path.is_file():

@@ -123,6 +123,8 @@ def _place(name: str, hub_id: str, fix: str) -> tuple[Path, str]:
         return _snapshot(hub_id, name, fix), f"the hub cache's copy of {hub_id.removesuffix('@main')}"
     if hint := nearest(name, CARDS) if _NAME.fullmatch(name) else "":
         raise WeightsError(f"no weights '{name}'{hint} (fdetect weights list)", fix)
+    if _NAME.fullmatch(name):
+        raise WeightsError(f"no folder '{name}', and no such weights in the weights home", fix)
     raise WeightsError(f"no weights folder '{name}'", fix)
 
 
@@ -136,7 +138,7 @@ def _snapshot(hub_id: str, name: str, fix: str) -> Path:
     if not commit or not folder.is_dir():
         at = f" at revision {revision}" if revision not in ("", "main") else ""
         if name != hub_id:
-            here = f"no weights '{name}' in {weights_home()}"
+            here = f"no weights '{name}' in the weights home"  # its path would stand in results of other machines
             raise WeightsError(f"{here}, and no {repository}{at} in the hub cache", fix)
         raise WeightsError(f"no weights for {repository}{at} in the hub cache", fix)
     return folder

@@ -1,187 +1,243 @@
-"""What every training-free detector is made of: views of an image, one engine task a view, a score over embeddings.
+"""What every training-free detector is made of: a space, views of an image in it, and a score that compares them.
 
-A detector is a frozen dataclass.  `views()` says what to encode, `score()` compares the embeddings, and `prepare`
-turns it into engine tasks after it has found the weights.  Nothing here imports torch before that.
+A detector is a frozen dataclass that inherits from the `On...` of its space.  `views()` says what to look at,
+`score()` compares the vectors, and `prepare` turns it into engine tasks after it has found the weights.  Tasks of
+equal name compute the same thing, so that detectors share the views they have in common, in a run and in the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as library_version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fdetect.backend import asnumpy
 from fdetect.config import fingerprint
 from fdetect.errors import ParameterError, WeightsError
 from fdetect.images import Geometry
-from fdetect.nets import weights as weight_files
-from fdetect.nets.weights import EncoderCard, encoder_card, find_weights, torch_missing
-from fdetect.perturb import rng_for
-from fdetect.registry import Registry, source_digest
+from fdetect.nets.autoencoders import autoencoder_card
+from fdetect.nets.cards import encoder_card
+from fdetect.nets.distances import distance
+from fdetect.nets.weights import INSTALL_DEEP, torch_missing
+from fdetect.registry import Registry
+from fdetect.rigid.spaces import EncoderSpace, FeatureSpace, ReconstructionSpace, Space
+from fdetect.rigid.views import View
 from fdetect.types import Batch
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["Detector", "EncodeView", "View", "apply_view", "detector", "prepare"]
+__all__ = [
+    "Bank", "Detector", "OnAutoencoder", "OnEncoder", "OnFeature", "ViewTask", "check_views", "cosine", "detector",
+    "prepare",
+]  # fmt: skip
 
 detector = Registry("detector")  # frozen dataclasses with the methods of `Detector`
 
+_ON_GPU = 256  # images of a gathered batch
 
-@dataclass(frozen=True)
-class View:
-    """What is done to the normalised image before it is encoded.
-
-    kind     "clean" (nothing) or "noise" (Gaussian, drawn from the image's content)
-    sigma    standard deviation of the noise, in the units of `space`
-    space    "normalized": added after the mean/std normalisation; "pixel": added to RGB in 0..1 before it
-    draw     which of several independent draws
-    """
-
-    kind: str = "clean"
-    sigma: float = 0.0
-    space: str = ""
-    draw: int = 0
-
-    @property
-    def label(self) -> str:
-        """A short name that differs wherever the views differ."""
-        return "clean" if self.kind == "clean" else f"{self.kind}-{self.space}-{self.sigma:g}-{self.draw}"
+Bank = Mapping[str, np.ndarray]  # what is kept of reference images, by name
 
 
 class Detector(Protocol):
-    """A training-free detector: which encoder sees which views, and how the embeddings become a score."""
+    """A training-free detector; its settings are its fields.
 
-    @property
-    def encoder(self) -> str:
-        """Hub id of the encoder, as it stands in the hub cache."""
-    @property
-    def weights(self) -> str:
-        """A folder to use in place of the hub cache, or an empty string."""
-    @property
-    def dtype(self) -> str:
-        """"float32" or "bfloat16"."""
-    @property
-    def pos_interp(self) -> str:
-        """How the position table is resampled: "scale_factor" or "size"."""
-    @property
-    def geometry(self) -> Geometry:
-        """How an image comes to the encoder's size."""
+    Where `references` is not empty, `bank(...)` comes first, and `score` takes what it returned as `bank=`.
+    """
 
+    references: ClassVar[str]  # "": none; "reals": a bank of real images; "both": banks of reals and of fakes
+
+    def space(self, *, device: str = "auto", embed: Callable[[str], Any] | None = None) -> Space:
+        """Find the weights and return where views are compared."""
+    def geometry(self, space: Any, crop: int) -> Geometry:
+        """How an image comes to the size that the views start from; `crop` is the run's C."""
     def views(self) -> dict[str, View]:
-        """Return the views to encode; their names are the arguments of `score`."""
-
-    def score(self, **embeddings: np.ndarray) -> np.ndarray:
-        """(N, D) float32 for each view -> (N,) float64, larger = more likely generated."""
+        """Return the views; their names are the arguments of `score`."""
+    def score(self, **vectors: Any) -> np.ndarray:
+        """(N, D) float32 for each view -> (N,) float64, larger = more likely generated; NaN rows stay NaN."""
 
 
 @dataclass(frozen=True)
-class EncodeView:
-    """The engine task that encodes one view: (B, size, size, 3) uint8 -> (B, D) float32.
+class _On:
+    references: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
 
-    `view_name` is the argument of `score` that its rows belong to.  Tasks of equal name compute the same thing,
-    whichever detector asked for them.  It runs in the parent process, where the network is loaded once.
+    def views(self) -> dict[str, View]:
+        raise NotImplementedError
+
+    @property
+    def passes(self) -> int:
+        """What an image costs where this detector runs alone, in the unit `unit`."""
+        return len(self.views())
+
+
+@dataclass(frozen=True)
+class OnEncoder(_On):
+    """Settings of every detector that compares embeddings of an encoder.
+
+    encoder     a name of `fdetect weights list`, a hub id (org/name@revision), or a folder
+    dtype       "float32", or "bfloat16" for matrix products under autocast (faster, another result)
+    pos_interp  how a position table is resampled: "authors" or "size", see `fdetect.nets.encoders`
+    """
+
+    unit: ClassVar[str] = "encoder passes"
+
+    encoder: str = "dinov2-large"
+    dtype: str = "float32"
+    pos_interp: str = "authors"
+
+    def __post_init__(self) -> None:
+        for name, known in (("dtype", ("float32", "bfloat16")), ("pos_interp", ("authors", "size"))):
+            if getattr(self, name) not in known:
+                raise ParameterError(f"{name} is one of {', '.join(known)}; got '{getattr(self, name)}'")
+
+    def space(self, *, device: str = "auto", **_: Any) -> EncoderSpace:
+        """Find the weights; raises WeightsError, with its fix, before torch is imported, ParameterError for a size."""
+        _need_torch()
+        card = encoder_card(self.encoder)
+        if card.size % card.patch:
+            raise ParameterError(
+                f"encoder '{self.encoder}': its images of {card.size} px do not divide into patches of {card.patch} px"
+            )
+        from fdetect.nets.encoders import resolve_device
+
+        device = resolve_device(device, dtype=self.dtype)
+        return EncoderSpace(card, self.dtype, self.pos_interp, device)
+
+
+@dataclass(frozen=True)
+class OnAutoencoder(_On):
+    """Settings of every detector that compares an image with its reconstruction.
+
+    autoencoder  one name of `fdetect weights list`, a hub id or a folder, or several joined by "+"
+    distance     fdetect list distances
+    dtype        "float32", or "bfloat16" for products under autocast (faster, another result)
+    """
+
+    unit: ClassVar[str] = "round trips"
+
+    autoencoder: str = "sd1-vae+sd2-vae+kandinsky2-movq"
+    distance: str = "lpips"
+    dtype: str = "float32"
+
+    @property
+    def passes(self) -> int:
+        """Round trips for each image: views times autoencoders."""
+        return len(self.views()) * len(self.autoencoder.split("+"))
+
+    def space(self, *, device: str = "auto", **_: Any) -> ReconstructionSpace:
+        """Find the weights; raises WeightsError, with its fix, before torch is imported."""
+        _need_torch()
+        cards = tuple(autoencoder_card(name) for name in self.autoencoder.split("+"))
+        distance.get(self.distance).digest()  # raises where its weights are absent
+        from fdetect.nets.encoders import resolve_device
+
+        return ReconstructionSpace(cards, self.distance, self.dtype, resolve_device(device, dtype=self.dtype))
+
+
+@dataclass(frozen=True)
+class OnFeature(_On):
+    """Settings of every detector in the space of a hand-crafted feature: `feature` is its name."""
+
+    unit: ClassVar[str] = "computations of the feature"
+
+    feature: str = "local_binary_patterns"
+
+    def space(self, *, embed: Callable[[str], Any] | None = None, **_: Any) -> FeatureSpace:
+        """Return the space of the feature that `embed` makes of its name; raises ParameterError without one."""
+        if embed is None:
+            raise ParameterError("a detector in the space of a feature needs the function that makes features")
+        return FeatureSpace(embed(self.feature))
+
+
+@dataclass(frozen=True)
+class ViewTask:
+    """The engine task of one view: (B, H, W, 3) uint8 -> (B, D) float32.
+
+    `view_name` is the argument of `score` that its rows belong to; it is no part of what is computed.
     """
 
     view_name: str
     view: View
     geometry: Geometry
-    folder: Path
-    card: EncoderCard
-    dtype: str
-    pos_interp: str
-    device: str
-    in_process: ClassVar[bool] = True
+    space: Any
 
     @property
     def name(self) -> str:
-        """The view in words, and a digest of everything else that a row depends on."""
-        return f"encode-{self.view.label}-{fingerprint(self.settings)[:8]}"
+        """What it is in words, and a digest of everything else beside the condition that a row depends on."""
+        return f"{self.space.kind}-{self.view.label}-{fingerprint(self.settings, self.geometry)[:8]}"
 
     @property
     def version(self) -> str:
-        """Digest of the code that encodes, and the libraries that compute."""
-        libraries = " ".join(f"{name} {library_version(name)}" for name in ("torch", "transformers"))
-        encoders = str(Path(weight_files.__file__).with_name("encoders.py"))
-        return f"{source_digest(__file__, encoders)} {libraries}"
+        """The space's."""
+        return str(self.space.version)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything beside the pixels that changes a row, as JSON values; where the weights lie is not among it."""
-        return {
-            "view": {
-                "kind": self.view.kind,
-                "sigma": self.view.sigma,
-                "noise_space": self.view.space,
-                "draw": self.view.draw,
-            },
-            "encoder": self.card.name,
-            "sha256": self.card.sha256,
-            "config_sha256": self.card.config_sha256,
-            "dtype": self.dtype,
-            "pos_interp": self.pos_interp,
-            "device": self.device,
-        }
+        """Everything beside the pixels that changes a row, as JSON values."""
+        return {"view": self.view.settings, **self.space.settings}
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """D names: e0, e1, ..."""
-        return tuple(f"e{k}" for k in range(self.card.dim))
+        """The space's."""
+        return tuple(self.space.columns)
+
+    @property
+    def in_process(self) -> bool:
+        """Whether it runs in the device lane."""
+        return bool(self.space.in_process)
+
+    @property
+    def group(self) -> Hashable | None:
+        """Tasks of one group embed their views together."""
+        return None if self.space.group is None else (self.space.kind, self.space.group)
+
+    @property
+    def batch(self) -> int:
+        """Images that it likes at a time: enough to keep a GPU busy; on a CPU, as they come."""
+        return _ON_GPU if getattr(self.space, "device", "cpu") != "cpu" else 0
+
+    def prepare(self) -> None:
+        """Compile what the space compiles on first use."""
+        if hasattr(self.space, "prepare"):
+            self.space.prepare()
 
     def __call__(self, batch: Batch) -> np.ndarray:
-        """Normalise, apply the view, encode; raises WeightsError if the network does not load."""
-        from fdetect.nets.encoders import load_encoder, normalise
+        """Embed this view alone."""
+        return self.together(batch, [self])[0]
 
-        encoder = load_encoder(
-            self.folder, pos_interp=self.pos_interp, dtype=self.dtype, size=self.geometry.size, device=self.device
-        )
-        if (encoder.card.sha256, encoder.card.config_sha256) != (self.card.sha256, self.card.config_sha256):
-            raise WeightsError(f"the weights of {self.card.source} changed during the run", "start again")
-        images = normalise(asnumpy(batch.rgb8))
-        return encoder.encode(apply_view(images, self.view, ids=batch.ids, seed=batch.seed))
+    def together(self, batch: Batch, tasks: Sequence[ViewTask]) -> list[np.ndarray]:
+        """Embed the views of tasks of one group in one go."""
+        found: list[np.ndarray] = self.space.embed(batch, [(task.space, task.view) for task in tasks])
+        return found
 
 
-def prepare(instance: Detector, *, device: str = "auto") -> tuple[EncodeView, ...]:
+def prepare(
+    instance: Any, *, device: str = "auto", crop: int = 224, embed: Callable[[str], Any] | None = None
+) -> tuple[ViewTask, ...]:
     """Return one engine task per view of a detector, in the order of its `views()`.
 
+    `crop` is the run's C in px, `embed` makes an engine task of a feature's name for detectors in that space.
     Raises WeightsError, with its fix, before torch is imported, where torch or the weights are absent;
-    ParameterError where the geometry does not fit the encoder's patch; BackendError for a device that cannot run.
+    BackendError for a device that cannot run.
     """
+    space = instance.space(device=device, embed=embed)
+    geometry = instance.geometry(space, crop)
+    return tuple(ViewTask(name, view, geometry, space) for name, view in instance.views().items())
+
+
+def _need_torch() -> None:
     if missing := torch_missing():
-        raise WeightsError(missing, weight_files.INSTALL_DEEP)
-    source = instance.weights or instance.encoder
-    folder, card = find_weights(source).resolve(), encoder_card(source)
-    size = instance.geometry.size
-    if size < card.patch or size % card.patch:
-        raise ParameterError(f"a geometry of {size} px does not fit {source}: its patch is {card.patch} px")
-    from fdetect.nets.encoders import resolve_device
-
-    device = resolve_device(device, dtype=instance.dtype)
-    common = (instance.geometry, folder, card, instance.dtype, instance.pos_interp, device)
-    return tuple(EncodeView(name, view, *common) for name, view in instance.views().items())
+        raise WeightsError(missing, INSTALL_DEEP)
 
 
-def apply_view(images: torch.Tensor, view: View, *, ids: tuple[str, ...], seed: int) -> torch.Tensor:
-    """Return the images as the encoder shall see them: (B, 3, H, W) float32, normalised -> the same.
+def check_views(name: str, wanted: Mapping[str, View], given: Mapping[str, Any]) -> None:
+    """Raise ParameterError where the arguments of `score` are not the views."""
+    if sorted(wanted) != sorted(given):
+        raise ParameterError(f"{name}: score needs the views {', '.join(wanted)}; got {', '.join(given)}")
 
-        normalized  x + sigma * n          pixel  x + sigma * n / std, which is ((rgb + sigma * n) - mean) / std
 
-    n is standard normal, drawn for each image from `rng_for(seed, id, "rigid-noise-<draw>")`, so neither the batch
-    nor its order changes it; nothing is clamped.  Raises ParameterError for a kind or a space that does not exist.
-    """
-    import torch
-
-    if view.kind == "clean":
-        return images
-    if view.kind != "noise" or view.space not in ("normalized", "pixel"):
-        raise ParameterError(f"no view '{view.label}' (clean, or noise in the space normalized or pixel)")
-    shape, purpose = tuple(images.shape[1:]), f"rigid-noise-{view.draw}"
-    drawn = [rng_for(seed, id, purpose).standard_normal(shape, dtype=np.float32) for id in ids]
-    noise = torch.from_numpy(np.stack(drawn)) * view.sigma
-    if view.space == "pixel":
-        noise = noise / torch.tensor(weight_files.IMAGENET_STD).view(3, 1, 1)
-    return images + noise
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine of each pair of rows: (N, D), (N, D) -> (N,) float64; NaN where a row is zero or not finite."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = (a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return np.asarray(found)

@@ -1,32 +1,34 @@
-"""The RIGID family: a generated image's embedding drifts further than a real one's when noise is added."""
+"""The RIGID family: a generated image's embedding drifts further than a real one's when the image is disturbed."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.rigid.base import View, detector
+from fdetect.rigid.base import OnEncoder, check_views, cosine, detector
+from fdetect.rigid.views import View
 
-__all__ = ["Rigid", "rigid_bf16", "rigid_pixel"]
+__all__ = ["Rigid", "rigid_bf16", "rigid_draws", "rigid_pixel"]
 
 
 @detector
 @dataclass(frozen=True)
-class Rigid:
+class Rigid(OnEncoder):
     """RIGID: how far the DINOv2 embedding turns when faint noise is added to the normalised image.
 
     (N, D) float32 for `clean` and for `noise0` ... -> (N,) float64 in 0..2, larger = more likely generated
 
         score = 1 - mean over draws of cos(f(x), f(x + sigma * n)),   n standard normal
 
-    x is the image squashed to 224 x 224 (bilinear, anti-aliased) and normalised with ImageNet's mean and std; f is
-    the CLS token after the final norm.  The defaults are the authors' code: sigma 0.05 on the normalised tensor, one
-    draw, no clamp, float32, ViT-L/14 with the position table resampled by scale factor.  The authors report the
-    cosine itself, low = fake; here its sign is turned.
+    x is the image squashed to the encoder's size (224 x 224, bilinear, anti-aliased) and normalised with its mean and
+    std; f is the CLS token after the final norm.  The defaults are the authors' code: sigma 0.05 on the normalised
+    tensor, one draw, no clamp, float32, ViT-L/14 with the position table as in the authors' hub code.  The authors
+    report the cosine itself, low = fake; here its sign is turned.
 
     A known trap: 0.05 on the normalised tensor is about 0.011 in RGB of 0..1 (2.9 of 255), because std is about
     0.225.  Many ports add 0.05 to the pixels instead, 4.4 times as much, and fall below chance on some generators.
@@ -40,12 +42,8 @@ class Rigid:
         "normalized" (the authors') or "pixel" (RGB in 0..1, before the normalisation).
     n_draws : int
         Independent noises whose cosines are averaged; the authors take 1.
-    dtype : str
-        "float32", or "bfloat16" for matrix products under autocast (faster, another result: `rigid_bf16`).
-    pos_interp : str
-        "scale_factor" (the authors' hub code) or "size" (transformers' own), see `fdetect.nets.encoders`.
-    encoder, weights : str
-        Hub id looked up in the hub cache, and a folder that replaces it where it is not empty.
+    encoder, dtype, pos_interp : str
+        See `fdetect.rigid.base.OnEncoder`.
 
     Raises
     ------
@@ -61,51 +59,35 @@ class Rigid:
     sigma: float = 0.05
     noise_space: str = "normalized"
     n_draws: int = 1
-    dtype: str = "float32"
-    pos_interp: str = "scale_factor"
-    encoder: str = "facebook/dinov2-large"
-    weights: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ParameterError(f"rigid: sigma must be a number above 0, got {self.sigma}")
         if self.n_draws < 1:
             raise ParameterError(f"rigid: n_draws must be at least 1, got {self.n_draws}")
-        for name, known in (
-            ("noise_space", ("normalized", "pixel")),
-            ("dtype", ("float32", "bfloat16")),
-            ("pos_interp", ("scale_factor", "size")),
-        ):
-            if getattr(self, name) not in known:
-                raise ParameterError(f"rigid: {name} is one of {', '.join(known)}; got '{getattr(self, name)}'")
+        if self.noise_space not in ("normalized", "pixel"):
+            raise ParameterError(f"rigid: noise_space is one of normalized, pixel; got '{self.noise_space}'")
 
-    @property
-    def geometry(self) -> Geometry:
-        """The authors' resize: 224 x 224 whatever the aspect ratio, bilinear."""
-        return Geometry("squash", 224, "bilinear")
+    def geometry(self, space: Any, crop: int) -> Geometry:
+        """The authors' resize: to the encoder's size whatever the aspect ratio, bilinear."""
+        return Geometry("squash", space.card.size, "bilinear")
 
     def views(self) -> dict[str, View]:
         """Return the clean image and its noisy versions."""
-        noisy = {f"noise{k}": View("noise", self.sigma, self.noise_space, k) for k in range(self.n_draws)}
+        noisy = {
+            f"noise{k}": View.of("noise", sigma=self.sigma, space=self.noise_space, draw=k) for k in range(self.n_draws)
+        }
         return {"clean": View(), **noisy}
 
     def score(self, **embeddings: np.ndarray) -> np.ndarray:
         """1 - mean cosine: (N, D) float32 for each name of `views()` -> (N,) float64; NaN rows stay NaN."""
-        wanted = list(self.views())
-        if sorted(embeddings) != sorted(wanted):
-            raise ParameterError(f"rigid: score needs the views {', '.join(wanted)}; got {', '.join(embeddings)}")
-        clean = embeddings["clean"]
-        cosines = [_cosine(clean, embeddings[name]) for name in wanted[1:]]
+        wanted = self.views()
+        check_views("rigid", wanted, embeddings)
+        cosines = [cosine(embeddings["clean"], embeddings[name]) for name in list(wanted)[1:]]
         return np.asarray(1.0 - np.mean(cosines, axis=0))
 
 
 rigid_bf16 = detector.variant(Rigid, "rigid_bf16", dtype="bfloat16")
 rigid_pixel = detector.variant(Rigid, "rigid_pixel", noise_space="pixel")  # the common port; see Rigid's trap
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cosine of each pair of rows: (N, D), (N, D) -> (N,) float64; NaN where a row is zero or not finite."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cosine = (a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return np.asarray(cosine)
+rigid_draws = detector.variant(Rigid, "rigid_draws", n_draws=4)

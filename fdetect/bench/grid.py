@@ -1,0 +1,51 @@
+"""A titled table of text, the way every table of results looks, and how figures are written in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["Grid", "interval_text", "markdown", "pretty"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A titled table of text; `note` says how to read it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def markdown(grids: Iterable[Grid]) -> str:
+    """Write grids as GitHub Markdown; empty ones are stated as such."""
+    parts = []
+    for grid in grids:
+        parts.append(f"## {grid.title}\n")
+        if not grid.rows:
+            parts.append("None.\n")
+            continue
+        lines = [" | ".join(map(_escape, row)) for row in (grid.columns, *grid.rows)]
+        rule = " | ".join("---" for _ in grid.columns)
+        parts.append("\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:])) + "\n")
+        if grid.note:
+            parts.append(f"{grid.note}\n")
+    return "\n".join(parts)
+
+
+def pretty(value: float | None) -> str:
+    """Write a metric with three digits; a dash where it is not defined."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def interval_text(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a metric with its interval, as in "0.678 [0.64, 0.71]"."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return pretty(value)
+    return f"{pretty(value)} [{low:.2f}, {high:.2f}]"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

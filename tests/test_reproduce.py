@@ -1,0 +1,310 @@
+"""Published figures: what they want is stated, what is measured stands beside them, and only success is recorded.
+
+The figure of the tests' own entry is computed beforehand from the pixels: RIGID's scores of each image alone, ranked by
+scikit-learn, all images at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from fdetect.bench.published import METRICS, DataSet, Reproduction, reproduction
+from fdetect.bench.reproduce import Outcome, record, reproduce, reproductions_grid
+from fdetect.cli.reproduce import reproduce as command
+from fdetect.engine.work import content_id
+from fdetect.errors import FdetectError, UnknownName, WeightsError
+from fdetect.images import Geometry
+from fdetect.nets.cards import CARDS
+from fdetect.nets.evidence import about_evidence, evidence_of
+from fdetect.rigid import detector, prepare
+from fdetect.types import Batch, Facts, MetricValue
+
+GENERATORS = ("smooth", "sharp")
+N = 12  # images of each generator, and twice as many reals
+
+
+# --- the statement ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", reproduction.names())
+def test_every_published_figure_states_what_it_wants(name: str) -> None:
+    one: Reproduction = reproduction.get(name)()
+    assert name in reproduction.get(name).name
+    assert reproduction.get(name).summary.endswith(".")
+    assert 0 < one.figure < 1
+    assert 0 < one.margin <= 0.05
+    assert one.metric in METRICS
+    assert one.source[:3] in ("C: ", "P: ", "T: ")
+    entry = detector.get(one.detector)
+    assert entry().references == ""
+    card = CARDS[one.encoder]
+    assert card.purpose == "release"
+    stated = dict(one.statement())
+    assert set(stated) >= {"figure", "source", "metric", "detector", "data", "layout", "from", "weights", "images"}
+    assert f"{one.figure:.4g} +- {one.margin:g} ({one.why})" == stated["figure"]
+    assert f"{one.figure:.4g}" in f"{entry.name} {reproduction.get(name).summary}"
+    assert card.name in stated["weights"]
+    for generator in one.data.generators:
+        assert generator in stated["data"]
+
+
+def test_the_hash_of_the_authors_checkpoint_is_stated() -> None:
+    weights = dict(reproduction.get("rigid-imagenet")().statement())["weights"]
+    digest = "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"
+    assert f"dinov2_vitl14_pretrain.pth sha256 {digest}" in weights
+    assert "fdetect weights get dinov2-large" in weights
+
+
+def run_command(*arguments: str) -> tuple[Result, str]:
+    """Run the command as the command line does; errors of ours become its second value."""
+    done = CliRunner().invoke(command, list(arguments), env={"COLUMNS": "200"})
+    if isinstance(done.exception, FdetectError):
+        return done, str(done.exception)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done, ""
+
+
+def test_without_a_name_everything_is_listed() -> None:
+    done, _ = run_command()
+    assert done.exit_code == 0
+    for name in reproduction.names():
+        assert name in done.stdout
+    assert len(reproductions_grid().rows) == len(reproduction)
+
+
+def test_without_data_the_command_says_what_it_wants() -> None:
+    done, error = run_command("rigid-imagenet")
+    assert error == "rigid-imagenet needs DATA, as stated above: fdetect reproduce rigid-imagenet FOLDER"
+    for part in ("0.8358 +- 0.02", "StyleGAN-XL", "2000 images of each", "d5383ea8f487", "squashed to 224 x 224"):
+        assert part in done.stdout
+
+
+def test_an_unknown_name_teaches() -> None:
+    with pytest.raises(UnknownName, match="no reproduction 'rigid-imagnet'; did you mean 'rigid-imagenet'"):
+        reproduce("rigid-imagnet", "data")
+    assert "did you mean 'rigid-imagenet'" in run_command("rigid-imagnet", "data")[1]
+
+
+def test_missing_weights_are_said_before_the_data_are_read() -> None:
+    with pytest.raises(WeightsError, match="rigid-imagenet: .*fdetect weights get dinov2-large"):
+        reproduce("rigid-imagenet", "no such folder")
+
+
+# --- the verdict -----------------------------------------------------------------------------------------------------
+
+pytest.importorskip("torch", reason="the deep extra is not installed")
+pytest.importorskip("transformers", reason="the deep extra is not installed")
+
+from tiny_dinov2 import save_tiny  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("tiny"), image_size=56)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two generators and twice as many reals, as PNG, textures of unlike strength."""
+    folder = tmp_path_factory.mktemp("data")
+    kinds = {"real/camera": (2 * N, 12.0), "fake/smooth": (N, 3.0), "fake/sharp": (N, 14.0)}
+    for number, (kind, (count, strength)) in enumerate(kinds.items()):
+        (folder / kind).mkdir(parents=True)
+        for k in range(count):
+            rng = np.random.default_rng((number, k))
+            coarse = Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8))
+            large = np.asarray(coarse.resize((240, 256), Image.Resampling.BICUBIC)).astype(np.float64)
+            pixels = np.clip(large + rng.normal(0, strength, large.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / kind / f"{k:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def figure(data: Path, encoder: Path) -> float:
+    """The mean AUROC, beforehand: each image alone, without the engine, the benchmark and its metrics."""
+    rigid = detector.get("rigid")(encoder=str(encoder))
+    tasks = prepare(rigid, device="cpu")
+    scores: dict[str, list[float]] = {"camera": [], "smooth": [], "sharp": []}
+    for path in sorted(data.rglob("*.png")):
+        pixels = np.array(Image.open(path))
+        shown = Geometry("squash", 224, "bilinear")(pixels)
+        batch = Batch((content_id(path.read_bytes()),), shown[None].copy(), (Facts("PNG", 240, 256, 1),), 0)
+        rows = {task.view_name: task(batch) for task in tasks}
+        scores[path.parent.name].append(float(rigid.score(**rows)[0]))
+    found = [
+        roc_auc_score([0] * 2 * N + [1] * N, scores["camera"] + scores[generator]) for generator in GENERATORS
+    ]
+    return float(np.mean(found))
+
+
+Enter = Callable[..., Reproduction]
+
+
+@pytest.fixture
+def entered(encoder: Path, figure: float) -> Iterator[Enter]:
+    """Enter a figure of the tests' own under the name "tiny", with some of its fields changed."""
+    with contextlib.ExitStack() as at_last:
+
+        def enter(**changes: Any) -> Reproduction:
+            about = DataSet(what="small textures", generators=GENERATORS, fakes=N, reals=2 * N, layout="real_fake",
+                            source="this test")  # fmt: skip
+            one = Reproduction(
+                detector=f"rigid:encoder={encoder}", data=about, metric="auroc", figure=figure, margin=0.005,
+                why="nothing is drawn", source="C: computed beforehand", preprocessing="squashed to 224 x 224",
+            )  # fmt: skip
+            one = replace(one, **changes)
+
+            def tiny() -> Reproduction:
+                """A figure of the tests' own: mean AUROC of two textures."""
+                return one
+
+            reproduction._entries.pop("tiny", None)  # the one before
+            reproduction(tiny)
+            return one
+
+        at_last.callback(reproduction._entries.pop, "tiny", None)
+
+        yield enter
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+def measured(data: Path, store: Path, tmp_path: Path) -> Outcome:
+    from fdetect.engine import Store
+
+    return reproduce("tiny", data, store=Store(store), out=tmp_path / "run")
+
+
+def test_a_figure_that_is_reached_is_reproduced(
+    entered: Enter, data: Path, store: Path, tmp_path: Path, figure: float
+) -> None:
+    one = entered()
+    found = measured(data, store, tmp_path)
+    assert found.measured.value == pytest.approx(figure, abs=1e-9)  # all images at once, not fold by fold
+    assert found.measured.low <= figure <= found.measured.high
+    assert [name for name, _ in found.by_generator] == sorted(GENERATORS)
+    assert (found.measured.n_real, found.measured.n_fake, found.measured.n_failed) == (2 * N, 2 * N, 0)
+    assert (found.verdict, found.reasons) == ("reproduced", ())
+    rows = found.grid().rows
+    assert rows[0][:2] == ("tiny", f"{one.figure:.4g} +- 0.005")
+    assert rows[0][-1] == "reproduced"
+    assert (found.folder / "report.html").is_file()
+
+
+def test_weights_for_tests_are_never_recorded_those_for_release_are(
+    entered: Enter, data: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FDETECT_WEIGHTS", str(tmp_path / "home"))
+    entered()
+    found = measured(data, store, tmp_path)
+    card = found.networks[0]
+    assert (found.verdict, card["purpose"], found.recorded) == ("reproduced", "test", ())
+    assert evidence_of(card["sha256"]) == "unverified weights"
+    assert not (tmp_path / "home").exists()
+
+    released = replace(found, networks=({**card, "purpose": "release"},))
+    missed = replace(released, published=replace(found.published, figure=found.published.figure - 0.01))
+    other = replace(released, reasons=("one generator, the figure rests on two",))
+    assert (missed.verdict, record(missed)) == ("not reproduced", ())
+    assert (other.verdict, record(other)) == ("not comparable", ())
+    assert evidence_of(card["sha256"]) == "unverified weights"
+    assert record(released) == (card["name"],)
+    assert evidence_of(card["sha256"]) == "reproduced"
+    assert about_evidence(card["sha256"])["reproduction"] == "tiny"
+    assert about_evidence(card["sha256"])["published"] == found.published.figure
+
+
+def test_a_figure_that_is_missed_is_not_reproduced(
+    entered: Enter, data: Path, store: Path, tmp_path: Path, figure: float
+) -> None:
+    for off in (-0.006, 0.006):
+        entered(figure=figure + off)
+        found = measured(data, store, tmp_path)
+        assert (found.verdict, found.recorded) == ("not reproduced", ())
+    undefined = replace(found, measured=MetricValue("auroc", float("nan"), float("nan"), float("nan"), 0, 0, 0))
+    assert undefined.verdict == "not reproduced"
+
+
+def test_other_data_or_another_network_are_not_comparable(
+    entered: Enter, data: Path, store: Path, tmp_path: Path
+) -> None:
+    about = entered().data
+    other = replace(about, generators=("smooth", "sharp", "third"), fakes=20, reals=100)
+    entered(data=other)
+    found = measured(data, store, tmp_path)
+    assert (found.verdict, found.recorded) == ("not comparable", ())
+    assert found.reasons == (
+        "2 generators, the figure rests on 3",
+        "fewer than 20 images of sharp (12), smooth (12)",
+        "24 real images, the figure rests on 100",
+    )
+    entered(data=replace(about, generators=()))
+    assert "does not name the generators" in measured(data, store, tmp_path).reasons[0]
+
+
+def test_another_encoder_than_the_figures_is_not_comparable(
+    entered: Enter, data: Path, encoder: Path, store: Path
+) -> None:
+    entered(detector="rigid")  # of dinov2-large, by default
+    done, _ = run_command("tiny", str(data), "--encoder", str(encoder), "--store", str(store), "--workers", "0",
+                          "--out", str(store.parent / "other-encoder"))  # fmt: skip
+    assert done.exit_code == 1
+    assert "not comparable: the encoder is dinov2-32x2, the figure was reached with dinov2-large" in done.stderr
+
+
+def test_the_other_metrics_are_read_off_the_same_scores(
+    entered: Enter, data: Path, store: Path, tmp_path: Path
+) -> None:
+    entered(metric="accuracy_95")
+    found = measured(data, store, tmp_path)
+    entered(metric="ap_fake")
+    precision = measured(data, store, tmp_path)
+    assert found.measured.name == "accuracy_95"
+    shares = [one.value for _, one in found.by_generator]
+    assert found.measured.value == pytest.approx(np.mean(shares))
+    assert all(0.475 <= share <= 0.975 for share in shares)
+    assert precision.measured.name == "ap_fake"
+
+
+def test_one_generator_is_enough(entered: Enter, data: Path, store: Path, tmp_path: Path) -> None:
+    about = entered().data
+    entered(data=replace(about, generators=("smooth",)))
+    alone = tmp_path / "alone"
+    shutil.copytree(data / "real", alone / "real")
+    shutil.copytree(data / "fake" / "smooth", alone / "fake" / "smooth")
+    found = measured(alone, store, tmp_path)
+    assert found.reasons == ()
+    assert [name for name, _ in found.by_generator] == ["smooth"]
+    assert found.measured.value == found.by_generator[0][1].value
+
+
+def test_the_command_prints_both_figures_and_its_exit_code_is_the_verdict(
+    entered: Enter, data: Path, store: Path, figure: float
+) -> None:
+    entered()
+    settings = ["--store", str(store), "--workers", "0", "--out", str(store.parent / "told")]
+    done, error = run_command("tiny", str(data), *settings)
+    assert (done.exit_code, error) == (0, "")
+    assert f"{figure:.4g} +- 0.005" in done.stdout
+    assert f"{figure:.3f} [" in done.stdout
+    assert "(test, sha256 " in done.stdout
+    assert "nothing was recorded of them" in done.stdout
+    entered(figure=figure - 0.1)
+    done, error = run_command("tiny", str(data), *settings)
+    assert (done.exit_code, error) == (1, "")
+    assert "not reproduced" in done.stdout
