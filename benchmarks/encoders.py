@@ -1,6 +1,6 @@
 """How fast RIGID is beside the plain loop of a notebook, where the time goes, and what bfloat16 changes.
 
-    python benchmarks/encoders.py [--encoder dinov2-large] [--images DATA] [--count 64] [--rounds 3] [--write]
+    python benchmarks/encoders.py [--encoder dinov2-large] [--images DATA] [--count 32] [--rounds 3] [--write]
 
 The rival is what one writes in a notebook: one image at a time, Pillow's resize, to a tensor, normalise, a forward for
 the image and one for its noisy copy.  All contestants of a round run one after another on the same crops, and ratios

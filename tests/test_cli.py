@@ -340,7 +340,7 @@ def test_list_of_columns_counts_them_and_names_those_of_a_feature(fdetect):
 def test_doctor_says_what_is_absent_and_how_to_get_it(fdetect):
     code, out, _ = fdetect("doctor")
     assert code == 0
-    assert "weights facebook/dinov2-large" in out
+    assert "weights dinov2-large" in out
     assert "backend gpu" in out
 
 

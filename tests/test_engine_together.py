@@ -287,3 +287,16 @@ def test_weights_that_are_missing_end_the_run_from_a_gathered_batch_too(root: Pa
     with pytest.raises(WeightsError, match="no weights of tiny"):
         extract(root, Without(raises, in_process=True, geometry=CENTRE))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fdetect")]
+
+
+@pytest.mark.parametrize(("device", "likes"), [("cpu", 0), ("cuda", 256)])
+def test_views_of_a_network_are_gathered_for_a_gpu_alone(device: str, likes: int) -> None:
+    from types import SimpleNamespace
+
+    from fdetect.rigid import View, ViewTask
+
+    task = ViewTask("clean", View(), CENTRE, SimpleNamespace(device=device))
+    assert task.batch == likes
+    waiting = Gathering(plan_of(task))
+    waiting.add(chunk_of(16))
+    assert images_of(waiting.take(everything=False)) == ([16] if likes == 0 else [])

@@ -16,9 +16,9 @@ from fdetect.bench.evaluate import (
     SEEN,
     ScoreTable,
     cells_of,
-    exact_interval,
     lowest_left_out,
 )
+from fdetect.decide import exact_interval
 from fdetect.errors import DataError, ParameterError
 from fdetect.metrics import group_weights, interval, metric
 from fdetect.types import Cell

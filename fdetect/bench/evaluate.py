@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fdetect.decide import exact_interval
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError
 from fdetect.metrics import (
@@ -33,7 +34,7 @@ from fdetect.metrics import (
 )
 from fdetect.types import FAKE, REAL, Cell, MetricValue
 
-__all__ = ["FEW", "FEW_GROUPS", "OVERALL", "SEEN", "ScoreTable", "cells_of", "exact_interval", "group_estimates",
+__all__ = ["FEW", "FEW_GROUPS", "OVERALL", "SEEN", "ScoreTable", "cells_of", "group_estimates",
            "lowest_left_out", "refuse_repeats"]  # fmt: skip
 
 OVERALL = ("macro", "worst")  # the rows over all generators; no generator may be called so
@@ -148,18 +149,6 @@ def lowest_left_out(cells: Iterable[Cell]) -> Cell | None:
         and np.isfinite(cell.metric("auroc").value)
     ]  # fmt: skip
     return min(small, key=lambda cell: cell.metric("auroc").value, default=None)
-
-
-def exact_interval(hits: int, n: int, *, level: float = 0.95) -> Interval:
-    """Exact binomial interval of a share, hits of n (Clopper and Pearson 1934, 10.1093/biomet/26.4.404).
-
-    Its ends are the rates under which so many hits, or more (or fewer), have a probability of alpha / 2 =
-    (1 - level) / 2: none of n gives [0, 1 - (alpha / 2)^(1 / n)], all of n gives [(alpha / 2)^(1 / n), 1].
-    """
-    from scipy.stats import binomtest  # slow to import, and seldom needed
-
-    found = binomtest(hits, n).proportion_ci(level, method="exact")
-    return Interval(float(found.low), float(found.high))
 
 
 def refuse_repeats(table: pa.Table) -> None:

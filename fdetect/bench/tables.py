@@ -94,7 +94,8 @@ def result_grids(cells: Sequence[Cell], audit: Mapping[str, Any] | None = None) 
         here = [cell for cell in cells if cell.condition == condition]
         trained = ", ".join(dict.fromkeys(cell.train_condition for cell in here))
         mark = bracketed(audit_mark(audit, condition) if audit else "")
-        made.append(_auroc_grid(here, f"AUROC under {condition} (trained under {trained}){mark}"))
+        under = f" (trained under {trained})" if trained else ""
+        made.append(_auroc_grid(here, f"AUROC under {condition}{under}{mark}"))
         made.append(_threshold_grid(here, f"At the threshold frozen at 5 % FPR, under {condition}"))
     return made
 

@@ -172,8 +172,9 @@ def _with_bank(
     good = usable(vectors) & pictures.once
     reals, fakes = (np.flatnonzero(good & (pictures.label == label)) for label in (REAL, FAKE))
     if len(reals) < 2:
-        raise DataError(f"{len(reals)} real images can be used, and some must make the bank while others set the "
-                        "thresholds; give more")  # fmt: skip
+        n = int((pictures.label == REAL).sum())
+        raise DataError(f"{len(reals)} of {n} real images can be used, and some must make the bank while others set "
+                        "the thresholds; give more, or see why these failed")  # fmt: skip
     held = hold_out(list(pictures.group[reals]), list(pictures.source[reals]), share=share, seed=seed)
     kept, calibration = reals[~held], reals[held]
 

@@ -142,7 +142,8 @@ def _calibrate(data: str, out: str, name: str, flags: dict[str, Any]) -> int:
         )  # fmt: skip
     fitted, bank = made.detector, made.detector.bank
     save_detector(fitted, Path(out))
-    unused = [f"{n} {what}" for n, what in ((made.n_copies, "copies"), (made.n_fakes_unused, "fakes")) if n]
+    counts = ((made.n_copies, "copy", "copies"), (made.n_fakes_unused, "fake", "fakes"))
+    unused = [f"{n} {one if n == 1 else more}" for n, one, more in counts if n]
     n = len(fitted.calibration.scores)
     click.echo(f"{name}, calibrated on {n} of {made.n_images} images under {fitted.condition}, {fitted.n_failed} failed"
                f"{''.join(f', {text} not used' for text in unused)}: {printable(out)}")  # fmt: skip
