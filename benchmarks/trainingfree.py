@@ -121,9 +121,10 @@ def _what(names: list[str]) -> Grid:
         settings = {key: value for key, value in entry.settings.items() if key not in ("dtype", "whole")}
         text = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
                          for key, value in settings.items())  # fmt: skip
-        unit = "features" if "feature" in settings else "round trips"
-        rows.append((f"`{name}`", text, f"{entry().passes} {unit}"))
-    return Grid("Detectors", ("detector", "settings", "cost of an image, alone"), tuple(rows))
+        cost = ("", str(entry().passes)) if "feature" not in settings else (str(entry().passes), "")
+        rows.append((f"`{name}`", text, *(number or "–" for number in cost)))
+    columns = ("detector", "settings", "features for each image", "round trips for each image")
+    return Grid("Detectors", columns, tuple(rows))
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -87,8 +87,8 @@ class Hfi(OnAutoencoder):
     F is a Gaussian blur of 3 x 3 px.  Taken as down- and up-sampling, an autoencoder aliases the frequencies that it
     cannot carry; HFI measures what they add to the distance.  A photograph holds such frequencies, what a decoder made
     hardly, so the smaller HFI is the more likely generated and the best autoencoder counts, as in AEROBLADE.  Blurring
-    takes away what a smooth picture lacks anyway, so the score depends less on how smooth the picture is.  Costs two
-    round trips through each autoencoder.
+    takes away what a smooth picture lacks anyway: the score is meant to depend less on how smooth the picture is.
+    Costs two round trips through each autoencoder.
 
     Of the paper its abstract could be read: direction and maximum follow from its argument.  The defaults are
     AEROBLADE's autoencoders, the whole of LPIPS as in the first author's later code, and a sigma of 0.8, where sources
