@@ -78,14 +78,14 @@ def maps() -> str:
 
 
 def detectors() -> str:
-    rows = ["| detector | costs an image | settings that differ | references | what it is |", "|---|---|---|---|---|"]
+    rows = ["| detector | cost of an image | settings that differ | references | what it is |", "|---|---|---|---|---|"]
     for entry in detector:
         instance, plain_settings = entry(), detector.of(entry.target).settings
         changed = {name: value for name, value in entry.settings.items() if value != plain_settings[name]}
         on = next(entry.settings[name] for name in ("encoder", "autoencoder", "feature") if name in entry.settings)
         what = ", ".join(f"`{name}={value}`" for name, value in changed.items())
         rows.append(
-            f"| `{entry.name}` | {instance.passes} {instance.unit} (`{on}`) | {what} | {instance.references} | "
+            f"| `{entry.name}` | {instance.cost} (`{on}`) | {what} | {instance.references} | "
             f"{entry.summary} |"
         )
     return "\n".join(rows)

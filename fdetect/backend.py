@@ -14,7 +14,7 @@ import numpy as np
 from fdetect.errors import BackendError, ParameterError
 from fdetect.types import Array
 
-__all__ = ["Backend", "asnumpy", "count_bins", "dct", "namespace", "resolve", "rfft2"]
+__all__ = ["Backend", "asnumpy", "count_bins", "dct", "namespace", "resolve", "rfft2", "torch_device"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,7 @@ def resolve(wanted: str = "auto") -> Backend:
     `$FDETECT_BACKEND` replaces "auto".  Only "auto" falls back to the CPU; "gpu" that cannot run raises
     BackendError with the reason.
     """
-    option = "backend"
-    if wanted == "auto" and os.environ.get("FDETECT_BACKEND"):
-        option, wanted = "$FDETECT_BACKEND", os.environ["FDETECT_BACKEND"]
-    if wanted not in ("auto", "cpu", "gpu"):
-        raise ParameterError(f"{option} is one of auto, cpu, gpu; got '{wanted}'")
+    wanted = _wanted(wanted)
     if wanted == "cpu":
         return Backend("cpu", "asked for")
     why_not = _gpu_unusable()
@@ -64,6 +60,24 @@ def resolve(wanted: str = "auto") -> Backend:
             raise BackendError(f"backend gpu cannot run: {why_not}")
         return Backend("gpu", "asked for")
     return Backend("cpu", f"auto: {why_not}") if why_not else Backend("gpu", "auto: CuPy finds a device")
+
+
+def torch_device(wanted: str = "auto") -> str:
+    """Return what a choice of backend means to networks: "auto", "cpu" or "cuda"; errors are those of `resolve`.
+
+    Networks do not need CuPy, so "auto" may find a GPU for them where maps and features run on the CPU.
+    """
+    return {"auto": "auto", "cpu": "cpu", "gpu": "cuda"}[_wanted(wanted)]
+
+
+def _wanted(wanted: str) -> str:
+    """Return what is asked for, by `$FDETECT_BACKEND` in place of "auto"; raises ParameterError for another word."""
+    option = "backend"
+    if wanted == "auto" and os.environ.get("FDETECT_BACKEND"):
+        option, wanted = "$FDETECT_BACKEND", os.environ["FDETECT_BACKEND"]
+    if wanted not in ("auto", "cpu", "gpu"):
+        raise ParameterError(f"{option} is one of auto, cpu, gpu; got '{wanted}'")
+    return wanted
 
 
 def rfft2(array: Array) -> Array:

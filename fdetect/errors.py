@@ -6,6 +6,7 @@ __all__ = [
     "BackendError",
     "DataError",
     "FdetectError",
+    "ImageTooLarge",
     "NotFitted",
     "ParameterError",
     "UnknownName",
@@ -31,6 +32,10 @@ class DataError(FdetectError):
 
 class BackendError(FdetectError):
     """A backend that was asked for by name and cannot run here; the text says why."""
+
+
+class ImageTooLarge(BackendError):  # noqa: N818
+    """A single image for which a device has too little memory; inside a run it becomes a `Failure`."""
 
 
 class WeightsError(FdetectError):

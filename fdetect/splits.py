@@ -1,8 +1,8 @@
 """Splits by group: images that share a scene, a prompt, a source photo or a pair are never parted.
 
-Both functions look at rows of (group, stratum), one an image, and decide about whole groups.  A stratum is what
-should be spread evenly: a generator or a source of reals; a group may span several.  The outcome depends on the
-seed and on which rows there are, not on their order: groups are taken in the order of a keyed hash, and all sums
+`group_folds` and `hold_out` look at rows of (group, stratum), one an image, and decide about whole groups.  A stratum
+is what should be spread evenly: a generator or a source of reals; a group may span several.  The outcome depends on
+the seed and on which rows there are, not on their order: groups are taken in the order of a keyed hash, and all sums
 are integers, so that it is the same on every machine and under every version of Python.
 """
 
@@ -16,7 +16,7 @@ import xxhash
 
 from fdetect.errors import ParameterError
 
-__all__ = ["group_folds", "hold_out"]
+__all__ = ["group_folds", "hold_out", "join_same_content"]
 
 _ONE = 1 << 62  # fixed-point unit of the weight of a stratum: far above the square of any number of images
 
@@ -83,6 +83,26 @@ def hold_out(
             chosen.add(group)
             held.update(members[group])
     return np.array([str(group) in chosen for group in groups], dtype=np.bool_)
+
+
+def join_same_content(groups: Sequence[str] | np.ndarray, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Join groups that hold the same file content, so that no copy is on both sides: (N,) str twice -> (N,) str.
+
+    A joined group bears the first of its names.
+    """
+    joined: dict[str, str] = {}  # group -> a group it was joined to
+
+    def root(name: str) -> str:
+        while name in joined:
+            name = joined[name]
+        return name
+
+    first: dict[str, str] = {}
+    for id, group in zip(ids, groups, strict=True):
+        here, there = root(group), root(first.setdefault(id, group))
+        if here != there:
+            joined[max(here, there)] = min(here, there)
+    return np.array([root(group) for group in groups], dtype=object)
 
 
 def _members(groups: Sequence[str] | np.ndarray, strata: Sequence[str] | np.ndarray) -> dict[str, Counter[str]]:

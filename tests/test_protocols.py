@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fdetect.bench.protocols import join_same_content, protocol, samples_of, trials_of
+from fdetect.bench.protocols import protocol, samples_of, trials_of
 from fdetect.errors import DataError, ParameterError, UnknownName
+from fdetect.splits import join_same_content
 from fdetect.types import MANIFEST_COLUMNS
 
 LOGO, CROSS, ON, SOURCE, SPLIT = (
@@ -319,14 +320,14 @@ def test_reals_that_all_share_a_group_with_each_other_cannot_be_split_from_thems
 def test_copies_of_one_file_become_one_group():
     samples = trials(paired(), LOGO)[0]
     ids = [f"{k:032x}" for k in range(len(samples.path))]
-    assert join_same_content(samples, ids) is samples
+    assert list(join_same_content(samples.group, ids)) == list(samples.group)
     ids[5] = ids[0]
     ids[9] = ids[5]
-    joined = join_same_content(samples, ids)
-    assert joined.group[0] == joined.group[5] == joined.group[9]
-    assert len(set(joined.group)) == len(set(samples.group)) - len({samples.group[k] for k in (0, 5, 9)}) + 1
+    joined = join_same_content(samples.group, ids)
+    assert joined[0] == joined[5] == joined[9]
+    assert len(set(joined)) == len(set(samples.group)) - len({samples.group[k] for k in (0, 5, 9)}) + 1
     same = samples.group == samples.group[0]
-    assert len(set(joined.group[same])) == 1, "what was one group stays one"
+    assert len(set(joined[same])) == 1, "what was one group stays one"
 
 
 def test_names_to_train_on_are_refused_where_they_would_do_nothing():

@@ -205,9 +205,11 @@ def test_bfloat16_that_would_crash_this_cpu_is_refused(folder: Path) -> None:
 
 def test_settings_are_checked_and_recorded(folder: Path) -> None:
     for settings in ({"sigma": 0.0}, {"sigma": float("nan")}, {"n_draws": 0}, {"noise_space": "rgb"},
-                     {"dtype": "half"}, {"pos_interp": "none"}):  # fmt: skip
+                     {"dtype": "half"}):  # fmt: skip
         with pytest.raises(ParameterError, match=f"^(rigid: )?{next(iter(settings))} "):
             Rigid(**settings)
+    with pytest.raises(ParameterError, match="^pos_interp of .* got 'none'"):  # as far as the architecture goes
+        prepare(Rigid(encoder=str(folder), pos_interp="none"))
     clean, noise = prepare(Rigid(encoder=str(folder), n_draws=1), device="cpu")
     assert (clean.view_name, noise.view_name) == ("clean", "noise0")
     assert json.loads(json.dumps(dict(noise.settings))) == dict(noise.settings)
@@ -215,7 +217,7 @@ def test_settings_are_checked_and_recorded(folder: Path) -> None:
     noisy = {"sigma": 0.05, "space": "normalized", "clamp": False, "draw": 0}
     assert recorded["view"] == {"steps": [["noise", noisy]]}
     assert clean.settings["view"] == {"steps": []}
-    assert (recorded["pos_interp"], recorded["dtype"], recorded["device"]) == ("authors", "float32", "cpu")
+    assert (recorded["pos_interp"], recorded["dtype"], recorded["device"]) == ("scale_factor", "float32", "cpu")
     assert len(recorded["sha256"]) == 64
     assert str(folder) not in json.dumps(dict(recorded))
     assert noise.columns == tuple(f"e{k}" for k in range(32))

@@ -316,6 +316,30 @@ def test_a_fit_leaves_out_the_calibration_reals_and_their_groups(small_set, fitt
     assert fitted.trained_on[""] == (label[kept] == 0).sum()
 
 
+def test_copies_under_other_names_are_never_on_both_sides_of_a_fit(small_set, tmp_path, store):
+    manifest = read_manifest(small_set)
+    root = Path(manifest.schema.metadata[b"fdetect.root"].decode())
+    rows = manifest.to_pylist()
+    copies = []
+    for k, row in enumerate(row for row in rows if row["label"] == 0):
+        name = f"copy{k}.png"
+        shutil.copyfile(root / row["path"], tmp_path / name)
+        copies.append({**row, "path": str(tmp_path / name), "group": f"alone{k}"})
+    for row in rows:
+        row["path"] = str(root / row["path"])
+    both = pa.Table.from_pylist([*rows, *copies], schema=manifest.schema)
+    fitted = steps.fit(both, store=store, **QUICK)
+    # a copy joins the scenes of its original: no real of a calibration scene trains, under whatever name
+    table = steps.extract(both, store=store, **QUICK, condition="matched")
+    label = np.array([row["label"] for row in (*rows, *copies)])
+    on_reals = set(fitted.head.score(table.values[label == 0]))
+    assert set(fitted.calibration.scores) <= on_reals
+    assert len(fitted.calibration.scores) == len(set(fitted.calibration.scores))  # each content counts once
+    held = np.isin(fitted.head.score(table.values), fitted.calibration.scores) & (label == 0)
+    assert fitted.trained_on[""] == (label == 0).sum() - held.sum()  # whatever calibrates trains under no name
+    assert held.sum() >= 2 * len(fitted.calibration.scores)
+
+
 def test_enough_calibration_reals_give_the_conformal_threshold(small_set, store):
     one = steps.fit(small_set, calibration=0.6, store=store, **QUICK)
     rows = read_manifest(small_set).to_pylist()
@@ -403,8 +427,11 @@ def test_a_training_free_detector_scores_with_weights_from_a_folder(folder, tmp_
     manifest = steps.any_images(folder)
     scores = steps.score(manifest, "rigid", encoder=str(tmp_path / "tiny"), crop=64)
     assert np.isfinite(scores.values).tolist() == [True] * 6 + [False] * 2
-    named = steps.score(manifest, f"rigid:encoder={tmp_path / 'tiny'}:sigma=0.1", encoder="elsewhere", crop=64)
+    named = steps.score(manifest, f"rigid:encoder={tmp_path / 'tiny'}:sigma=0.1", crop=64)
     assert (named.values[:6] > scores.values[:6]).all()  # twice the noise
+    for name in (f"rigid:encoder={tmp_path / 'tiny'}", "feature_drift"):
+        with pytest.raises(ParameterError, match="--encoder elsewhere: .* takes it"):
+            steps.score(manifest, name, encoder="elsewhere", crop=64)
     table = steps.score_table(scores, manifest, "rigid", "native").to_pylist()
     assert {row["decision"] for row in table} == {"undecided"}
     assert {row["threshold"] for row in table} == {None}

@@ -12,9 +12,11 @@ import pytest
 
 from fdetect.bench.contenders import configured, training_free
 from fdetect.bench.run import Bench, bench
+from fdetect.bench.scoring import Banked
 from fdetect.config import RunConfig, override
 from fdetect.decide import conformal_pvalue
 from fdetect.engine import Store
+from fdetect.errors import ParameterError
 from fdetect.rigid import detector, prepare
 
 pytest.importorskip("transformers", reason="the extra 'deep' is not installed")
@@ -30,10 +32,11 @@ QUICK = {
 }  # fmt: skip
 
 
-def name_of(entry) -> str:
-    """The detector with a distance that needs no weights of its own, and with a block left to disturb."""
+def name_of(entry, networks: dict[str, str]) -> str:
+    """The detector on tiny networks, with a distance that needs no weights, and with a block left to disturb."""
     settings = {"distance": "mse"} if str(entry.settings.get("distance", "")).startswith("lpips") else {}
     settings |= {"skip_last": 1} if "skip_last" in entry.settings else {}
+    settings |= {key: networks[f"detectors.{key}"] for key in ("encoder", "autoencoder") if key in entry.settings}
     return ":".join((entry.name, *(f"{key}={value}" for key, value in settings.items())))
 
 
@@ -62,15 +65,15 @@ def fewer(small_set: Path) -> Path:
 @pytest.fixture(scope="module")
 def finished(fewer: Path, networks: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Bench:
     base = tmp_path_factory.mktemp("training-free")
-    flags = {"data.path": str(fewer), "detectors.names": tuple(map(name_of, detector)), **networks}
+    flags = {"data.path": str(fewer), "detectors.names": tuple(name_of(entry, networks) for entry in detector)}
     return bench(override(RunConfig(), {**QUICK, **flags}), out=base / "run", store=Store(base / "store"))
 
 
-def test_every_detector_scores_every_image_under_every_condition(finished: Bench) -> None:
+def test_every_detector_scores_every_image_under_every_condition(finished: Bench, networks: dict[str, str]) -> None:
     assert not finished.result.not_run
     assert not finished.result.failures
     table = finished.scores
-    assert set(table.column("detector").to_pylist()) == {name_of(entry) for entry in detector}
+    assert set(table.column("detector").to_pylist()) == {name_of(entry, networks) for entry in detector}
     assert set(table.column("condition").to_pylist()) == {"native", "matched"}
     assert np.isfinite(table.column("score").to_numpy()).all()
     assert set(table.column("decision").to_pylist()) <= {"real", "inconclusive", "fake", "undecided"}
@@ -85,7 +88,7 @@ def test_only_banks_with_fakes_have_seen_a_generator(finished: Bench) -> None:
 
 def test_p_values_are_counted_among_the_calibration_reals(finished: Bench) -> None:
     rows = finished.scores.to_pylist()
-    one = [r for r in rows if r["detector"] == "rigid" and r["condition"] == "matched"]
+    one = [r for r in rows if r["detector"].startswith("rigid:") and r["condition"] == "matched"]
     p_values = np.array([r["p_value"] for r in one])
     n = one[0]["n_calibration"]
     assert n > 0
@@ -99,7 +102,7 @@ def test_p_values_are_counted_among_the_calibration_reals(finished: Bench) -> No
 
 
 def test_weights_stand_in_the_header_and_the_report(finished: Bench) -> None:
-    cards = finished.result.header["weights"]
+    cards = {name.partition(":")[0]: of for name, of in finished.result.header["weights"].items()}
     assert cards["feature_drift"] == []
     assert {card["purpose"] for of in cards.values() for card in of} == {"test"}
     page = (finished.folder / "report.html").read_text(encoding="utf-8")
@@ -107,7 +110,8 @@ def test_weights_stand_in_the_header_and_the_report(finished: Bench) -> None:
 
 
 def test_ten_detectors_cost_the_union_of_their_views(small_set: Path, networks: dict[str, str], tmp_path: Path) -> None:
-    config = override(RunConfig(), {**QUICK, "data.path": str(small_set), **networks})
+    flags = {"data.path": str(small_set), "detectors.encoder": networks["detectors.encoder"]}
+    config = override(RunConfig(), {**QUICK, **flags})
     names = ("rigid", "rigid_draws", "knn", "mahalanobis", "subspace", "wepe:skip_last=1")
     prepared, not_run = training_free(replace(config, detectors=replace(config.detectors, names=names)))
     assert not not_run
@@ -120,10 +124,14 @@ def test_ten_detectors_cost_the_union_of_their_views(small_set: Path, networks: 
 
 def test_a_name_may_choose_its_own_network_and_settings(networks: dict[str, str], tmp_path: Path) -> None:
     other = str(tiny_encoders.save_family(tmp_path / "clip", "clip"))
-    entry = configured(f"rigid:sigma=0.02:encoder={other}", encoder=networks["detectors.encoder"])
+    names = (f"rigid:sigma=0.02:encoder={other}", "rigid", "aeroblade", "minder_dinov3")
+    entry, plain, reconstructing, variant = configured(names, encoder="x", autoencoder="")
     assert entry.settings["encoder"] == other
-    assert configured("rigid", encoder="x").settings["encoder"] == "x"
-    assert configured("aeroblade", encoder="x").settings.get("encoder") is None
+    assert plain.settings["encoder"] == "x"
+    assert "encoder" not in reconstructing.settings
+    assert variant.settings["encoder"] == "dinov3-large"  # its constants are those of that network
+    with pytest.raises(ParameterError, match="--encoder x: none of the detectors .aeroblade. takes it"):
+        configured(("aeroblade",), encoder="x")
     (clean, noisy) = prepare(entry(), device="cpu")
     assert (clean.view.label, noisy.view.label) == ("clean", "noise")
     assert noisy.settings["view"]["steps"][0][1]["sigma"] == 0.02
@@ -138,3 +146,29 @@ def test_without_weights_each_is_a_row_with_its_fix(small_set: Path, tmp_path: P
     assert "fdetect weights get dinov2-large" in fixes["rigid"]
     assert "fdetect weights import" in fixes["aeroblade_taef2"]
     assert set(done.scores.column("detector").to_pylist()) == {"feature_drift"}
+
+
+def test_a_bank_is_made_anew_where_its_settings_changed(fewer: Path, networks: dict[str, str], tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    scores = {}
+    for k in (1, 2):
+        name = f"knn:k={k}"
+        flags = {**QUICK, **networks, "data.path": str(fewer), "detectors.names": (name,), "detectors.autoencoder": ""}
+        done = bench(override(RunConfig(), flags), out=tmp_path / f"run{k}", store=store)
+        scores[k] = done.scores.column("score").to_numpy()
+    assert (scores[1] <= scores[2] + 1e-12).all()  # the nearest is not farther than the mean of the two nearest
+    assert (scores[1] < scores[2]).any()
+    entry = detector.get("knn")
+    one, other = (Banked("knn", entry(k=k), {}, np.zeros(0)) for k in (1, 2))
+    assert one.digest != other.digest
+
+
+def test_a_view_does_not_depend_on_those_beside_it(networks: dict[str, str]) -> None:
+    for name, setting in (("hfi:distance=mse", "autoencoder"), ("rigid", "encoder")):
+        (entry,) = configured((name,), **{setting: networks[f"detectors.{setting}"]})
+        tasks = prepare(entry(), device="cpu", crop=128)
+        pictures = tiny_dinov2.photographs(3)
+        batch = tiny_dinov2.batch_of(pictures, tasks[0].geometry)
+        together = tasks[0].together(batch, tasks)
+        for task, rows in zip(tasks, together, strict=True):
+            np.testing.assert_array_equal(task(batch), rows)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 import fdetect
-from fdetect.bench.contenders import configured
+from fdetect.bench.contenders import configured, tasks_of
 from fdetect.bench.inputs import Data, any_images
 from fdetect.bench.running import Running
 from fdetect.classifiers.calibrated import CalibratedDetector, Pictures, calibrate, identity, judge, named
 from fdetect.decide import Achieved
 from fdetect.errors import DataError
-from fdetect.features import feature_task
-from fdetect.rigid import prepare
+from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, Failure, Table
 
 __all__ = ["DetectorFit", "fit_detector"]
@@ -61,14 +59,15 @@ def fit_detector(
     needs them, or too few of either; WeightsError where weights are absent.
     """
     running, manifest = Running.of(engine), any_images(data)
-    instance = configured(name, encoder=encoder, autoencoder=autoencoder)()
+    (entry,) = configured((name,), encoder=encoder, autoencoder=autoencoder)
+    instance = entry()
     label = _labels(manifest, running)
     wanted = (label == REAL) | ((label == FAKE) & (instance.references == "both"))
     if not (label == REAL).any():
         raise DataError(f"{name} is calibrated on real images, and the data hold none (label 0)")
     if instance.references == "both" and not (label == FAKE).any():
         raise DataError(f"{name} needs fakes (label 1) beside the real images, for its second bank; give both")
-    tasks = prepare(instance, crop=crop, embed=partial(feature_task, crop=crop))
+    tasks = tasks_of(instance, crop=crop, backend=running.backend)
     chosen = manifest.filter(pa.array(wanted))
     extraction = running.run(chosen, tasks, condition, crop, seed)
     blocks: list[np.ndarray] = []
@@ -84,7 +83,7 @@ def fit_detector(
     fitted = CalibratedDetector(
         name=name,
         instance=instance,
-        space=identity(tasks[0].space),
+        space=identity(instance, tasks[0].space),
         condition=condition,
         crop=crop,
         seed=seed,
@@ -111,5 +110,5 @@ def _labels(manifest: Table, running: Running) -> np.ndarray:
 
 def _pictures(manifest: Table, ids: tuple[str, ...], label: np.ndarray) -> Pictures:
     paths, groups, sources = (manifest.column(name).to_pylist() for name in ("path", "group", "real_source"))
-    group = [group or path for group, path in zip(groups, paths, strict=True)]
-    return Pictures(np.array(ids), label, np.array(group, object), np.array(sources, object))
+    group = join_same_content([group or path for group, path in zip(groups, paths, strict=True)], ids)
+    return Pictures(np.array(ids), label, group, np.array(sources, object))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from fdetect.backend import torch_device
 from fdetect.bench.protocols import Samples
 from fdetect.bench.scoring import Banked, Contender, Fixed, Trained, train_condition
 from fdetect.classifiers import head
@@ -21,7 +22,8 @@ from fdetect.registry import Entry
 from fdetect.rigid import ViewTask, detector, prepare
 from fdetect.types import FeatureTable, NotRun
 
-__all__ = ["Prepared", "check_names", "configured", "head_sets", "heads", "training_free", "untrained"]
+__all__ = ["Prepared", "check_names", "configured", "head_sets", "heads", "tasks_of", "training_free",
+           "untrained"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,33 +44,47 @@ class Prepared:
         return {task.view_name: rows for task, rows in zip(self.tasks, tables, strict=True)}
 
 
-def training_free(config: RunConfig) -> tuple[list[Prepared], list[NotRun]]:
+def training_free(config: RunConfig, *, backend: str = "auto") -> tuple[list[Prepared], list[NotRun]]:
     """Find the weights of every training-free detector; those without become rows "not run"."""
     prepared: list[Prepared] = []
     not_run: list[NotRun] = []
-    crop = config.conditions.crop
-    embed = partial(feature_task, crop=crop)
-    for name in config.detectors.names:
-        entry = configured(name, encoder=config.detectors.encoder, autoencoder=config.detectors.autoencoder)
+    networks = {"encoder": config.detectors.encoder, "autoencoder": config.detectors.autoencoder}
+    for entry in configured(config.detectors.names, **networks):
+        name = entry.name
         try:
             instance = entry()
-            prepared.append(Prepared(name, instance, prepare(instance, crop=crop, embed=embed)))
+            prepared.append(Prepared(name, instance, tasks_of(instance, crop=config.conditions.crop, backend=backend)))
         except (WeightsError, BackendError) as error:
             reason, fix = getattr(error, "reason", str(error)), getattr(error, "fix", "")
             not_run.append(NotRun(name, reason, fix or "see fdetect doctor"))
     return prepared, not_run
 
 
-def configured(name: str, *, encoder: str = "", autoencoder: str = "") -> Entry:
-    """Return the entry of a detector's name, with another network where one is given and the name chooses none.
+def configured(names: Sequence[str], **networks: str) -> list[Entry]:
+    """Return the entries of detectors' names, with the `encoder` and `autoencoder` given where a name chooses none.
 
-    Raises UnknownName and ParameterError as `Registry.read` does.
+    A name chooses by a setting behind it, or where it is a variant for one network (`aeroblade_taef2`).
+
+    Raises UnknownName and ParameterError as `Registry.read` does, and ParameterError for a network that none of the
+    detectors looks through.
     """
-    entry = detector.read(name)
-    for setting, value in (("encoder", encoder), ("autoencoder", autoencoder)):
-        if value and setting in entry.settings and f":{setting}=" not in name:
-            entry = entry.configured(**{setting: value})
-    return entry
+    entries = [detector.read(name) for name in names]
+    for setting, value in networks.items():
+        mine = [entry.settings.get(setting, "") == detector.of(entry.target).settings.get(setting) for entry in entries]
+        if value and not any(mine):
+            named = ", ".join(names)
+            raise ParameterError(f"--{setting} {value}: none of the detectors ({named}) takes it, or each has its own; leave it out")
+        if value:
+            entries = [
+                replace(entry.configured(**{setting: value}), name=entry.name) if takes else entry
+                for entry, takes in zip(entries, mine, strict=True)
+            ]
+    return entries
+
+
+def tasks_of(instance: Any, *, crop: int, backend: str) -> tuple[ViewTask, ...]:
+    """Return the engine tasks of a training-free detector; errors are those of `fdetect.rigid.prepare`."""
+    return prepare(instance, device=torch_device(backend), crop=crop, embed=partial(feature_task, crop=crop))
 
 
 def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, str, list[Entry]]]:

@@ -65,7 +65,7 @@ def _weights(name: str, card_of: Callable[[str], Any]) -> Check:
         card = card_of(name)
         return Check(f"weights {name}", True, f"{card.purpose}, {card.evidence}, sha256 {card.sha256[:12]}")
     except WeightsError as error:
-        return Check(f"weights {name}", False, str(error))
+        return Check(f"weights {name}", False, f"{error.reason}; {error.fix.split(', or ')[0]}")
 
 
 def _optional(package: str, extra: str) -> Check:

@@ -7,8 +7,7 @@ training reals, whole groups of them, is kept from fitting: thresholds are set o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from fdetect.registry import Registry, nearest
 from fdetect.splits import group_folds, hold_out
 from fdetect.types import FAKE, REAL, Table
 
-__all__ = ["Samples", "Trial", "join_same_content", "protocol", "samples_of", "trials_of"]
+__all__ = ["Samples", "Trial", "protocol", "samples_of", "trials_of"]
 
 protocol = Registry("protocol")  # (samples, folds) -> trials before calibration is set apart
 
@@ -168,25 +167,6 @@ def samples_of(manifest: Table) -> Samples:
         raise DataError(f"a generator is called '{reserved[0]}', which names a row of every table; rename it")
     group = np.where(column["group"] == "", column["path"], column["group"]).astype(object)
     return Samples(column["path"], label, column["generator"], column["real_source"], group, column["split"])
-
-
-def join_same_content(samples: Samples, ids: Sequence[str]) -> Samples:
-    """Return the samples with groups joined where they hold the same file content, so that no copy is on both sides."""
-    joined: dict[str, str] = {}  # group -> a group it was joined to
-
-    def root(name: str) -> str:
-        while name in joined:
-            name = joined[name]
-        return name
-
-    first: dict[str, str] = {}
-    for id, group in zip(ids, samples.group, strict=True):
-        here, there = root(group), root(first.setdefault(id, group))
-        if here != there:
-            joined[max(here, there)] = min(here, there)
-    if not joined:
-        return samples
-    return replace(samples, group=np.array([root(group) for group in samples.group], dtype=object))
 
 
 def trials_of(

@@ -31,7 +31,7 @@ from fdetect.bench.header import data_name, header, portable, versions
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
-from fdetect.bench.protocols import Samples, Trial, join_same_content, samples_of, trials_of
+from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.running import Running
 from fdetect.bench.scoring import (
     Banked,
@@ -55,6 +55,7 @@ from fdetect.features.base import require_native
 from fdetect.files import write_atomic
 from fdetect.perturb import Condition, condition
 from fdetect.registry import Entry, source_digest
+from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, RunResult, Table
 
 __all__ = ["Bench", "audit_only", "bench", "load_data", "resolved", "trials_for"]
@@ -101,7 +102,7 @@ def bench(
     require_native(entries, *config.conditions.names)
     head_sets(config, entries)
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
-    prepared, not_run = training_free(config)
+    prepared, not_run = training_free(config, backend=backend)
     weights = {one.name: [card.sha256 for card in one.cards] for one in prepared}
     name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
     folder = claim_folder(out, data_name(config), name, config)
@@ -109,7 +110,7 @@ def bench(
     engine = Running(store, workers, time_limit, backend, progress).engine()
     extraction, placebo = _extract(config, manifest, samples, conditions, entries, prepared, engine)
     _need_both_classes(samples, extraction)
-    samples = join_same_content(samples, extraction.ids)
+    samples = replace(samples, group=join_same_content(samples.group, extraction.ids))
     trials = trials_for(samples, config)
     clock("extract")
     audited = _audit(config, samples, extraction, placebo, conditions, workers)
@@ -272,6 +273,7 @@ def _scores(
 
 _SCORING_CODE = (
     "bench/scoring.py", "bench/protocols.py", "bench/given.py", "classifiers/heads.py", "decide.py", "splits.py",
+    "rigid/base.py", "rigid/references.py",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ trained (a class is empty, or all of it failed) its test rows are failures with 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,7 @@ from fdetect.classifiers import fit_head, in_parallel
 from fdetect.decide import Threshold, conformal_pvalue, conformal_threshold, decide
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError
-from fdetect.registry import Entry
+from fdetect.registry import Entry, source_digest
 from fdetect.types import FAKE, REAL, Failure
 
 __all__ = [
@@ -175,6 +176,11 @@ class Banked:
     def trains(self) -> bool:
         """Whether fakes are among the references: only then has a generator been seen."""
         return bool(self.instance.references == "both")
+
+    @property
+    def digest(self) -> str:
+        """What scores depend on beside the vectors: the detector's settings and its code."""
+        return f"{self.instance!r} {source_digest(inspect.getsourcefile(type(self.instance)) or '')}"
 
     @property
     def values(self) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 import fdetect
 from fdetect import classifiers
-from fdetect.bench.contenders import configured
+from fdetect.bench.contenders import configured, tasks_of
 from fdetect.bench.inputs import Data, any_images, check_output
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.running import Running
@@ -23,11 +23,10 @@ from fdetect.classifiers.saved import FittedDetector
 from fdetect.decide import Calibration
 from fdetect.engine.lanes import Timing
 from fdetect.errors import DataError, ParameterError
-from fdetect.features import FeatureTask, code_of, feature, feature_task, feature_tasks, select_features
+from fdetect.features import FeatureTask, code_of, feature, feature_tasks, select_features
 from fdetect.features.base import require_native
 from fdetect.files import check_table, write_table
-from fdetect.rigid import prepare
-from fdetect.splits import hold_out
+from fdetect.splits import hold_out, join_same_content
 from fdetect.types import FAKE, REAL, Failure, FeatureTable, Scores, Table
 
 __all__ = ["Data", "Extracted", "Scorer", "any_images", "extract", "extract_to", "fit", "score", "score_table"]
@@ -149,11 +148,13 @@ def fit(
     if len(reals) < 2 or not (label == FAKE).any():
         raise DataError("fitting needs at least two real images and one fake; check the labels of the data")
     table = extract(manifest, features=features, condition=condition, crop=crop, seed=seed, **engine)
+    group = join_same_content(group, table.ids)  # or a copy under another name would be on both sides
     held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=calibration, seed=seed)]
     kept = set(group[held])
     rows = np.array([name not in kept for name in group])
     fitted = fit_head(chosen, table.columns, table.values[rows], label[rows])
     used = rows & table.ok
+    once = held[np.unique(np.array(table.ids)[held], return_index=True)[1]]  # of copies one counts
     return FittedDetector(
         head=fitted,
         features=tuple(entry.name for entry in entries),
@@ -161,7 +162,7 @@ def fit(
         condition=condition,
         crop=crop,
         seed=seed,
-        calibration=Calibration.of(fitted.score(table.values[held])),
+        calibration=Calibration.of(fitted.score(table.values[once])),
         trained_on={name: int((np.array(generators) == name)[used].sum()) for name in sorted(set(generators))},
         n_failed=len(table.failures),
         version=fdetect.__version__,
@@ -201,23 +202,26 @@ def score(
     else:
         if isinstance(scorer, CalibratedDetector):
             name, shown, crop, seed = scorer.name, condition or scorer.condition, scorer.crop, scorer.seed
-            given = {"encoder": encoder, "autoencoder": autoencoder}
-            instance = replace(
-                scorer.instance, **{k: v for k, v in given.items() if v and hasattr(scorer.instance, k)}
-            )
-            tasks = prepare(instance, crop=crop, embed=partial(feature_task, crop=crop))
+            given = {k: v for k, v in (("encoder", encoder), ("autoencoder", autoencoder)) if v}
+            if strange := [k for k in given if not hasattr(scorer.instance, k)]:
+                raise ParameterError(f"--{strange[0]}: {name} takes none; leave it out")
+            instance = replace(scorer.instance, **given)
+            tasks = tasks_of(instance, crop=crop, backend=running.backend)
             scorer.check(tasks[0].space)
             of_values = partial(scorer.score, tasks)
         else:
             name, shown = scorer, condition or "native"
-            instance = configured(scorer, encoder=encoder, autoencoder=autoencoder)()
+            (entry,) = configured((scorer,), encoder=encoder, autoencoder=autoencoder)
+            instance = entry()
             if instance.references:
                 raise ParameterError(f"{name} compares with reference images; make their bank first: "
                                      f"fdetect fit DATA --detector {name} -o my.fdetect")  # fmt: skip
-            tasks = prepare(instance, crop=crop, embed=partial(feature_task, crop=crop))
+            tasks = tasks_of(instance, crop=crop, backend=running.backend)
             of_values = partial(judge, instance, tasks)
         settings = tuple((key, str(value)) for key, value in tasks[0].settings.items())
 
+    if not isinstance(scorer, str) and shown != scorer.condition and running.notice:
+        running.notice(f"the thresholds of {name} were set under {scorer.condition}: no promise under {shown}")
     extraction = running.run(manifest, tasks, shown, crop, seed)
     scores: list[np.ndarray] = []
     failures: list[Failure] = []

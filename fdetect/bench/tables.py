@@ -237,7 +237,11 @@ def _finite(value: float | None) -> bool:
 
 def _metric(cell: Cell | None, name: str) -> str:
     value = _value(cell, name)
-    return f"{interval_text(value.value, value.low, value.high)}{marks(cell)}" if cell and value else "–"
+    if not cell or not value:
+        return "–"
+    if name in ("tpr_frozen_5", "fpr_achieved_5") and not _finite(value.value) and value.n_real > 0:
+        return "not attainable"  # so few calibration reals that no threshold promises 5 %
+    return f"{interval_text(value.value, value.low, value.high)}{marks(cell)}"
 
 
 def _named(cell: Cell | None) -> str:

@@ -6,6 +6,7 @@ thresholds are worth on reals of another source is measured beside them: each so
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import numpy as np
 
 from fdetect.decide import Achieved, Calibration, Threshold, achieved
 from fdetect.errors import DataError, WeightsError
+from fdetect.registry import source_digest
 from fdetect.rigid import Bank
 from fdetect.rigid.references import bank_sha256, usable
 from fdetect.splits import hold_out
@@ -68,10 +70,13 @@ class CalibratedDetector:
 
     def check(self, space: Any) -> None:
         """Raise WeightsError unless the space computes what it computed at the fit: the same weights or feature."""
-        here = identity(space)
+        here = identity(self.instance, space)
         changed = sorted(key for key in {*here, *self.space} if here.get(key) != self.space.get(key))
         if not changed:
             return
+        if changed == ["code"]:
+            raise WeightsError(f"{self.name} changed since its thresholds were set: this version computes otherwise",
+                               "fit again")  # fmt: skip
         digests = " and ".join(f"{_short(side.get(changed[0]))} {where}" for side, where in
                                ((self.space, "at the fit"), (here, "here")))  # fmt: skip
         option = "give those as --autoencoder" if "autoencoders" in here else "give those as --encoder"
@@ -154,16 +159,18 @@ def named(tasks: Sequence[Any], values: np.ndarray) -> dict[str, np.ndarray]:
     return {task.view_name: rows for task, rows in zip(tasks, np.split(values, ends, axis=1), strict=True)}
 
 
-def identity(space: Any) -> dict[str, Any]:
-    """Return what the vectors of a space depend on, as JSON values: hashes and settings, but neither the names that
-    weights go by nor the device; of a space without weights its code.
+def identity(instance: Any, space: Any) -> dict[str, Any]:
+    """Return what scores depend on, as JSON values: code, hashes and settings, but neither the names that weights go by
+    nor the device nor, where networks compute, the versions of their libraries.
     """
+    code = str(space.version).split(" ")[0] if space.cards else str(space.version)
+    code = f"{source_digest(inspect.getsourcefile(type(instance)) or '')} {code}"
     settings: dict[str, Any] = json.loads(json.dumps(dict(space.settings)))
     for name in ("encoder", "device"):
         settings.pop(name, None)
     if "autoencoders" in settings:
         settings["autoencoders"] = [hashes for _, *hashes in settings["autoencoders"]]
-    return settings if space.cards else settings | {"code": str(space.version)}
+    return settings | {"code": code}
 
 
 def _with_bank(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from textwrap import indent
 from typing import Any
 
@@ -42,7 +43,15 @@ def list_(kind: str | None, name: str | None) -> None:
         return
     if kind and name:
         entry = _registry(kind).get(name)
-        click.echo(f"{entry.name}({', '.join(f'{k}={v!r}' for k, v in entry.settings.items())})\n\n{entry.doc}")
+        click.echo(f"{entry.name}({', '.join(f'{k}={v!r}' for k, v in entry.settings.items())})\n")
+        plain = _registry(kind).of(entry.target)
+        if plain.name != entry.name:  # whose documentation tells of its own defaults
+            changed = [f"{k}={v}" for k, v in entry.settings.items() if v != plain.settings[k]]
+            click.echo(f"This is `{plain.name}` with {', '.join(changed) or 'other maps'}; of `{plain.name}`:\n")
+        click.echo(entry.doc)
+        for base in getattr(entry.target, "__mro__", ())[1:]:  # settings that several detectors share
+            if (base.__doc__ or "").startswith("Settings of every detector"):
+                click.echo(f"\n{inspect.getdoc(base)}")
         return
     for one in [kind] if kind else KINDS:
         registry = _registry(one)
@@ -87,8 +96,7 @@ def _cost(registry: Any, entry: Any) -> str:
     on = [f"{key}={entry.settings[key]}" for key in ("encoder", "autoencoder", "feature") if key in entry.settings]
     changed = [f"{key}={value}" for key, value in entry.settings.items() if value != plain[key]]
     bank = {"reals": "bank of reals", "both": "banks of reals and fakes"}.get(instance.references, "")
-    cost = f"{instance.passes} {instance.unit}"
-    return ", ".join(filter(None, (cost, *dict.fromkeys((*on, *changed)), bank)))
+    return ", ".join(filter(None, (instance.cost, *dict.fromkeys((*on, *changed)), bank)))
 
 
 def _columns(name: str | None) -> None:

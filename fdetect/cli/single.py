@@ -36,7 +36,8 @@ _OUT = click.Path(dir_okay=False)
 def network_options(command: F) -> F:
     """Add the options that say which network a training-free detector looks through."""
     for name, what in (("--autoencoder", "Autoencoder"), ("--encoder", "Encoder")):
-        text = f"{what} of a training-free detector: a name of the catalogue, a hub id or a folder."
+        text = f"{what} of a training-free detector: a name (fdetect weights list), a hub id or a folder"
+        text += "; several are joined by +." if name == "--autoencoder" else "."
         command = click.option(name, default="", help=text)(command)
     return command
 

@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 
 from fdetect.backend import Backend, asnumpy
-from fdetect.errors import BackendError, DataError, FdetectError, WeightsError
+from fdetect.errors import BackendError, DataError, FdetectError, ImageTooLarge, WeightsError
 from fdetect.images import Decoded, Geometry, decode
 from fdetect.perturb import Condition
 from fdetect.types import Batch
@@ -226,9 +226,9 @@ def _compute(plan: Plan, jobs: tuple[Job, ...], batch: Batch, done: Done) -> Non
     tasks, clock = [plan.tasks[t] for _, t in jobs], time.perf_counter()
     try:
         values = _checked(tasks, batch)
-    except (WeightsError, BackendError):  # nothing about the image: the whole task cannot run
-        raise
     except Exception as error:
+        if isinstance(error, WeightsError | BackendError) and not isinstance(error, ImageTooLarge):
+            raise  # nothing about the image: the whole task cannot run
         if len(batch) > 1:
             middle = len(batch) // 2
             for part in (slice(middle), slice(middle, None)):

@@ -58,15 +58,20 @@ class Detector(Protocol):
 @dataclass(frozen=True)
 class _On:
     references: ClassVar[str] = ""
-    unit: ClassVar[str] = ""
+    unit: ClassVar[tuple[str, str]] = ("", "")
 
     def views(self) -> dict[str, View]:
         raise NotImplementedError
 
     @property
     def passes(self) -> int:
-        """What an image costs where this detector runs alone, in the unit `unit`."""
+        """What an image costs where this detector runs alone, in `unit`s."""
         return len(self.views())
+
+    @property
+    def cost(self) -> str:
+        """The same in words."""
+        return f"{self.passes} {self.unit[self.passes != 1]}"
 
 
 @dataclass(frozen=True)
@@ -75,19 +80,18 @@ class OnEncoder(_On):
 
     encoder     a name of `fdetect weights list`, a hub id (org/name@revision), or a folder
     dtype       "float32", or "bfloat16" for matrix products under autocast (faster, another result)
-    pos_interp  how a position table is resampled: "authors" or "size", see `fdetect.nets.encoders`
+    pos_interp  how a position table is resampled: "authors", or "scale_factor", "size" or "none" where the
+                architecture has it, see `fdetect.nets.architectures`
     """
 
-    unit: ClassVar[str] = "encoder passes"
+    unit: ClassVar[tuple[str, str]] = ("encoder pass", "encoder passes")
 
     encoder: str = "dinov2-large"
     dtype: str = "float32"
     pos_interp: str = "authors"
 
     def __post_init__(self) -> None:
-        for name, known in (("dtype", ("float32", "bfloat16")), ("pos_interp", ("authors", "size"))):
-            if getattr(self, name) not in known:
-                raise ParameterError(f"{name} is one of {', '.join(known)}; got '{getattr(self, name)}'")
+        _check_dtype(self.dtype)
 
     def space(self, *, device: str = "auto", **_: Any) -> EncoderSpace:
         """Find the weights; raises WeightsError, with its fix, before torch is imported, ParameterError for a size."""
@@ -97,10 +101,11 @@ class OnEncoder(_On):
             raise ParameterError(
                 f"encoder '{self.encoder}': its images of {card.size} px do not divide into patches of {card.patch} px"
             )
+        from fdetect.nets.architectures import resolve_positions
         from fdetect.nets.encoders import resolve_device
 
         device = resolve_device(device, dtype=self.dtype)
-        return EncoderSpace(card, self.dtype, self.pos_interp, device)
+        return EncoderSpace(card, self.dtype, resolve_positions(card, self.pos_interp), device)
 
 
 @dataclass(frozen=True)
@@ -112,11 +117,14 @@ class OnAutoencoder(_On):
     dtype        "float32", or "bfloat16" for products under autocast (faster, another result)
     """
 
-    unit: ClassVar[str] = "round trips"
+    unit: ClassVar[tuple[str, str]] = ("round trip", "round trips")
 
     autoencoder: str = "sd1-vae+sd2-vae+kandinsky2-movq"
     distance: str = "lpips"
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        _check_dtype(self.dtype)
 
     @property
     def passes(self) -> int:
@@ -137,7 +145,7 @@ class OnAutoencoder(_On):
 class OnFeature(_On):
     """Settings of every detector in the space of a hand-crafted feature: `feature` is its name."""
 
-    unit: ClassVar[str] = "computations of the feature"
+    unit: ClassVar[tuple[str, str]] = ("computation of the feature", "computations of the feature")
 
     feature: str = "local_binary_patterns"
 
@@ -222,6 +230,11 @@ def prepare(
     space = instance.space(device=device, embed=embed)
     geometry = instance.geometry(space, crop)
     return tuple(ViewTask(name, view, geometry, space) for name, view in instance.views().items())
+
+
+def _check_dtype(dtype: str) -> None:
+    if dtype not in ("float32", "bfloat16"):
+        raise ParameterError(f"dtype is one of float32, bfloat16; got '{dtype}'")
 
 
 def _need_torch() -> None:

@@ -117,6 +117,7 @@ class Hfi(OnAutoencoder):
     sigma: float = 0.8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.sigma) and self.sigma > 0):
             raise ParameterError(f"hfi: sigma must be a number above 0, got {self.sigma}")
 

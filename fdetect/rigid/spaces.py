@@ -90,7 +90,7 @@ class EncoderSpace:
     @property
     def version(self) -> str:
         """Digest of the code that encodes, and the libraries that compute."""
-        names = ("encoders", "architectures", "network_noise", "cards", "catalogue")
+        names = ("encoders", "architectures", "network_noise", "cards", "catalogue", "memory")
         files = [str(_NETS / f"{name}.py") for name in names]
         return f"{source_digest(*_HERE, *files)} {_libraries('torch', 'transformers')}"
 
@@ -159,7 +159,7 @@ class ReconstructionSpace:
     @property
     def version(self) -> str:
         """Digest of the code that reconstructs and measures, and the libraries that compute."""
-        names = ("autoencoder_cards", "autoencoders", "taef2", "distances", "lpips")
+        names = ("autoencoder_cards", "autoencoders", "taef2", "distances", "lpips", "memory")
         files = [str(_NETS / f"{name}.py") for name in names]
         return f"{source_digest(*_HERE, *files)} {_libraries('torch', 'diffusers')}"
 
@@ -250,10 +250,13 @@ def _libraries(*names: str) -> str:
 
 
 def _uploaded(batch: Batch, device: str) -> torch.Tensor:
-    """The pixels on a device as (B, 3, H, W) float32 RGB in 0..1; they travel as bytes."""
+    """The pixels on a device as (B, 3, H, W) float32 RGB in 0..1; they travel as bytes.
+
+    In one memory layout always: kernels are chosen by it, and a view must not depend on those beside it.
+    """
     import torch
 
     pixels = torch.from_numpy(np.ascontiguousarray(asnumpy(batch.rgb8)))
     if device != "cpu":
         pixels = pixels.pin_memory().to(device, non_blocking=True)
-    return pixels.permute(0, 3, 1, 2).float().div(255)
+    return pixels.permute(0, 3, 1, 2).contiguous().float().div(255)

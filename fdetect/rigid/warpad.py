@@ -65,11 +65,13 @@ class WaRPAD(OnEncoder):
         if not (math.isfinite(self.strength) and self.strength > 0):
             raise ParameterError(f"warpad: strength must be a number above 0, got {self.strength}")
         for name in ("levels", "grid"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"warpad: {name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= 10:
+                raise ParameterError(f"warpad: {name} lies in 1..10, got {getattr(self, name)}")
 
     def geometry(self, space: Any, crop: int) -> Geometry:
-        """To `grid` times the encoder's size whatever the aspect ratio, bicubic."""
+        """To `grid` times the encoder's size whatever the aspect ratio, bicubic; ParameterError for too many levels."""
+        if space.card.size % 2**self.levels:
+            raise ParameterError(f"warpad: {self.levels} levels do not divide the encoder's {space.card.size} px")
         return Geometry("squash", self.grid * space.card.size, "bicubic")
 
     def views(self) -> dict[str, View]:
