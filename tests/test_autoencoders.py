@@ -17,11 +17,12 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="the extra 'deep' is not installed")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
+from tiny_autoencoders import tiny_halves  # noqa: E402
 
 from fdetect.errors import BackendError, ParameterError, WeightsError  # noqa: E402
 from fdetect.nets.autoencoders import AUTOENCODERS, autoencoder_card, load_autoencoder  # noqa: E402
 from fdetect.nets.memory import exact_float32, in_chunks  # noqa: E402
-from fdetect.nets.taef2 import TAEF2, load_taef2, taef2_importer  # noqa: E402
+from fdetect.nets.taef2 import load_taef2, taef2_importer  # noqa: E402
 
 SHARED_WEIGHTS = Path(__file__).resolve().parent.parent.parent / "shared" / "weights"
 
@@ -48,17 +49,6 @@ def put_taef2(folder: Path, imported: object) -> None:
 def published_taef2(folder: Path) -> None:
     files = [shared_file(f"taef2/taef2_{half}.pth") for half in ("encoder", "decoder")]
     put_taef2(folder, taef2_importer(*(torch.load(f, weights_only=True, map_location="cpu") for f in files)))
-
-
-def tiny_halves(width: int = 6, pooled: int = 8, latent: int = 3) -> tuple[dict[str, object], dict[str, object]]:
-    """Random tensors under the authors' keys, float16 as theirs."""
-    torch.manual_seed(0)
-    state = {key: torch.randn(tensor.shape) * 0.2 for key, tensor in TAEF2(width, pooled, latent).state_dict().items()}
-    halves = ({}, {})
-    for key, tensor in state.items():
-        half, _, rest = key.partition(".")
-        halves[half == "decoder"][rest] = tensor.half()
-    return halves
 
 
 def tiny_diffusers(kind: str) -> object:
@@ -318,14 +308,19 @@ def test_chunks_that_do_not_fit_are_halved_and_the_rest_keeps_the_size() -> None
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("x"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
-)
+    [
+        torch.OutOfMemoryError("x"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("CUDA error: out of memory"),
+    ],
+)  # fmt: skip
 def test_one_image_that_does_not_fit_is_one_sentence(error: Exception) -> None:
     def run(images: torch.Tensor) -> torch.Tensor:
         raise error
 
     with pytest.raises(BackendError, match=r"^a single image of 3 x 8 x 16 does not fit into the memory of cpu; take"):
         in_chunks(run, torch.zeros(5, 3, 8, 16), device="cpu")
+    with pytest.raises(BackendError, match=r"memory of cuda; take smaller images or --backend cpu$"):
+        in_chunks(run, torch.zeros(0, 3, 8, 16), device="cuda", chunk=4)
 
 
 def test_other_errors_pass_and_settings_are_given_back() -> None:

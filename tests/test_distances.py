@@ -149,12 +149,15 @@ def test_absent_and_wrong_lpips_weights_are_one_sentence(home: Path) -> None:
     x, y = pictures(32, 32)
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
-    with pytest.raises(WeightsError, match=r"holds \d+ bytes where its header says \d+; run `fdetect weights import"):
+    with pytest.raises(WeightsError, match=r"holds \d+ bytes where .*; remove .*lpips-vgg, then run `fdetect"):
         distance.get("lpips")(x, y)
     file.unlink()
     for call in (lambda: distance.get("lpips")(x, y), distance.get("lpips").digest):
-        with pytest.raises(WeightsError, match=r"has no model\.safetensors; run `fdetect weights import vgg16"):
+        with pytest.raises(WeightsError, match=r"has no model\.safetensors; remove .*, then .* import vgg16"):
             call()
+    save_file({"features.0.weight": torch.zeros(1)}, file)
+    with pytest.raises(WeightsError, match=r"^lpips-vgg is not LPIPS on VGG16: it lacks .*; remove .*, then"):
+        distance.get("lpips")(x, y)
     vgg, rows = authors_files()
     for change, said in (
         ({"features.7.bias": None}, "lacks features.7.bias"),

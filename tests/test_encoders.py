@@ -247,6 +247,47 @@ def test_a_draw_is_the_same_everywhere_and_another_draw_another(tiny) -> None:
     np.testing.assert_allclose(one.numpy(), expected, atol=1e-6)
 
 
+def test_as_many_perturbed_copies_are_kept_as_fit(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WePe beside three variants of it asks for 16 copies in every batch."""
+    encoder = load_encoder(tiny("dinov2"), size=56, device="cpu")
+    kinds = ("gaussian", "uniform", "laplace", "dropout")
+    noises = [NetworkNoise(kind, draw=draw) for kind in kinds for draw in range(4)]
+    first = [encoder.perturbed(noise).model for noise in noises]
+    assert [encoder.perturbed(noise).model for noise in noises] == first
+    size = sum(parameter.nbytes for parameter in encoder.model.parameters())
+    # half of this memory holds two copies, and not three
+    monkeypatch.setattr("os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 5 * size)
+    encoder.perturbed(noises[0])
+    fresh = encoder.perturbed(NetworkNoise(draw=9)).model
+    assert encoder.perturbed(noises[0]).model is first[0]  # used last before
+    assert encoder.perturbed(noises[15]).model is not first[15]
+    assert encoder.perturbed(NetworkNoise(draw=9)).model is not fresh  # noise 0 was used after it
+
+
+class Uncopyable(torch.nn.Module):
+    """A network that leaves no room for another one."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.weight, self.error = torch.nn.Parameter(torch.zeros(1)), error
+
+    def __deepcopy__(self, memo: object) -> object:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("x"), MemoryError(), RuntimeError("CUDA error: out of memory")]
+)
+def test_a_copy_that_does_not_fit_is_one_sentence(tiny, error: Exception) -> None:
+    encoder = load_encoder(tiny("dinov2"), size=56, device="cpu")
+    with pytest.raises(BackendError, match=r"^a perturbed copy of dinov2-32x2 does not fit into .* of cpu; take"):
+        replace(encoder, model=Uncopyable(error)).perturbed(NetworkNoise())
+    with pytest.raises(BackendError, match=r"memory of cuda; take a smaller encoder or --backend cpu$"):
+        replace(encoder, model=Uncopyable(error), device="cuda").perturbed(NetworkNoise())
+    with pytest.raises(RuntimeError, match="another fault"):
+        replace(encoder, model=Uncopyable(RuntimeError("another fault"))).perturbed(NetworkNoise())
+
+
 @pytest.mark.parametrize("family", ["dinov2", "dinov2-reg", "dinov3", "clip", "metaclip2", "siglip"])
 def test_dropout_does_not_depend_on_the_batch(tiny, family: str) -> None:
     encoder = load_encoder(tiny(family), size=56, device="cpu")
@@ -294,9 +335,11 @@ def test_weights_that_do_not_fill_the_network_are_refused(folder: Path, tmp_path
         model = load_encoder(tmp_path, device="cpu").model
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     else:
-        with pytest.raises(WeightsError, match=r"does not load|is not the network") as caught:
+        with pytest.raises(WeightsError, match=r"is not the network that its config.json describes") as caught:
             load_encoder(tmp_path, device="cpu")
         assert caught.value.fix
+        if change == "shape":
+            assert "it has encoder.layer.1.norm1.bias of shape (7,)" in str(caught.value)
 
 
 def test_many_odd_keys_are_counted_and_some_are_named(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tiny_tasks import (
 
 from fdetect.engine import Store, loop
 from fdetect.engine.work import content_id
-from fdetect.errors import WeightsError
+from fdetect.errors import ImageTooLarge, WeightsError
 from fdetect.images import Geometry, decode
 from fdetect.types import Batch, Failure
 
@@ -158,3 +158,18 @@ def test_a_file_that_changes_or_goes_during_the_run(own: Path, monkeypatch: pyte
     assert result.ids[0] == content_id(before)
     shown = NATIVE(decode(before), result.ids[0], seed=0, crop=CROP).pixels
     assert table.values[0, 0] == np.float32(Geometry("aligned_crop", CROP)(shown).mean())
+
+
+def test_an_image_that_a_device_has_no_memory_for_fails_alone(own: Path) -> None:
+    path = paths_of(own)[3]
+    large = content_id((own / path).read_bytes())
+
+    def encode(batch: Batch) -> list[float]:
+        if large in batch.ids:
+            raise ImageTooLarge("a single image of 3 x 9 x 9 does not fit into the memory of cuda")
+        return [0.0] * len(batch)
+
+    table = extract(own, FromBatch(encode, in_process=True), conditions=(NATIVE,)).tables["native", "from_batch"]
+    assert [(f.path, f.stage) for f in table.failures] == [(path, "from_batch")]
+    assert table.failures[0].reason.startswith("a single image of 3 x 9 x 9 does not fit")
+    assert table.ok.sum() == 7

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,9 +21,10 @@ from test_weights import CONFIG, WHOLE
 from fdetect.cli.weights import weights
 from fdetect.errors import FdetectError, ParameterError, WeightsError
 from fdetect.nets.cards import encoder_card
-from fdetect.nets.evidence import evidence_of
+from fdetect.nets.evidence import evidence_of, identity
+from fdetect.nets.folders import digests
 from fdetect.nets.hub import download, plan, wanted
-from fdetect.nets.weights import find_weights, weights_sha256
+from fdetect.nets.weights import find_weights
 
 pytest.importorskip("huggingface_hub", reason="the deep extra is not installed")
 
@@ -76,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
             siblings = []
             for name, data in hub.files.items():
                 stated = hashlib.sha256(b"other" if hub.trouble == "other hash" else data).hexdigest()
-                lfs = {"sha256": stated, "size": len(data), "pointerSize": 130} if name.endswith("tensors") else None
+                large = name.endswith("tensors") and hub.trouble != "no hash"
+                lfs = {"sha256": stated, "size": len(data), "pointerSize": 130} if large else None
                 siblings.append({"rfilename": name, "size": len(data), "blobId": "0" * 40, "lfs": lfs})
             model = {"id": "acme/tiny", "sha": COMMIT, "siblings": siblings, "tags": [], "downloads": 0}
             self.reply(200, json.dumps(model).encode())
@@ -117,6 +120,19 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     thread.join()
 
 
+@pytest.fixture
+def true_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The same machine in the place of the hub itself, as huggingface_hub knows it without $HF_ENDPOINT."""
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_ENDPOINT")
+    url = f"http://127.0.0.1:{hub.server_port}"
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    return hub
+
+
 def refused(name: str = "acme/tiny") -> str:
     with pytest.raises(FdetectError) as caught:
         download(plan(wanted(name)))
@@ -142,11 +158,27 @@ def test_a_repository_comes_whole_and_is_found(hub: Hub, tmp_path: Path) -> None
     assert len(hub.sent) == 3  # once
 
 
-def test_the_catalogues_own_repository_counts_as_official(hub: Hub) -> None:
+def test_the_catalogues_own_repository_counts_as_official(true_hub: Hub) -> None:
     folder = download(plan(wanted("dinov2-small")))
     assert folder == find_weights("dinov2-small")
-    assert evidence_of(weights_sha256(folder)) == "official weights"
+    assert encoder_card("dinov2-small").evidence == encoder_card("facebook/dinov2-small").evidence == "official weights"
     assert wanted("facebook/dinov2-small") == wanted("dinov2-small")
+    (folder / "config.json").resolve().write_text(json.dumps(CONFIG | {"layer_norm_eps": 1.0}))
+    assert encoder_card("dinov2-small").evidence == "unverified weights"
+    true_hub.files = {"vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": WHOLE}
+    vae = download(plan(wanted("sd1-vae")))
+    assert evidence_of(identity(digests(vae, stem="diffusion_pytorch_model"))) == "official weights"
+
+
+def test_a_mirror_vouches_for_nobody(hub: Hub) -> None:
+    download(plan(wanted("dinov2-small")))
+    assert encoder_card("dinov2-small").evidence == "unverified weights"
+
+
+def test_weights_whose_hash_the_hub_does_not_state_are_unverified(true_hub: Hub) -> None:
+    true_hub.trouble = "no hash"
+    download(plan(wanted("dinov2-small")))
+    assert encoder_card("dinov2-small").evidence == "unverified weights"
 
 
 def test_shards_and_diffusers_repositories(hub: Hub) -> None:
@@ -192,13 +224,13 @@ def test_a_truncated_download_is_not_left_as_if_complete(hub: Hub, tmp_path: Pat
     assert download(plan(wanted("acme/tiny"))) == find_weights("acme/tiny")
 
 
-def test_a_file_of_another_hash_is_removed(hub: Hub) -> None:
+def test_a_file_of_another_hash_is_removed(hub: Hub, tmp_path: Path) -> None:
     hub.trouble = "other hash"
     stated = hashlib.sha256(b"other").hexdigest()[:12]
     assert f"where the hub states {stated}; it was removed" in refused("dinov2-small")
     with pytest.raises(WeightsError, match=r"has no model.safetensors"):
         find_weights("dinov2-small")
-    assert evidence_of(hashlib.sha256(WHOLE).hexdigest()) == "unverified weights"
+    assert not (tmp_path / "home").exists()  # and no evidence of it
 
 
 def test_a_repository_of_pickles_or_without_configuration_is_refused(hub: Hub) -> None:
@@ -240,7 +272,7 @@ def test_the_command_says_the_size_first_and_prints_the_hash(hub: Hub) -> None:
     assert "all of it here already" in again.stderr
 
 
-def test_list_and_help(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_and_help(true_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     download(plan(wanted("dinov2-small")))
     done = CliRunner().invoke(weights, ["list"], catch_exceptions=False)
@@ -252,3 +284,9 @@ def test_list_and_help(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("get", "import", "list"):
         assert command in CliRunner().invoke(weights, ["--help"]).output
         assert CliRunner().invoke(weights, [command, "--help"]).exit_code == 0
+    from fdetect.nets.importing import importers
+
+    told = CliRunner().invoke(weights, ["import", "--help"]).output
+    told = told.replace("dinov2-{small,base,large,giant}", "").replace("dinov2-reg-{small,base,large,giant}", "")
+    for name in importers().names():
+        assert re.search(rf"\b{name}\b", told) or name.endswith(("-small", "-base", "-large", "-giant")), name

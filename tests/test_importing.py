@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,17 @@ torch = pytest.importorskip("torch", reason="the deep extra is not installed")
 pytest.importorskip("transformers", reason="the deep extra is not installed")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
+from tiny_autoencoders import tiny_halves  # noqa: E402
 from tiny_encoders import save_family  # noqa: E402
 
-from fdetect.nets.cards import encoder_card  # noqa: E402
+from fdetect.nets.autoencoder_cards import autoencoder_card  # noqa: E402
+from fdetect.nets.cards import CARDS, encoder_card  # noqa: E402
 from fdetect.nets.denoiser import load_dncnn  # noqa: E402
 from fdetect.nets.encoders import load_encoder  # noqa: E402
-from fdetect.nets.evidence import evidence_of  # noqa: E402
+from fdetect.nets.folders import file_sha256  # noqa: E402
 from fdetect.nets.importing import import_weights, importers  # noqa: E402
 from fdetect.nets.inventory import inventory  # noqa: E402
-from fdetect.nets.weights import file_sha256, find_weights, weights_home  # noqa: E402
+from fdetect.nets.weights import find_weights, weights_home  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "weights"
 
@@ -84,7 +87,9 @@ def test_dinov2_comes_back_as_it_was(tmp_path: Path, family: str, name: str, end
     before, after = (load_encoder(source, size=56, device="cpu") for source in (original, name))
     np.testing.assert_array_equal(after.encode(images), before.encode(images))
     card = json.loads((folder / "card.json").read_text())
-    assert card["files"] == {file.name: file_sha256(file)}
+    assert card["files"] == [{"name": file.name, "sha256": file_sha256(file)}]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"] == modes["card.json"]
     assert card["sha256"] == file_sha256(folder / "model.safetensors")
     assert encoder_card(name).evidence == "unverified weights"
     assert sorted(path.name for path in weights_home().iterdir()) == [name]  # nothing half done is left
@@ -103,6 +108,35 @@ class Evil:
 
     def __reduce__(self) -> tuple:
         return print, ("code of the file ran",)
+
+
+def test_two_files_of_one_name_are_both_in_the_card(tmp_path: Path) -> None:
+    files = [tmp_path / half / "weights.pth" for half in ("encoder", "decoder")]
+    for file, half in zip(files, tiny_halves(64, 8, 32), strict=True):
+        file.parent.mkdir()
+        torch.save(half, file)
+    card = json.loads((import_weights(files, "taef2") / "card.json").read_text())
+    assert card["files"] == [{"name": "weights.pth", "sha256": file_sha256(file)} for file in files]
+
+
+def test_a_taef2_of_another_width_is_for_tests(tmp_path: Path) -> None:
+    files = [tmp_path / "encoder.pth", tmp_path / "decoder.pth"]
+    for file, half in zip(files, tiny_halves(8, 8, 32), strict=True):
+        torch.save(half, file)
+    import_weights(files, "taef2")
+    card = autoencoder_card("taef2")
+    assert (card.purpose, card.widths) == ("test", (8, 8, 8, 8))
+    assert card.name.startswith("taef2-32x8-")
+
+
+def test_two_imports_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
+    from fdetect.nets.importing import Imported, _write
+
+    imported = Imported({"weight": torch.zeros(1, 768)}, {"model_type": "linear_head"})
+    _write(weights_home() / "univfd", imported, {})  # the one that was faster
+    with pytest.raises(DataError, match="univfd is there already; remove it to import 'univfd' again"):
+        _write(weights_home() / "univfd", imported, {})
+    assert [path.name for path in weights_home().iterdir()] == ["univfd"]
 
 
 def refused(file: Path, name: str, what: type[FdetectError] = WeightsError) -> str:
@@ -137,6 +171,38 @@ def test_another_network_stops_with_the_list(tmp_path: Path, change: str, name: 
     assert text in refused(tmp_path / "file.pth", name)
 
 
+@pytest.mark.parametrize(
+    "key, shape, text",
+    [
+        ("patch_embed.proj.weight", (128, 588), "it has patch_embed.proj.weight of shape (128, 588)"),
+        ("pos_embed", (17,), "it has pos_embed of shape (17,)"),
+        ("pos_embed", (1, 0, 128), "the file for dinov2"),
+        ("blocks.1.attn.qkv.weight", (383, 128), "it has blocks.1.attn.qkv.weight of shape (383, 128)"),
+        ("blocks.1.attn.qkv.bias", (), "it has blocks.1.attn.qkv.bias of shape ()"),
+        ("norm.weight", (7,), "has layernorm.weight of shape (7,)"),
+        ("blocks.0.mlp.fc1.weight", (512, 64), "has encoder.layer.0.mlp.fc1.weight of shape (512, 64)"),
+    ],
+)
+def test_tensors_of_another_shape_stop_with_their_keys(
+    tmp_path: Path, key: str, shape: tuple[int, ...], text: str
+) -> None:
+    checkpoint = as_the_authors_store_it(save_family(tmp_path / "original", "dinov2", hidden_size=128))
+    torch.save(checkpoint | {key: torch.zeros(shape)}, tmp_path / "file.pth")
+    said = refused(tmp_path / "file.pth", "dinov2")
+    assert text in said
+    assert said.endswith("; give the authors' own file, or the name that fits this one with --as")
+    assert str(tmp_path) not in said
+    assert not list(weights_home().iterdir())
+
+
+def test_a_denoiser_of_colours_is_no_grey_one(tmp_path: Path) -> None:
+    layers = ((4, 3, 3, 3), (4, 4, 3, 3), (3, 4, 3, 3))
+    state = {f"model.{2 * k}.weight": torch.zeros(shape) for k, shape in enumerate(layers)}
+    state |= {f"model.{2 * k}.bias": torch.zeros(shape[0]) for k, shape in enumerate(layers)}
+    torch.save(state, tmp_path / "colour.pth")
+    assert "is not a DnCNN: model.0.weight of shape (4, 3, 3, 3)" in refused(tmp_path / "colour.pth", "dncnn")
+
+
 def test_files_that_are_no_weights_are_refused_and_never_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     torch.save({"a": Evil()}, tmp_path / "evil.pth")
     assert "holds more than tensors, and reading it would run its code" in refused(tmp_path / "evil.pth", "dinov2")
@@ -149,7 +215,8 @@ def test_files_that_are_no_weights_are_refused_and_never_run(tmp_path: Path, cap
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
     assert "is no state dictionary of tensors" in refused(tmp_path / "list.pth", "univfd")
     assert "no weights file" in refused(tmp_path / "absent.pth", "univfd")
-    assert "did you mean 'dinov2-large'?" in refused(whole, "dinov2-larg", UnknownName)
+    assert "; did you mean 'dinov2-large'? --as takes one of " in refused(whole, "dinov2-larg", UnknownName)
+    assert "no importer 'zzz'; --as takes one of " in refused(whole, "zzz", UnknownName)
     assert "takes 2 files (ENCODER DECODER); got 1" in refused(whole, "taef2", ParameterError)
     assert "code of the file ran" not in "".join(capfd.readouterr())
 
@@ -186,12 +253,25 @@ def test_the_published_denoiser_and_head_are_imported(shared_weights: Path, monk
     assert head["weight"].shape == (1, 768)
 
 
-def test_the_authors_own_files_count_as_official(shared_weights: Path) -> None:
+def test_files_of_which_no_hash_is_published_are_unverified(shared_weights: Path) -> None:
     files = [shared_weights / "taef2" / f"taef2_{part}.pth" for part in ("encoder", "decoder")]
     folder = import_weights(files, "taef2")
-    sha256 = file_sha256(folder / "model.safetensors")
-    assert evidence_of(sha256) == "official weights"
+    card = autoencoder_card("taef2")
+    assert (card.name, card.purpose, card.evidence) == ("taef2", "release", "unverified weights")
     row = next(row for row in inventory() if row.name == "taef2")
     assert (row.kind, row.where, row.evidence, row.sha256) == (
-        "autoencoder", str(folder), "official weights", sha256[:12],
+        "autoencoder", str(folder), "unverified weights", card.sha256[:12],
     )  # fmt: skip
+
+
+def test_the_authors_own_file_counts_as_official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = as_the_authors_store_it(save_family(tmp_path / "original", "dinov2", hidden_size=128))
+    torch.save(checkpoint, tmp_path / "file.pth")
+    published = file_sha256(tmp_path / "file.pth")
+    tiny = replace(CARDS["dinov2-large"], width=128, layers=2, authors_sha256=published)
+    monkeypatch.setitem(CARDS, "dinov2-large", tiny)
+    folder = import_weights([tmp_path / "file.pth"], "dinov2-large")
+    assert encoder_card("dinov2-large").evidence == "official weights"
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 1.0}))
+    assert encoder_card("dinov2-large").evidence == "unverified weights"

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fdetect.bench.models import Fixed, Trained
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.scoring import (
     SCORE_COLUMNS,
-    Fixed,
-    Trained,
     score_failures,
     score_trials,
     thresholds_table,

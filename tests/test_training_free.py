@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from fdetect.bench.contenders import configured, training_free
+from fdetect.bench.models import Banked
 from fdetect.bench.run import Bench, bench
-from fdetect.bench.scoring import Banked
 from fdetect.config import RunConfig, override
 from fdetect.decide import conformal_pvalue
 from fdetect.engine import Store

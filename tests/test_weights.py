@@ -8,15 +8,21 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fdetect.errors import ParameterError, WeightsError
+from fdetect.nets.autoencoder_cards import autoencoder_card, find_autoencoder
 from fdetect.nets.cards import CARDS, EncoderCard, encoder_card
-from fdetect.nets.evidence import about_evidence, evidence_of, record_evidence
-from fdetect.nets.weights import find_weights, torch_missing, weights_home, weights_sha256
+from fdetect.nets.distances import distance
+from fdetect.nets.evidence import about_evidence, evidence_of, identity, record_evidence
+from fdetect.nets.folders import weights_sha256
+from fdetect.nets.inventory import inventory
+from fdetect.nets.weights import find_weights, torch_missing, weights_home
 
 CONFIG = {"model_type": "dinov2", "hidden_size": 32, "num_hidden_layers": 2, "patch_size": 14, "image_size": 56}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -33,7 +39,16 @@ def safetensors_bytes(**arrays: np.ndarray) -> bytes:
     return len(text).to_bytes(8, "little") + text + data
 
 
+def with_header(text: str) -> bytes:
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
+def index_of(name: str) -> dict[str, bytes]:
+    return {"model.safetensors.index.json": json.dumps({"weight_map": {"a": name}}).encode()}
+
+
 WHOLE = safetensors_bytes(a=np.arange(6.0).reshape(2, 3), b=np.ones(4))
+DEEP = "[" * 200_000 + "]" * 200_000
 
 
 def make_folder(folder: Path, *, config: dict | None = CONFIG, files: dict[str, bytes] | None = None) -> Path:
@@ -94,7 +109,8 @@ def test_shards_are_found_hashed_together_and_all_needed(tmp_path: Path) -> None
         "model.safetensors.index.json": index
     })
     assert find_weights(str(folder)) == folder
-    lines = "".join(f"{names[k]} {hashlib.sha256(parts[k]).hexdigest()}\n" for k in parts)
+    loaded = {"model.safetensors.index.json": index} | {names[k]: parts[k] for k in parts}
+    lines = "".join(f"{name} {hashlib.sha256(data).hexdigest()}\n" for name, data in loaded.items())
     assert weights_sha256(folder) == hashlib.sha256(lines.encode()).hexdigest()
     (folder / names["b"]).unlink()
     assert f"{names['b']} in the folder {folder} is missing" in str(refused(str(folder)))
@@ -159,7 +175,7 @@ def test_a_name_of_the_catalogue_says_both_places_and_three_ways(tmp_path: Path)
     assert "did you mean 'dinov2-large'?" in refused("dinov2-larg").reason
 
 
-def test_a_folder_wins_over_the_weights_home_and_that_over_the_hub_cache(
+def test_a_name_is_looked_for_in_the_weights_home_then_in_the_hub_cache_and_is_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = make_cache(tmp_path / "cache", "facebook/dinov2-small")
@@ -167,9 +183,27 @@ def test_a_folder_wins_over_the_weights_home_and_that_over_the_hub_cache(
     home = make_folder(weights_home() / "dinov2-small")
     assert find_weights("dinov2-small") == home == tmp_path / "home" / "dinov2-small"
     assert find_weights("facebook/dinov2-small") == snapshot
-    make_folder(tmp_path / "here" / "dinov2-small")
+    for name in ("dinov2-small", "dinov2-base", "mine", "other"):
+        make_folder(tmp_path / "here" / name)
+    make_folder(weights_home() / "mine")
     monkeypatch.chdir(tmp_path / "here")
-    assert find_weights("dinov2-small") == Path("dinov2-small")
+    assert find_weights("dinov2-small") == home  # a name of the catalogue
+    assert find_weights("./dinov2-small") == Path("dinov2-small")
+    assert find_weights("mine") == weights_home() / "mine"  # a name of the weights home
+    assert find_weights("./mine") == Path("mine")
+    assert find_weights("other") == Path("other")
+    error = refused("dinov2-base")
+    assert error.reason.startswith("no weights 'dinov2-base' in the weights home")
+    assert "write ./dinov2-base for the folder of that name here" in error.fix
+    make_folder(tmp_path / "here" / "sd1-vae", files={"diffusion_pytorch_model.safetensors": WHOLE})
+    make_folder(tmp_path / "here" / "taef2", config={"_class_name": "TAEF2"})
+    for name in ("sd1-vae", "taef2"):
+        with pytest.raises(WeightsError, match=f"no weights '{name}' in the weights home"):
+            find_autoencoder(name)
+    assert find_autoencoder("./taef2") == (Path("taef2"), None)
+    make_folder(tmp_path / "here" / "lpips-vgg")
+    with pytest.raises(WeightsError, match="no weights 'lpips-vgg' in the weights home; run `fdetect weights import"):
+        distance.get("lpips").digest()
 
 
 def test_other_stems_subfolders_and_hub_ids(tmp_path: Path) -> None:
@@ -202,11 +236,92 @@ def test_a_name_that_is_neither_folder_nor_hub_id_is_refused(name: str) -> None:
         ({"model.safetensors": (2).to_bytes(8, "little") + b"[]"}, "has a damaged safetensors header"),
         ({"model.safetensors.index.json": b"{}"}, "has no weight_map"),
         ({"model.safetensors.index.json": b"not json"}, "is not a JSON object"),
+        ({"model.safetensors": with_header('{"a": {"data_offsets": [0, "x"]}}')}, "has a damaged safetensors header"),
+        ({"model.safetensors": with_header('{"a": {"data_offsets": [0, null]}}')}, "has a damaged safetensors header"),
+        ({"model.safetensors": with_header('{"a": {"data_offsets": null}}')}, "has a damaged safetensors header"),
+        ({"model.safetensors": with_header(DEEP)}, "has a damaged safetensors header"),
+        ({"config.json": DEEP.encode()}, "config.json in the folder {} is not a JSON object"),
     ],
 )
 def test_files_that_cannot_be_weights_are_refused(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
     folder = make_folder(tmp_path / "net", files=files)
+    assert reason.format(folder) in str(refused(str(folder)))
+
+
+@pytest.mark.parametrize(
+    "files, reason",
+    [
+        ({"model.safetensors": WHOLE, "model.safetensors.index.json": b"{}"},
+         "has both model.safetensors and model.safetensors.index.json"),
+        (index_of("sub/model-1.safetensors"), "names 'sub/model-1.safetensors', which is no plain name"),
+        (index_of("../model-1.safetensors"), "names '../model-1.safetensors', which is no plain name"),
+        (index_of("a\\\\model-1.safetensors"), r"which is no plain name of a safetensors file"),
+        (index_of("model-1.bin"), "names 'model-1.bin', which is no plain name of a safetensors file"),
+        ({"model.safetensors": WHOLE, "config.json": b'{"transformers_weights": "other.safetensors"}'},
+         "names a file of weights itself (transformers_weights)"),
+        ({"model.safetensors": WHOLE, "config.json": b'{"vision_config": [{"transformers_weights": "o"}]}'},
+         "names a file of weights itself (transformers_weights)"),
+        ({"model.safetensors": WHOLE, "adapter_config.json": b"{}"}, "has an adapter_config.json"),
+    ],
+)  # fmt: skip
+def test_folders_of_which_other_files_would_be_loaded_than_hashed_are_refused(
+    tmp_path: Path, files: dict[str, bytes], reason: str
+) -> None:
+    (tmp_path / "net" / "sub").mkdir(parents=True)
+    (tmp_path / "net" / "sub" / "model-1.safetensors").write_bytes(WHOLE)
+    (tmp_path / "net" / "model-1.safetensors").write_bytes(WHOLE)
+    folder = make_folder(tmp_path / "net", files=files)
     assert reason in str(refused(str(folder)))
+
+
+@pytest.mark.parametrize("damage", [WHOLE[:-1], DEEP.encode(), b""])
+def test_a_damaged_row_is_shown_as_such_and_the_others_stay(tmp_path: Path, damage: bytes) -> None:
+    make_folder(weights_home() / "dinov2-small", files={"model.safetensors": damage})
+    make_folder(weights_home() / "dinov2-base", files={"model.safetensors": WHOLE, "config.json": DEEP.encode()})
+    make_folder(weights_home() / "mine", files={"model.safetensors": with_header('{"a": {"data_offsets": [0, "x"]}}')})
+    make_folder(weights_home() / "dinov3-small", config={"model_type": "vit"})
+    sharded = weights_home() / "dinov3-base"
+    make_folder(sharded, files={"model.safetensors": WHOLE, "model.safetensors.index.json": b"{}"})
+    whole = make_folder(weights_home() / "dncnn")
+    rows = {row.name: row for row in inventory()}
+    assert rows["dinov2-small"].where.startswith("model.safetensors in the weights home's dinov2-small ")
+    assert rows["dinov2-base"].where == "config.json in the weights home's dinov2-base is not a JSON object"
+    assert rows["mine"].where == "model.safetensors in the weights home's mine has a damaged safetensors header"
+    assert "describes a model of type 'vit'" in rows["dinov3-small"].where
+    assert rows["dinov3-base"].where.startswith("the weights home's dinov3-base has both")
+    assert rows["dncnn"].where == str(whole)
+    for name in ("taef2", "lpips-vgg", "univfd", "sd1-vae", "dinov2-large"):
+        assert (rows[name].where, rows[name].evidence) == ("absent", ""), name
+
+
+def test_what_an_import_would_not_replace_is_to_be_removed_first(tmp_path: Path) -> None:
+    folder = make_folder(weights_home() / "dinov2-large", files={"model.safetensors": WHOLE[:-1]})
+    assert refused("dinov2-large").fix.startswith(f"remove {folder}, then run `fdetect weights get dinov2-large`, or")
+    folder = make_folder(weights_home() / "taef2", files={"model.safetensors": WHOLE[:-1]})
+    with pytest.raises(WeightsError) as caught:
+        find_autoencoder("taef2")
+    assert caught.value.fix.startswith(f"remove {folder}, then run `fdetect weights import taef2_encoder.pth")
+
+
+def test_reasons_name_no_folder_of_this_machine_that_was_not_given(tmp_path: Path) -> None:
+    """They stand in results."""
+    make_folder(weights_home() / "dinov2-large", files={"model.safetensors": WHOLE[:-1]})
+    make_folder(weights_home() / "dinov2-base", config={"model_type": "vit"})
+    make_folder(weights_home() / "dinov2-small", config=CONFIG | {"patch_size": []})
+    make_folder(weights_home() / "dinov2-giant", config=None)
+    make_folder(weights_home() / "taef2", config={"_class_name": "UNet"})
+    make_folder(weights_home() / "sd1-vae", config=None, files={"config.json": b"[1"})
+    make_folder(weights_home() / "taesd", files={"diffusion_pytorch_model.safetensors.index.json": b"[1"})
+    snapshot = make_cache(tmp_path / "cache", "facebook/dinov3-vits16-pretrain-lvd1689m")
+    (snapshot / "model.safetensors.index.json").write_text("{}")
+    names = ("dinov2-large", "dinov2-base", "dinov2-small", "dinov2-giant", "dinov3-small", "dinov3-base")
+    for card_of, asked in ((encoder_card, names), (autoencoder_card, ("taef2", "sd1-vae", "taesd"))):
+        for name in asked:
+            with pytest.raises(WeightsError) as caught:
+                card_of(name)
+            assert str(tmp_path) not in caught.value.reason
+            assert name in caught.value.reason or "hub cache's copy of facebook/dinov3" in caught.value.reason
+    assert refused(str(snapshot)).reason.startswith(f"the folder {snapshot} has both")
 
 
 def test_a_folder_without_configuration_is_refused(tmp_path: Path) -> None:
@@ -283,21 +398,65 @@ def test_sizes_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         encoder_card(str(folder))
 
 
+def network_of(folder: Path) -> str:
+    return identity(asdict(encoder_card(str(folder))))
+
+
 def test_evidence_rises_and_never_falls(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "net")
-    sha256 = weights_sha256(folder)
-    assert evidence_of(sha256) == encoder_card(str(folder)).evidence == "unverified weights"
-    record_evidence(sha256, "official weights", {"hub_id": "acme/net"})
+    network = network_of(folder)
+    assert evidence_of(network) == encoder_card(str(folder)).evidence == "unverified weights"
+    record_evidence(network, "official weights", {"hub_id": "acme/net"})
     assert encoder_card(str(folder)).evidence == "official weights"
-    record_evidence(sha256, "reproduced", {"figure": 0.9})
-    record_evidence(sha256, "official weights", {})
-    assert evidence_of(sha256) == "reproduced"
-    assert about_evidence(sha256) == {"figure": 0.9}
+    record_evidence(network, "reproduced", {"figure": 0.9})
+    record_evidence(network, "official weights", {})
+    assert evidence_of(network) == "reproduced"
+    assert about_evidence(network) == {"figure": 0.9}
     assert evidence_of("0" * 64) == "unverified weights"
     with pytest.raises(ParameterError, match="level is one of"):
-        record_evidence(sha256, "certain", {})
-    (weights_home() / "evidence.json").write_text("[1, 2")  # damaged: nothing is made up
-    assert evidence_of(sha256) == "unverified weights"
+        record_evidence(network, "certain", {})
+    assert [row.name for row in inventory() if row.kind == "unknown"] == []  # the file of evidence is no network
+
+
+def test_evidence_is_that_of_weights_configuration_mean_and_std_together(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "net")
+    record_evidence(network_of(folder), "reproduced", {})
+    assert encoder_card(str(folder)).evidence == "reproduced"
+    card = asdict(encoder_card(str(folder)))
+    assert identity(json.loads(json.dumps(card))) == identity(card)  # as a result's header holds it
+    (folder / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5]}')
+    assert encoder_card(str(folder)).evidence == "unverified weights"
+    (folder / "preprocessor_config.json").unlink()
+    make_folder(folder, config=CONFIG | {"layer_norm_eps": 1.0})
+    assert encoder_card(str(folder)).evidence == "unverified weights"
+    make_folder(folder)
+    assert encoder_card(str(folder)).evidence == "reproduced"
+
+
+@pytest.mark.parametrize("damage", ["[1, 2", DEEP, '{"level": "reproduced"}', ""])
+def test_damaged_evidence_makes_no_level_up(tmp_path: Path, damage: str) -> None:
+    record_evidence("one", "official weights", {})
+    record_evidence("one", "reproduced", {})
+    for file in weights_home().rglob("*reproduced.json"):
+        file.write_text(damage)
+    assert evidence_of("one") == "official weights"
+    for file in weights_home().rglob("*.json"):
+        file.write_text(damage)
+    assert (evidence_of("one"), about_evidence("one")) == ("unverified weights", {})
+
+
+def test_evidence_whose_account_is_no_object_has_none(tmp_path: Path) -> None:
+    record_evidence("one", "official weights", {})
+    for file in weights_home().rglob("*.json"):
+        file.write_text(file.read_text().replace('"about": {}', '"about": "text"'))
+    assert (evidence_of("one"), about_evidence("one")) == ("official weights", {})
+
+
+def test_processes_that_record_at_once_lose_nothing(tmp_path: Path) -> None:
+    networks = [f"network {k}" for k in range(60)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda network: record_evidence(network, "official weights", {}), networks))
+    assert {evidence_of(network) for network in networks} == {"official weights"}
 
 
 ABSENT = """

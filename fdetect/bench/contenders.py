@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from fdetect.backend import torch_device
+from fdetect.bench.models import Banked, Contender, Fixed, Trained
 from fdetect.bench.protocols import Samples
-from fdetect.bench.scoring import Banked, Contender, Fixed, Trained, train_condition
+from fdetect.bench.scoring import train_condition
 from fdetect.classifiers import head
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
@@ -72,8 +73,10 @@ def configured(names: Sequence[str], **networks: str) -> list[Entry]:
     for setting, value in networks.items():
         mine = [entry.settings.get(setting, "") == detector.of(entry.target).settings.get(setting) for entry in entries]
         if value and not any(mine):
-            named = ", ".join(names)
-            raise ParameterError(f"--{setting} {value}: none of the detectors ({named}) takes it, or each has its own; leave it out")
+            raise ParameterError(
+                f"--{setting} {value}: none of the detectors ({', '.join(names)}) takes it, or each has its own; "
+                "leave it out"
+            )
         if value:
             entries = [
                 replace(entry.configured(**{setting: value}), name=entry.name) if takes else entry

@@ -25,8 +25,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fdetect.bench.evaluate import OVERALL, refuse_repeats
+from fdetect.bench.models import Model
 from fdetect.bench.protocols import Samples, Trial
-from fdetect.bench.scoring import Model, train_condition
+from fdetect.bench.scoring import train_condition
 from fdetect.decide import Threshold, conformal_threshold
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError

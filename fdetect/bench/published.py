@@ -140,7 +140,8 @@ _GENIMAGE = DataSet(
     fakes=6000,
     reals=6000,
     layout="genimage: <generator>/val/{ai,nature}/*",
-    source="github.com/GenImage-Dataset/GenImage; its reals are JPEG and its fakes PNG, which the audit shows",
+    source="github.com/GenImage-Dataset/GenImage; U: the number of images in each folder; its reals are JPEG and its "
+    "fakes PNG, which the audit shows",
 )
 _SYNTHBUSTER = DataSet(
     what="Synthbuster against RAISE-1k",

@@ -27,7 +27,8 @@ from fdetect.config import ConditionsConfig, DataConfig, DetectorsConfig, Featur
 from fdetect.engine import Store
 from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.cards import CARDS
-from fdetect.nets.evidence import record_evidence
+from fdetect.nets.evidence import identity, record_evidence
+from fdetect.perturb import MIN_CROP
 from fdetect.types import Cell, MetricValue
 
 __all__ = ["Outcome", "reproduce", "reproductions_grid"]
@@ -102,7 +103,7 @@ def reproduce(
     store = settings.pop("store", None) or Store()
     config = RunConfig(
         data=DataConfig(str(data), layout, root),
-        conditions=ConditionsConfig(("native",)),
+        conditions=ConditionsConfig(("native",), crop=MIN_CROP),  # no figure here crops, and small images count too
         features=FeaturesConfig(()),
         heads=HeadsConfig((), (), (), ()),
         detectors=DetectorsConfig((published.detector,), encoder=encoder),
@@ -125,7 +126,10 @@ def reproduce(
     )
     macro = next(cell for cell in cells if cell.generator == OVERALL[0])
     networks = tuple(done.result.header["weights"].get(published.detector, ()))
+    failures = done.result.failures
+    failed = [f"{len(failures)} images failed, the first: {failures[0].path}: {failures[0].reason}"] if failures else []
     reasons = (*_other_data(published, by_generator), *_other_networks(published, networks))
+    reasons = (*reasons, *failed) if reasons else ()  # what failed may explain it
     found = Outcome(name, published, _measured(macro, published.metric), by_generator, reasons, networks, done.folder)
     return replace(found, recorded=record(found))
 
@@ -146,7 +150,7 @@ def record(outcome: Outcome) -> tuple[str, ...]:
     }
     release = [card for card in outcome.networks if card.get("purpose") == "release"]
     for card in release:
-        record_evidence(card["sha256"], "reproduced", about)
+        record_evidence(identity(card), "reproduced", about)
     return tuple(card["name"] for card in release)
 
 

@@ -30,19 +30,11 @@ from fdetect.bench.given import read_scores
 from fdetect.bench.header import data_name, header, portable, versions
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.models import Banked, Contender, Fixed, Trained
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.running import Running
-from fdetect.bench.scoring import (
-    Banked,
-    Contender,
-    Fixed,
-    Trained,
-    score_failures,
-    score_trials,
-    thresholds_table,
-    train_condition,
-)
+from fdetect.bench.scoring import score_failures, score_trials, thresholds_table, train_condition
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.lanes import Timing
@@ -272,8 +264,8 @@ def _scores(
 
 
 _SCORING_CODE = (
-    "bench/scoring.py", "bench/protocols.py", "bench/given.py", "classifiers/heads.py", "decide.py", "splits.py",
-    "rigid/base.py", "rigid/references.py",
+    "bench/scoring.py", "bench/models.py", "bench/protocols.py", "bench/given.py", "classifiers/heads.py", "decide.py",
+    "splits.py", "rigid/base.py", "rigid/references.py",
 )  # fmt: skip
 
 

@@ -8,36 +8,23 @@ trained (a class is empty, or all of it failed) its test rows are failures with 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fdetect.bench.models import Contender, Model, Untrained
 from fdetect.bench.protocols import Samples, Trial
-from fdetect.classifiers import fit_head, in_parallel
-from fdetect.decide import Threshold, conformal_pvalue, conformal_threshold, decide
+from fdetect.classifiers import in_parallel
+from fdetect.decide import conformal_pvalue, decide
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError
-from fdetect.registry import Entry, source_digest
-from fdetect.types import FAKE, REAL, Failure
+from fdetect.types import Failure
 
-__all__ = [
-    "SCORE_COLUMNS",
-    "Banked",
-    "Contender",
-    "Fixed",
-    "Model",
-    "Trained",
-    "score_failures",
-    "score_trials",
-    "thresholds_table",
-    "train_condition",
-]
+__all__ = ["SCORE_COLUMNS", "score_failures", "score_trials", "thresholds_table", "train_condition"]
 
 SCORE_COLUMNS = (
     "id", "path", "label", "generator", "real_source", "group", "split", "trial", "train", "seen", "detector",
@@ -49,164 +36,6 @@ SCORE_COLUMNS = (
 def train_condition(condition: str) -> str:
     """Return the condition under which detectors are trained and thresholds frozen for a test condition."""
     return "native" if condition == "native" else "matched"
-
-
-class Model(Protocol):
-    """A detector ready to score within one trial."""
-
-    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (n,) float64 scores (NaN = failed) and (n,) probabilities (NaN = the detector gives none)."""
-        ...
-
-    def reference(self, calibration: np.ndarray, condition: str) -> np.ndarray:
-        """Return the finite scores of calibration reals: what p-values are counted among."""
-        ...
-
-    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
-        """Return the threshold at a false-positive rate, from calibration reals."""
-        ...
-
-
-class Contender(Protocol):
-    """Anything the benchmark compares: it gets ready for a trial, then scores rows."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def trains(self) -> bool:
-        """Whether it learns from a trial's training images; generators that nobody learnt from were not seen."""
-        ...
-
-    @property
-    def reasons(self) -> Mapping[str, Mapping[int, str]]:
-        """Why a row failed: condition -> row number -> one line."""
-        ...
-
-    def ready(self, trial: Trial, condition: str) -> Model:
-        """Return the model of this trial, trained under `condition` if there is anything to train.
-
-        Raises DataError where the trial's images do not suffice for training.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class _Calibrated:
-    """The rule that all detectors share: split-conformal thresholds on the trial's calibration reals."""
-
-    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
-
-    def reference(self, calibration: np.ndarray, condition: str) -> np.ndarray:
-        scores, _ = self.scores(condition, calibration)
-        return np.asarray(scores[np.isfinite(scores)])
-
-    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
-        return conformal_threshold(self.reference(calibration, condition), fpr=fpr)
-
-
-@dataclass(frozen=True)
-class _Untrained(_Calibrated):
-    """What stands for the model of a trial that could not be trained: it scores nothing."""
-
-    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A head on some columns: fitted anew in every trial.  `values` maps a condition to (N, D) float32."""
-
-    name: str
-    head: Entry
-    columns: tuple[str, ...]
-    values: Mapping[str, np.ndarray]
-    label: np.ndarray
-    reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    trains: ClassVar[bool] = True
-
-    def ready(self, trial: Trial, condition: str) -> Model:
-        """Fit the head on the trial's training rows under `condition`."""
-        fitted = fit_head(self.head, self.columns, self.values[condition][trial.fit], self.label[trial.fit])
-        return _FittedModel(fitted, self.values)
-
-
-@dataclass(frozen=True)
-class _FittedModel(_Calibrated):
-    fitted: Any
-    values: Mapping[str, np.ndarray]
-
-    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scores = self.fitted.score(self.values[condition][rows])
-        return scores, self.fitted.probability(scores)
-
-
-@dataclass(frozen=True)
-class Fixed(_Calibrated):
-    """Scores that no trial changes (training-free detectors): `values` maps a condition to (N,) float64."""
-
-    name: str
-    values: Mapping[str, np.ndarray]
-    reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    trains: ClassVar[bool] = False
-
-    def ready(self, trial: Trial, condition: str) -> Model:
-        """Nothing is trained."""
-        return self
-
-    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Look the rows up."""
-        return self.values[condition][rows], np.full(len(rows), np.nan)
-
-
-@dataclass(frozen=True)
-class Banked:
-    """A training-free detector that compares with reference images: those of each trial's training rows.
-
-    `vectors` maps a condition to the vectors of each view; the bank of a trial is made under its training condition.
-    """
-
-    name: str
-    instance: Any
-    vectors: Mapping[str, Mapping[str, np.ndarray]]
-    label: np.ndarray
-    reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-
-    @property
-    def trains(self) -> bool:
-        """Whether fakes are among the references: only then has a generator been seen."""
-        return bool(self.instance.references == "both")
-
-    @property
-    def digest(self) -> str:
-        """What scores depend on beside the vectors: the detector's settings and its code."""
-        return f"{self.instance!r} {source_digest(inspect.getsourcefile(type(self.instance)) or '')}"
-
-    @property
-    def values(self) -> dict[str, np.ndarray]:
-        """The vectors of all views side by side: what a score depends on."""
-        return {c: np.concatenate(list(views.values()), axis=1) for c, views in self.vectors.items()}
-
-    def ready(self, trial: Trial, condition: str) -> Model:
-        """Make the bank from the trial's training rows under `condition`; its calibration reals are not among them."""
-        views = self.vectors[condition]
-        reals, fakes = (
-            {name: rows[trial.fit[self.label[trial.fit] == label]] for name, rows in views.items()}
-            for label in (REAL, FAKE)
-        )
-        bank = self.instance.bank(reals, fakes if self.instance.references == "both" else None)
-        return _BankModel(self.instance, bank, self.vectors)
-
-
-@dataclass(frozen=True)
-class _BankModel(_Calibrated):
-    instance: Any
-    bank: Mapping[str, np.ndarray]
-    vectors: Mapping[str, Mapping[str, np.ndarray]]
-
-    def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        views = {name: values[rows] for name, values in self.vectors[condition].items()}
-        return self.instance.score(bank=self.bank, **views), np.full(len(rows), np.nan)
 
 
 def score_trials(
@@ -289,7 +118,7 @@ def _ready(detector: Contender, trial: Trial, condition: str) -> tuple[Model, st
     try:
         return detector.ready(trial, condition), "score: none, or none that is finite"
     except DataError as error:  # one generator with too few images must not end the trials of all others
-        return _Untrained(), f"train: trial {trial.name} under {condition}: {error}"
+        return Untrained(), f"train: trial {trial.name} under {condition}: {error}"
 
 
 def _table(columns: Mapping[str, Iterable[Any]], same: Mapping[str, Any], n: int) -> pa.Table:

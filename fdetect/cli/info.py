@@ -20,6 +20,7 @@ KINDS = {
     "views": "fdetect.rigid:view",
     "distances": "fdetect.nets.distances:distance",
     "heads": "fdetect.classifiers:head",
+    "reproductions": "fdetect.bench.published:reproduction",
     "protocols": "fdetect.bench.protocols:protocol",
     "layouts": "fdetect.bench.layouts:layout",
     "perturbations": "fdetect.perturb:perturbation",

@@ -34,7 +34,6 @@ def reproduce(name: str | None, data: str | None, **flags: Any) -> None:
     from fdetect.bench.published import reproduction
     from fdetect.bench.reproduce import REPRODUCED, reproductions_grid
     from fdetect.bench.reproduce import reproduce as measure
-    from fdetect.errors import ParameterError
 
     if name is None:
         show(reproductions_grid())
@@ -42,7 +41,8 @@ def reproduce(name: str | None, data: str | None, **flags: Any) -> None:
     entry = reproduction.get(name)
     if data is None:
         _state(entry.summary, entry())
-        raise ParameterError(f"{name} needs DATA, as stated above: fdetect reproduce {name} FOLDER")
+        say(f"with the data in a folder: fdetect reproduce {name} FOLDER")
+        return
     with progress_bar() as progress:
         settings = engine_settings(flags, progress)
         found = measure(
@@ -63,6 +63,7 @@ def reproduce(name: str | None, data: str | None, **flags: Any) -> None:
 def _state(summary: str, published: Reproduction) -> None:
     """Print what a figure wants, wrapped to the terminal."""
     click.secho(summary, bold=True)
+    click.echo("  (C: read in code; P: the authors' own page or paper; T: a third party's table; U: not checked)")
     width = max(60, shutil.get_terminal_size((110, 24)).columns - 2)
     for word, text in published.statement():
         click.echo(textwrap.fill(text, width, initial_indent=f"  {word:<10}", subsequent_indent=" " * 12))

@@ -13,8 +13,9 @@ __all__ = ["weights"]
 def weights() -> None:
     """List, download and import the weights of networks.
 
-    Weights are safetensors only, found in this order: a folder that you name; the weights home ($FDETECT_WEIGHTS,
-    else your data folder), one folder a name, which `import` fills; the hub cache, which `get` fills.
+    Weights are safetensors only, found in this order: a folder that you give, written with a separator where a name is
+    called so too (./taef2); the weights home ($FDETECT_WEIGHTS, else your data folder), one folder a name, which
+    `import` fills; the hub cache, which `get` fills.
     Nothing else in fdetect downloads anything.
     """
 
@@ -27,8 +28,8 @@ def get(name: str) -> None:
     The size is said first.  Every large file is hashed and compared with the hash that the hub states; a file that
     differs is removed again.  Gated repositories need their licence accepted and `hf auth login`.
     """
+    from fdetect.nets.folders import file_sha256, weight_files
     from fdetect.nets.hub import download, plan, wanted
-    from fdetect.nets.weights import file_sha256, weight_files
 
     planned = plan(wanted(name))
     what = planned.wanted
@@ -47,12 +48,12 @@ def get(name: str) -> None:
 def import_(files: tuple[str, ...], name: str) -> None:
     """Turn the authors' FILES (.pth or .safetensors) into the weights NAME, by a strict key map; no code of them runs.
 
-    NAME is one of dinov2-{small,base,large,giant}, dinov2-reg-{small,base,large,giant}, dncnn, univfd, taef2 (encoder
-    and decoder), lpips-vgg (VGG16 and LPIPS' own); an unknown NAME lists them all.  A key that is missing or has no
-    place stops the import.
+    NAME is one of dinov2-{small,base,large,giant}, dinov2-reg-{small,base,large,giant}, dinov2 and dinov2-reg (of any
+    size), dncnn, univfd, taef2 (encoder and decoder), lpips-vgg (VGG16 and LPIPS' own); an unknown NAME lists them all.
+    A key that is missing, has no place or is of another shape stops the import.
     """
+    from fdetect.nets.folders import file_sha256
     from fdetect.nets.importing import import_weights
-    from fdetect.nets.weights import file_sha256
 
     folder = import_weights(files, name)
     click.echo(f"{file_sha256(folder / 'model.safetensors')}  {folder / 'model.safetensors'}")

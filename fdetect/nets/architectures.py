@@ -22,7 +22,8 @@ import torch
 
 from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.cards import EncoderCard
-from fdetect.nets.weights import listed, where_to_get
+from fdetect.nets.folders import listed, one_line
+from fdetect.nets.weights import remove_first, where_to_get
 
 __all__ = ["ARCHITECTURES", "Architecture", "authors_position_table", "load_network", "resolve_positions"]
 
@@ -95,7 +96,7 @@ def load_network(folder: Path, card: EncoderCard, positions: str, size: int) -> 
     import transformers
 
     architecture = ARCHITECTURES[card.family]
-    fix = where_to_get(card.source)
+    fix = remove_first(folder, where_to_get(card.source))
     try:
         with _quiet():
             model, report = getattr(transformers, architecture.network).from_pretrained(
@@ -104,19 +105,22 @@ def load_network(folder: Path, card: EncoderCard, positions: str, size: int) -> 
                 use_safetensors=True,
                 dtype=torch.float32,  # never the checkpoint's own: the precision is chosen at encode time
                 attn_implementation="sdpa",
+                ignore_mismatched_sizes=True,  # they are named below, where transformers has only text about a report
                 output_loading_info=True,
             )
-    except Exception as error:  # shapes, a damaged header, a bad configuration: each in its own class
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{folder} does not load as {card.family} ({reason})", fix) from None
-    # transformers fills what is missing with random numbers and only warns: refused here
+    except Exception as error:  # a damaged header, a bad configuration: each in its own class
+        reason = one_line(error, folder, card.source)
+        raise WeightsError(f"{card.source} does not load as {card.family} ({reason})", fix) from None
+    # transformers fills what is missing or does not fit with random numbers and only warns: refused here
     absent = sorted(str(key) for key in report["missing_keys"])
+    other = sorted(f"{key} of shape {tuple(found)}" for key, found, _ in report["mismatched_keys"])
     extra = sorted(key for key in map(str, report["unexpected_keys"]) if not re.fullmatch(architecture.others, key))
-    if absent or extra:
-        lacks = [f"lacks {listed(absent)}"] if absent else []
-        holds = [f"holds {listed(extra)}, which the network has no place for"] if extra else []
-        what = " and ".join(lacks + holds)
-        raise WeightsError(f"{folder} is not the network that its config.json describes: it {what}", fix)
+    faults = [f"lacks {listed(absent)}"] if absent else []
+    faults += [f"has {listed(other)}"] if other else []
+    faults += [f"holds {listed(extra)}, which the network has no place for"] if extra else []
+    if faults:
+        what = " and ".join(faults)
+        raise WeightsError(f"{card.source} is not the network that its config.json describes: it {what}", fix)
     if positions == "scale_factor":
         table = model.embeddings.position_embeddings.detach()
         grid = size // card.patch

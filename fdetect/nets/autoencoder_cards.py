@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fdetect.errors import WeightsError
-from fdetect.nets.evidence import evidence_of
-from fdetect.nets.weights import HUB_ID, find_weights, read_json, weights_home, weights_sha256
+from fdetect.nets.evidence import evidence_of, identity
+from fdetect.nets.folders import digests, read_json
+from fdetect.nets.weights import HUB_ID, find_weights, is_folder, weights_home
 from fdetect.registry import nearest
 
 __all__ = [
@@ -30,6 +30,7 @@ IMPORT_TAEF2 = "run `fdetect weights import taef2_encoder.pth taef2_decoder.pth 
 
 _STEM = "diffusion_pytorch_model"  # of diffusers' weight files; ours are model.safetensors
 _SUBFOLDERS = ("vae", "movq")  # of a whole pipeline
+_TINY = (64, 64, 64, 64)
 GIVE_FOLDER = f"give a folder with config.json and {_STEM}.safetensors as --autoencoder FOLDER"
 
 
@@ -40,8 +41,9 @@ class CataloguedAutoencoder:
     name             in the catalogue; `hub_id`, `subfolder` and `revision` on the hub
     architecture     "TAEF2", or the class of diffusers
     latent_channels  of one position of the latent, which stands for `factor` x `factor` pixels
+    widths           channels inside, of each level
     expected_sha256  of the safetensors, empty where none could be verified
-    authors_files    the authors' own files that `fdetect weights import` takes, `authors_sha256` their hashes
+    authors_files    the authors' own files that `fdetect weights import` takes; no hash of them is published
     purpose          "release", or "test": nobody judges images with it
     evidence         of the card: "parity", our numbers equal a plain reference, or diffusers', on small weights
     """
@@ -53,10 +55,10 @@ class CataloguedAutoencoder:
     architecture: str = "AutoencoderKL"
     latent_channels: int = 4
     factor: int = 8
+    widths: tuple[int, ...] = (128, 256, 512, 512)
     licence: str
     expected_sha256: str = ""
     authors_files: tuple[str, ...] = ()
-    authors_sha256: tuple[str, ...] = ()
     purpose: str = "release"
     evidence: str = "parity"
 
@@ -94,29 +96,26 @@ AUTOENCODERS = {
             hub_id="kandinsky-community/kandinsky-2-1",
             subfolder="movq",
             architecture="VQModel",
+            widths=(128, 256, 256, 512),
             licence="Apache-2.0",
         ),
         CataloguedAutoencoder(name="sdxl-vae", hub_id="stabilityai/sdxl-vae", licence="MIT"),
         CataloguedAutoencoder(
-            name="taesd", hub_id="madebyollin/taesd", architecture="AutoencoderTiny", licence="MIT"
+            name="taesd", hub_id="madebyollin/taesd", architecture="AutoencoderTiny", widths=_TINY, licence="MIT"
         ),
         CataloguedAutoencoder(
-            name="taesdxl", hub_id="madebyollin/taesdxl", architecture="AutoencoderTiny", licence="MIT"
+            name="taesdxl", hub_id="madebyollin/taesdxl", architecture="AutoencoderTiny", widths=_TINY, licence="MIT"
         ),
         CataloguedAutoencoder(
             name="taef2",
             architecture="TAEF2",
             latent_channels=32,
+            widths=_TINY,
             licence="MIT",
             authors_files=("taef2_encoder.pth", "taef2_decoder.pth"),
-            authors_sha256=(
-                "10a4e1021e89d7551eaf161352da8dbd0b1aa83872ae28b150c1df1ce2f147b6",
-                "0a44a31e1ae59eb9dbf9359d24942fd3ef5928162c1800d97a28c61d51be0ab5",
-            ),
         ),
     )
 }
-_PUBLISHED_WIDTHS = ([128, 256, 256, 512], [128, 256, 512, 512], [64, 64, 64, 64])  # of those above
 
 # Each level of a network but the last halves the sides.
 _FACTORS: dict[str, Callable[[Mapping[str, Any]], int]] = {
@@ -137,63 +136,56 @@ def autoencoder_card(source: str) -> AutoencoderCard:
     while diffusers is not installed.
     """
     folder, known = find_autoencoder(source)
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json", source, GIVE_FOLDER)
     architecture = str(config.get("_class_name", "unknown"))
     if architecture not in _FACTORS:
         names = ", ".join(_FACTORS)
-        described = f"{folder / 'config.json'} describes a model of class '{architecture}'"
+        described = f"config.json of {source} describes a model of class '{architecture}'"
         raise WeightsError(f"{described}, not one of {names}", GIVE_FOLDER)
     try:
         latent_channels, factor = int(config["latent_channels"]), _FACTORS[architecture](config)
-        widths = list(map(int, config.get("block_out_channels", [config.get("width", 0)] * 4)))
+        widths = tuple(map(int, _widths(config)))
     except (KeyError, TypeError, ValueError):
-        raise WeightsError(f"{folder / 'config.json'} does not state the network's sizes", GIVE_FOLDER) from None
+        raise WeightsError(f"config.json of {source} does not state the network's sizes", GIVE_FOLDER) from None
     if architecture != "TAEF2" and importlib.util.find_spec("diffusers") is None:
         raise WeightsError(f"{source} needs diffusers, which is not installed", INSTALL_DIFFUSION)
-    if known and (known.architecture, known.latent_channels, known.factor) != (architecture, latent_channels, factor):
+    shape = (architecture, latent_channels, factor, widths)
+    if known and (known.architecture, known.latent_channels, known.factor, known.widths) != shape:
         known = None
-    sha256 = weights_sha256(folder, stem=_stem(architecture))
+    found = digests(folder, stem=_stem(architecture))
     card = known or CataloguedAutoencoder(
-        name=f"{architecture.lower()}-{latent_channels}x{factor}-{sha256[:8]}",
+        name=f"{architecture.lower()}-{latent_channels}x{factor}-{found['sha256'][:8]}",
         architecture=architecture,
         latent_channels=latent_channels,
         factor=factor,
+        widths=widths,
         licence="not stated",
-        purpose="release" if widths in _PUBLISHED_WIDTHS else "test",
+        purpose="release" if widths in {other.widths for other in AUTOENCODERS.values()} else "test",
     )
-    official = bool(card.expected_sha256 and sha256 == card.expected_sha256)
-    evidence = evidence_of(sha256)
-    found = {
-        "source": source,
-        "sha256": sha256,
-        "config_sha256": hashlib.sha256((folder / "config.json").read_bytes()).hexdigest(),
-        "evidence": "official weights" if official and evidence == "unverified weights" else evidence,
-    }
-    return AutoencoderCard(**(asdict(card) | found))
+    return AutoencoderCard(**(asdict(card) | found | {"source": source, "evidence": evidence_of(identity(found))}))
 
 
 def find_autoencoder(source: str) -> tuple[Path, CataloguedAutoencoder | None]:
     """Return the folder of config.json and weights, and the catalogue's card where the source names one."""
-    is_folder = bool(source) and Path(source).expanduser().is_dir()
-    known = None if is_folder else AUTOENCODERS.get(source)
+    folder_meant = is_folder(source, AUTOENCODERS)
+    known = None if folder_meant else AUTOENCODERS.get(source)
     for card in AUTOENCODERS.values():
-        if not is_folder and card.hub_id and source.partition("@")[0] == card.hub_id:
+        if not folder_meant and card.hub_id and source.partition("@")[0] == card.hub_id:
             known = card
     if known is not None:
         hub_id = f"{known.hub_id}@{known.revision}" if known.hub_id and source == known.name else ""
-        try:
-            found = find_weights(
-                source, stem=known.stem, subfolder=known.subfolder, hub_id=hub_id, option="--autoencoder"
-            )
-        except WeightsError as error:
-            raise WeightsError(error.reason, IMPORT_TAEF2 if known.authors_files else error.fix) from None
+        fix = IMPORT_TAEF2 if known.authors_files else ""
+        found = find_weights(
+            source, stem=known.stem, subfolder=known.subfolder, hub_id=hub_id, option="--autoencoder", fix=fix
+        )
         return found, known
-    if is_folder:
+    if folder_meant:
         folder = Path(source).expanduser()
-        inside = next((folder / name for name in _SUBFOLDERS if (folder / name).is_dir()), folder)
-        config = inside / "config.json"
-        ours = config.is_file() and read_json(config).get("_class_name") == "TAEF2"
-        return find_weights(str(inside), stem="model" if ours else _STEM, option="--autoencoder"), None
+        inside = next((name for name in _SUBFOLDERS if (folder / name).is_dir()), "")
+        config = folder / inside / "config.json"
+        ours = config.is_file() and read_json(config, source, GIVE_FOLDER).get("_class_name") == "TAEF2"
+        stem = "model" if ours else _STEM
+        return find_weights(source, stem=stem, subfolder=inside, option="--autoencoder"), None
     if not HUB_ID.fullmatch(source) and not (weights_home() / source).is_dir():
         hint = nearest(source, AUTOENCODERS)
         raise WeightsError(f"no autoencoder '{source}'{hint} (fdetect weights list)", GIVE_FOLDER)
@@ -204,6 +196,12 @@ def find_autoencoder(source: str) -> tuple[Path, CataloguedAutoencoder | None]:
             return find_weights(source, stem=_STEM, subfolder=_SUBFOLDERS[1], option="--autoencoder"), None
         except WeightsError:
             raise error from None
+
+
+def _widths(config: Mapping[str, Any]) -> Any:
+    """Return what config.json calls the widths of the levels: diffusers' two names, and TAEF2's one width for all."""
+    named = config.get("block_out_channels", config.get("encoder_block_out_channels"))
+    return [config.get("width", 0)] * 4 if named is None else named
 
 
 def _stem(architecture: str) -> str:

@@ -18,10 +18,13 @@ from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.autoencoder_cards import (
     AUTOENCODERS,
     GIVE_FOLDER,
+    IMPORT_TAEF2,
     AutoencoderCard,
     autoencoder_card,
     find_autoencoder,
 )
+from fdetect.nets.folders import one_line
+from fdetect.nets.weights import remove_first
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +93,7 @@ def load_autoencoder(source: str, *, device: str = "auto", dtype: str = "float32
     card = autoencoder_card(source)
     device = resolve_device(device, dtype=dtype)
     folder, _ = find_autoencoder(source)
-    model = _model(folder.resolve(), card.architecture, card.sha256, card.config_sha256, device)
+    model = _model(folder.resolve(), source, card.architecture, card.sha256, card.config_sha256, device)
     return Autoencoder(card, model, dtype, device)
 
 
@@ -105,19 +108,19 @@ def _diffusers_round_trip(model: Any, images: torch.Tensor) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=4)
-def _model(folder: Path, architecture: str, sha256: str, config_sha256: str, device: str) -> Any:
-    """Load once; the digests are part of the key so that changed files are read again."""
+def _model(folder: Path, source: str, architecture: str, sha256: str, config_sha256: str, device: str) -> Any:
+    """Load once; the digests are part of the key so that changed files are read again; messages say `source`."""
     if architecture == "TAEF2":
         from safetensors.torch import load_file
 
         from fdetect.nets.taef2 import load_taef2
 
-        file = folder / "model.safetensors"
         try:
-            state = load_file(file)
+            state = load_file(folder / "model.safetensors")
         except Exception as error:  # as below
-            raise WeightsError(f"{file} does not load ({_said(error)})", GIVE_FOLDER) from None
-        return load_taef2(state, str(folder)).to(device)
+            raise WeightsError(f"{source} does not load ({one_line(error, folder, source)})", GIVE_FOLDER) from None
+        fix = remove_first(folder, IMPORT_TAEF2) if source == "taef2" else GIVE_FOLDER
+        return load_taef2(state, source, fix).to(device)
     import diffusers
     import torch
 
@@ -131,11 +134,12 @@ def _model(folder: Path, architecture: str, sha256: str, config_sha256: str, dev
             output_loading_info=True,
         )
     except Exception as error:  # shapes, a damaged header, a bad configuration: each in its own class
-        raise WeightsError(f"{folder} does not load as {architecture} ({_said(error)})", GIVE_FOLDER) from None
+        reason = one_line(error, folder, source)
+        raise WeightsError(f"{source} does not load as {architecture} ({reason})", GIVE_FOLDER) from None
     # diffusers fills what is missing with random numbers and only warns: refused here
     faults = _faults(report)
     if faults:
-        raise WeightsError(f"{folder} is not the network that its config.json describes: it {faults}", GIVE_FOLDER)
+        raise WeightsError(f"{source} is not the network that its config.json describes: it {faults}", GIVE_FOLDER)
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -146,7 +150,3 @@ def _faults(report: Mapping[str, Any]) -> str:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         parts += [f"{verb} {', '.join(names[:5])}{more}"] if names else []
     return " and ".join(parts)
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 from fdetect.errors import WeightsError
 from fdetect.nets.catalogue import CARDS, FAMILIES, CataloguedEncoder, Family, NetworkNoise, Triple
-from fdetect.nets.evidence import evidence_of
-from fdetect.nets.weights import find_weights, read_json, weights_sha256, where_to_get
+from fdetect.nets.evidence import evidence_of, identity
+from fdetect.nets.folders import digests, read_json
+from fdetect.nets.weights import find_weights, is_folder, remove_first, where_to_get
 
 __all__ = ["CARDS", "EncoderCard", "NetworkNoise", "encoder_card"]
 
@@ -23,7 +23,8 @@ class EncoderCard(CataloguedEncoder):
     source      the folder, name or hub id that was asked for
     sha256      of the safetensors, and config_sha256 of config.json (heads and activation live there)
     image_size  side in px of the images that it was trained with: of its table of positions
-    evidence    "unverified weights", "official weights" or "reproduced"; see `fdetect.nets.evidence`
+    evidence    of exactly these files, mean and std: "unverified weights", "official weights" or "reproduced"; see
+                `fdetect.nets.evidence`
     """
 
     source: str
@@ -41,31 +42,23 @@ def encoder_card(source: str) -> EncoderCard:
     Raises WeightsError where weights are absent, or of an architecture or with sizes that no encoder here has.
     """
     folder = find_weights(source)
-    fix = where_to_get(source)
-    config = read_json(folder / "config.json")
-    family, vision = _family(config, folder, fix)
-    sizes = _sizes(family, config, vision, folder, fix)
-    sha256 = weights_sha256(folder)
-    known = _known(source, family, sizes)
-    card = known or _unknown(family, sizes)
+    fix = remove_first(folder, where_to_get(source))
+    config = read_json(folder / "config.json", source, fix)
+    family, vision = _family(config, source, fix)
+    sizes = _sizes(family, config, vision, source, fix)
+    card = _known(source, family, sizes) or _unknown(family, sizes)
     mean, std = _constants(folder, card)
-    official = bool(known and known.expected_sha256 and sha256 == known.expected_sha256)
     found = {
         "source": source,
-        "sha256": sha256,
-        "config_sha256": hashlib.sha256((folder / "config.json").read_bytes()).hexdigest(),
         "image_size": sizes["image_size"],
         "mean": mean,
         "std": std,
-        "evidence": max(evidence_of(sha256), "official weights" if official else "", key=_LEVEL.__getitem__),
+        **digests(folder),
     }
-    return EncoderCard(**(asdict(card) | found))
+    return EncoderCard(**(asdict(card) | found | {"evidence": evidence_of(identity(found))}))
 
 
-_LEVEL = {"": 0, "unverified weights": 1, "official weights": 2, "reproduced": 3}
-
-
-def _family(config: Mapping[str, Any], folder: Path, fix: str) -> tuple[Family, Mapping[str, Any]]:
+def _family(config: Mapping[str, Any], source: str, fix: str) -> tuple[Family, Mapping[str, Any]]:
     """Return the family that config.json names, and the part of it that describes the image tower."""
     kind = config.get("model_type", "unknown")
     for family in FAMILIES.values():
@@ -75,18 +68,18 @@ def _family(config: Mapping[str, Any], folder: Path, fix: str) -> tuple[Family, 
             vision = config.get("vision_config") if family.nested else config
             return family, vision if isinstance(vision, Mapping) else {}
     known = ", ".join(FAMILIES)
-    raise WeightsError(f"{folder / 'config.json'} describes a model of type '{kind}', not one of {known}", fix)
+    raise WeightsError(f"config.json of {source} describes a model of type '{kind}', not one of {known}", fix)
 
 
 def _sizes(
-    family: Family, config: Mapping[str, Any], vision: Mapping[str, Any], folder: Path, fix: str
+    family: Family, config: Mapping[str, Any], vision: Mapping[str, Any], source: str, fix: str
 ) -> dict[str, int]:
     """Return the network's sizes under their names in config.json, transformers' defaults where it is silent."""
     sizes = {}
     for name, default in family.defaults.items():
         value = vision.get(name, config.get(name, default) if name == "projection_dim" else default)
         if not isinstance(value, int) or value < 1:
-            raise WeightsError(f"{folder / 'config.json'} has no whole number as the network's {name}", fix)
+            raise WeightsError(f"config.json of {source} has no whole number as the network's {name}", fix)
         sizes[name] = value
     return sizes
 
@@ -95,7 +88,7 @@ def _known(source: str, family: Family, sizes: Mapping[str, int]) -> CataloguedE
     """Return the catalogue's card for a name or hub id of it whose sizes are those on disk."""
     hub_id = source.partition("@")[0]
     for card in CARDS.values():
-        if source == card.name or (hub_id == card.hub_id and not Path(source).expanduser().is_dir()):
+        if source == card.name or (hub_id == card.hub_id and not is_folder(source)):
             shape = (card.family, card.width, card.layers, card.patch)
             if shape == (family.type, *(sizes[name] for name in ("hidden_size", "num_hidden_layers", "patch_size"))):
                 return card
@@ -132,7 +125,7 @@ def _unknown(family: Family, sizes: Mapping[str, int]) -> CataloguedEncoder:
 def _constants(folder: Path, card: CataloguedEncoder) -> tuple[Triple, Triple]:
     """Return mean and standard deviation of preprocessor_config.json, or the card's where it has none."""
     file = folder / "preprocessor_config.json"
-    stated = read_json(file) if file.is_file() else {}
+    stated = read_json(file, card.name) if file.is_file() else {}
     pairs = []
     for name, default in (("image_mean", card.mean), ("image_std", card.std)):
         values = stated.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from fdetect.backend import namespace
 from fdetect.errors import WeightsError
 from fdetect.forensics.base import signal_map
 from fdetect.forensics.kernels import engine_of
-from fdetect.nets.weights import INSTALL_DEEP, file_sha256, torch_missing, weights_home
+from fdetect.nets.folders import file_sha256, one_line
+from fdetect.nets.weights import INSTALL_DEEP, remove_first, torch_missing, weights_home
 from fdetect.types import Array
 
-__all__ = ["WEIGHTS_VARIABLE", "dncnn_residual", "load_dncnn"]
+__all__ = ["WEIGHTS_VARIABLE", "arranged", "dncnn_residual", "load_dncnn"]
 
 WEIGHTS_VARIABLE = "FDETECT_DNCNN"
 _FIX = (
@@ -26,7 +28,7 @@ _FIX = (
 def _weights_digest(*, weights: str = "") -> str:
     """Return what a cache key must hold of the weights: their SHA-256, or that there are none."""
     try:
-        return file_sha256(_file(weights))
+        return file_sha256(_file(weights)[0])
     except WeightsError as error:
         return str(error)
 
@@ -76,14 +78,17 @@ def load_dncnn(weights: str = "") -> tuple[tuple[Any, Any], ...]:
 
     `weights` and the errors raised are those of `dncnn_residual`.
     """
-    path = _file(weights)
+    path, name = _file(weights)
     status = path.stat()
-    return _layers(path.resolve(), status.st_mtime_ns, status.st_size)
+    return _layers(path, name, status.st_mtime_ns, status.st_size)
 
 
-def _file(weights: str) -> Path:
+def _file(weights: str) -> tuple[Path, str]:
+    """Return the file, and what messages call it."""
     imported = weights_home() / "dncnn" / "model.safetensors"
-    name = weights or os.environ.get(WEIGHTS_VARIABLE, "") or (str(imported) if imported.is_file() else "")
+    name = weights or os.environ.get(WEIGHTS_VARIABLE, "")
+    if not name and imported.is_file():
+        return imported, "the weights home's dncnn"
     if not name:
         where = f"${WEIGHTS_VARIABLE} is not set, and the weights home has no dncnn"
         raise WeightsError(f"dncnn_residual has no weights: {where}", _FIX)
@@ -92,29 +97,38 @@ def _file(weights: str) -> Path:
         raise WeightsError(f"no weights file '{name}' for dncnn_residual", _FIX)
     if path.suffix != ".safetensors":
         raise WeightsError(f"'{name}' is not a safetensors file; a pickle is never read", _FIX)
-    return path
+    return path, name
 
 
 @functools.lru_cache(maxsize=4)
-def _layers(path: Path, mtime_ns: int, size: int) -> tuple[tuple[Any, Any], ...]:
+def _layers(path: Path, name: str, mtime_ns: int, size: int) -> tuple[tuple[Any, Any], ...]:
     """Read and check a file; time and size are read by the caller, so that a changed file is read again."""
     from safetensors.torch import load_file
 
+    fix = remove_first(path.parent, _FIX)
     try:
         state = load_file(path)
     except Exception as error:  # a damaged header, a truncated file: each in its own class
-        raise WeightsError(f"{path} does not load ({' '.join(str(error).split())[:200]})", _FIX) from None
+        raise WeightsError(f"{name} does not load ({one_line(error, path, name)})", fix) from None
+    return arranged(state, name, fix)
+
+
+def arranged(state: Mapping[str, Any], name: str, fix: str) -> tuple[tuple[Any, Any], ...]:
+    """Return the (weight, bias) pairs of a grey DnCNN's tensors in float64; `name` is what the message calls them.
+
+    Raises WeightsError with the key that is missing or has no place, or whose shape does not fit.
+    """
     # two tensors a layer; a ReLU between two layers has a number and no tensor
     places = range(0, max(len(state), 1), 2)
     wanted = {f"model.{place}.{part}" for place in places for part in ("weight", "bias")}
     if odd := sorted(wanted ^ set(state)):
-        raise WeightsError(f"{path} is not a DnCNN: it {'lacks' if odd[0] in wanted else 'holds'} {odd[0]}", _FIX)
+        raise WeightsError(f"{name} is not a DnCNN: it {'lacks' if odd[0] in wanted else 'holds'} {odd[0]}", fix)
     layers = tuple((state[f"model.{place}.weight"].double(), state[f"model.{place}.bias"].double()) for place in places)
     channels = 1
     for place, (weight, bias) in zip(places, layers, strict=True):
-        width = 1 if place == places[-1] else len(bias)
+        width = 1 if place == places[-1] else bias.numel()
         if tuple(weight.shape) != (width, channels, 3, 3) or tuple(bias.shape) != (width,):
             shape = tuple(weight.shape)
-            raise WeightsError(f"{path} is not a DnCNN: model.{place}.weight of shape {shape} does not fit", _FIX)
+            raise WeightsError(f"{name} is not a DnCNN: model.{place}.weight of shape {shape} does not fit", fix)
         channels = width
     return layers

@@ -10,10 +10,12 @@ Torch is loaded when a distance is computed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fdetect.errors import ParameterError, WeightsError
-from fdetect.nets.weights import find_weights, weights_sha256
+from fdetect.errors import ParameterError
+from fdetect.nets.folders import weights_sha256
+from fdetect.nets.weights import find_weights
 from fdetect.registry import Registry
 
 if TYPE_CHECKING:
@@ -38,10 +40,11 @@ def _no_weights() -> str:
 
 def _lpips_digest() -> str:
     """Return the SHA-256 of LPIPS' weights; raises WeightsError where there are none."""
-    try:
-        return weights_sha256(find_weights("lpips-vgg"))
-    except WeightsError as error:
-        raise WeightsError(error.reason, IMPORT_LPIPS) from None
+    return weights_sha256(_lpips_folder())
+
+
+def _lpips_folder() -> Path:
+    return find_weights("lpips-vgg", fix=IMPORT_LPIPS)
 
 
 @distance(digest=_no_weights)
@@ -132,8 +135,7 @@ def lpips(x: torch.Tensor, y: torch.Tensor, *, layer: int = 2) -> torch.Tensor:
     """
     from fdetect.nets.lpips import load_lpips
 
-    sha256 = _lpips_digest()
-    network = load_lpips(find_weights("lpips-vgg"), sha256, str(x.device))
+    network = load_lpips(_lpips_folder(), _lpips_digest(), str(x.device))
     return _in_pairs(lambda a, b: network(a, b, layer=layer), x, y)
 
 

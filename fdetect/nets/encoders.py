@@ -19,8 +19,8 @@ import torch
 from fdetect.errors import BackendError, ParameterError
 from fdetect.nets.architectures import ARCHITECTURES, load_network, resolve_positions
 from fdetect.nets.cards import EncoderCard, NetworkNoise, encoder_card
-from fdetect.nets.memory import exact_float32, in_chunks
-from fdetect.nets.network_noise import perturbed_network
+from fdetect.nets.memory import exact_float32, in_chunks, memory_is_out
+from fdetect.nets.network_noise import kept_copy
 from fdetect.nets.weights import find_weights
 
 __all__ = ["Encoder", "load_encoder", "resolve_device"]
@@ -60,8 +60,20 @@ class Encoder:
         return np.asarray(rows.numpy())
 
     def perturbed(self, noise: NetworkNoise) -> Encoder:
-        """Return this encoder with perturbed weights; the last eight copies are kept, since every batch asks again."""
-        return replace(self, model=_perturbed(self.model, noise, self.card.family, self.card.layers), noise=noise)
+        """Return this encoder with perturbed weights; copies are kept, since every batch asks again.
+
+        Raises BackendError where there is no memory for a copy, ParameterError for noise that cannot be.
+        """
+        try:
+            blocks = ARCHITECTURES[self.card.family].blocks
+            model = kept_copy(self.model, noise, blocks=blocks, layers=self.card.layers)
+        except (RuntimeError, MemoryError) as error:
+            if not memory_is_out(error):
+                raise
+        else:
+            return replace(self, model=model, noise=noise)
+        fix = "take a smaller encoder" + ("" if self.device == "cpu" else " or --backend cpu")
+        raise BackendError(f"a perturbed copy of {self.card.name} does not fit into the memory of {self.device}; {fix}")
 
     def _encode_chunk(self, images: torch.Tensor) -> torch.Tensor:
         architecture = ARCHITECTURES[self.card.family]
@@ -116,7 +128,7 @@ def resolve_device(wanted: str = "auto", *, dtype: str = "float32") -> str:
     if wanted not in ("auto", "cpu", "cuda"):
         raise ParameterError(f"device is one of auto, cpu, cuda; got '{wanted}'")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise BackendError("device cuda cannot run: torch finds no CUDA device; use device auto or cpu")
+        raise BackendError("device cuda cannot run: torch finds no CUDA device; use --backend auto or cpu")
     device = "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
     if dtype == "bfloat16" and device == "cpu" and not _bfloat16_survives():
         raise BackendError(
@@ -144,9 +156,3 @@ with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
 def _model(folder: Path, card: EncoderCard, positions: str, size: int, device: str) -> Any:
     """Load once for every dtype and view; the card holds the digests, so that changed files are read again."""
     return load_network(folder, card, positions, size).to(device)
-
-
-@functools.lru_cache(maxsize=8)
-def _perturbed(model: Any, noise: NetworkNoise, family: str, layers: int) -> Any:
-    """Perturb once: a network is its own key, and lives as long as its copies do."""
-    return perturbed_network(model, noise, blocks=ARCHITECTURES[family].blocks, layers=layers)

@@ -1,28 +1,31 @@
 """Getting weights from the hub: the only part of fdetect that downloads, and it says how much before it does.
 
 Files go into the hub cache, where transformers looks too: whole, or not at all.  Every large file is hashed and
-compared with the hash that the hub states, and with the catalogue's where there is one.
+compared with the hash that the hub states, and with the catalogue's where there is one.  Weights count as official
+where all of their files were compared, and the hub is the hub itself: no mirror vouches for anybody.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.autoencoder_cards import AUTOENCODERS
-from fdetect.nets.catalogue import CARDS
-from fdetect.nets.evidence import record_evidence
-from fdetect.nets.weights import HUB_ID, INSTALL_DEEP, file_sha256, find_weights, hub_cache, weights_sha256
+from fdetect.nets.cards import CARDS, encoder_card
+from fdetect.nets.evidence import identity, record_evidence
+from fdetect.nets.folders import digests, file_sha256
+from fdetect.nets.weights import HUB_ID, INSTALL_DEEP, find_weights, hub_cache
 from fdetect.registry import nearest
 
 __all__ = ["Plan", "RemoteFile", "Wanted", "download", "plan", "wanted"]
 
 _SIDE = ("config.json", "preprocessor_config.json")  # the first must be there
 _ENDS = (".safetensors", ".safetensors.index.json")
+_HUB = "https://huggingface.co"
 _SECONDS = 10.0  # until a hub that does not answer is given up
 
 
@@ -30,7 +33,7 @@ _SECONDS = 10.0  # until a hub that does not answer is given up
 class Wanted:
     """What to get: a repository at a revision, <stem>.safetensors in a subfolder, and what is known of it.
 
-    `official` says that the repository is the catalogue's, so that an intact copy counts as official weights.
+    `official` says that the repository is the catalogue's, so that a copy of stated hashes counts as official weights.
     """
 
     hub_id: str
@@ -128,9 +131,12 @@ def download(planned: Plan) -> Path:
                 raise WeightsError(reason, "it was removed; get it again, and do not use it if this repeats")
     source = what.hub_id if what.revision == "main" else f"{what.hub_id}@{what.revision}"
     folder = find_weights(source, stem=what.stem, subfolder=what.subfolder)
-    if what.official:
+    compared = all(file.sha256 for file in planned.files if file.path.endswith(".safetensors"))
+    if what.official and compared and _endpoint() in (None, _HUB):
         about = {"hub_id": what.hub_id, "revision": what.revision, "commit": planned.commit}
-        record_evidence(weights_sha256(folder, stem=what.stem), "official weights", about)
+        encoder = what.stem == "model"
+        network = identity(asdict(encoder_card(source)) if encoder else digests(folder, stem=what.stem))
+        record_evidence(network, "official weights", about)
     return folder
 
 
@@ -176,7 +182,7 @@ def _check_space(cache: Path, planned: Plan) -> None:
 
 
 def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT") or None
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
 def _api() -> Any:
@@ -194,7 +200,7 @@ def _said(error: Exception, what: Wanted) -> WeightsError:
     hub = _endpoint() or "the hub"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.GatedRepoError) or status == 403:
-        page = f"https://huggingface.co/{what.hub_id}"
+        page = f"{_HUB}/{what.hub_id}"
         return WeightsError(f"{what.hub_id} is gated", f"accept its licence at {page} and log in with `hf auth login`")
     if isinstance(error, errors.RevisionNotFoundError):
         return WeightsError(f"{what.hub_id} has no revision '{what.revision}'", "give another one as ORG/NAME@REVISION")

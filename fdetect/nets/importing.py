@@ -1,26 +1,29 @@
 """Foreign checkpoints become safetensors: one strict key map a network, and no code of the file is ever run.
 
-    .pth -> torch.load(weights_only=True) -> key map of NAME -> <weights home>/NAME/model.safetensors, config.json
+    .pth -> torch.load(weights_only=True) -> key map of NAME -> a folder beside its place -> it loads as the network
+         -> <weights home>/NAME/model.safetensors, config.json, card.json
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.files import check_writable
-from fdetect.nets.autoencoder_cards import AUTOENCODERS
-from fdetect.nets.catalogue import CARDS
-from fdetect.nets.evidence import record_evidence
-from fdetect.nets.weights import INSTALL_DEEP, file_sha256, torch_missing, weights_home
+from fdetect.nets.cards import CARDS, encoder_card
+from fdetect.nets.catalogue import FAMILIES
+from fdetect.nets.evidence import identity, record_evidence
+from fdetect.nets.folders import file_sha256
+from fdetect.nets.weights import INSTALL_DEEP, torch_missing, weights_home
 from fdetect.registry import Registry, nearest
 
 __all__ = ["Imported", "import_weights", "importer", "importers"]
@@ -50,36 +53,40 @@ def importers() -> Registry:
 def import_weights(files: Sequence[str | Path], name: str) -> Path:
     """Turn foreign files into <weights home>/<name>/ and return that folder, which is there whole or not at all.
 
-    Beside model.safetensors and config.json it holds card.json: the files that it came from, and their SHA-256.  Where
-    a file is the authors' own by the catalogue's hash, the weights count as official from then on.
+    Beside model.safetensors and config.json it holds card.json: the files that it came from, in order, and their
+    SHA-256.  Where a file is the authors' own by the catalogue's hash, the network counts as official from then on.
 
     Raises UnknownName for a name that no importer has, ParameterError for another number of files, WeightsError for
-    a file that cannot be read without running its code or that is another network, DataError where the folder cannot
-    be written or is there already.
+    a file that cannot be read without running its code or that is another network, by its keys or its shapes, DataError
+    where the folder cannot be written or is there already.
     """
     if missing := torch_missing():
         raise WeightsError(f"fdetect weights import needs torch: {missing}", INSTALL_DEEP)
     registry = importers()
     if name not in registry:
-        known = ", ".join(registry.names())
-        raise UnknownName(f"no importer '{name}'{nearest(name, registry.names())}; --as takes one of {known}")
+        hint = nearest(name, registry.names()) or ";"
+        raise UnknownName(f"no importer '{name}'{hint} --as takes one of {', '.join(registry.names())}")
     entry = registry.get(name)
     if len(files) != len(entry.reads):
         wanted = " ".join(part.upper() for part in entry.reads)
         raise ParameterError(f"importer '{name}' takes {len(entry.reads)} files ({wanted}); got {len(files)}")
     folder = weights_home() / name
     if folder.exists():
-        raise DataError(f"{folder} is there already; remove it to import '{name}' again")
+        raise _there_already(folder)
     check_writable(weights_home())
     paths = [Path(file).expanduser() for file in files]
     imported = entry(*(_tensors(path) for path in paths))
-    digests = {path.name: file_sha256(path) for path in paths}
-    sha256 = _write(folder, imported, {"name": name, "importer": entry.summary, "files": digests})
-    card, other = CARDS.get(name), AUTOENCODERS.get(name)
-    authors = (card.authors_sha256,) if card else other.authors_sha256 if other else ()
-    if authors and all(authors) and sorted(authors) == sorted(digests.values()):
-        record_evidence(sha256, "official weights", {"name": name, "files": digests})
+    origins = [{"name": path.name, "sha256": file_sha256(path)} for path in paths]
+    _write(folder, imported, {"name": name, "importer": entry.summary, "files": origins})
+    card = CARDS.get(name)
+    if card and card.authors_sha256 and [card.authors_sha256] == [origin["sha256"] for origin in origins]:
+        about = {"name": name, "files": origins}
+        record_evidence(identity(asdict(encoder_card(name))), "official weights", about)
     return folder
+
+
+def _there_already(folder: Path) -> DataError:
+    return DataError(f"{folder} is there already; remove it to import '{folder.name}' again")
 
 
 def _tensors(path: Path) -> dict[str, Any]:
@@ -107,8 +114,8 @@ def _tensors(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _write(folder: Path, imported: Imported, card: Mapping[str, Any]) -> str:
-    """Write a folder beside its place and rename it; return the SHA-256 of its safetensors."""
+def _write(folder: Path, imported: Imported, card: Mapping[str, Any]) -> None:
+    """Write a folder beside its place, see that an encoder loads from it, and rename it."""
     from safetensors.torch import save_file
 
     temporary = folder.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -119,11 +126,29 @@ def _write(folder: Path, imported: Imported, card: Mapping[str, Any]) -> str:
         sha256 = file_sha256(temporary / "model.safetensors")
         for name, content in (("config.json", imported.config), ("card.json", {**card, "sha256": sha256})):
             (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        # safetensors writes for the user alone, whatever the umask
+        shutil.copymode(temporary / "config.json", temporary / "model.safetensors")
+        if imported.config.get("model_type") in FAMILIES:
+            _check_encoder(temporary, folder.name)
         os.replace(temporary, folder)
+    except WeightsError:
+        raise
     except Exception as error:  # safetensors reports a full disk in its own class
+        if getattr(error, "errno", None) in (errno.ENOTEMPTY, errno.EEXIST):  # another import was faster
+            raise _there_already(folder) from None
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise DataError(f"{folder}: cannot be written ({reason}); free some space or set $FDETECT_WEIGHTS") from None
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(temporary, ignore_errors=True)
-    return sha256
+
+
+def _check_encoder(folder: Path, name: str) -> None:
+    """Load an encoder as it will be loaded; raises WeightsError with the keys whose shapes do not fit."""
+    from fdetect.nets.architectures import load_network
+
+    try:
+        load_network(folder, encoder_card(str(folder)), "size", 224)
+    except WeightsError as error:
+        reason = error.reason.replace(str(folder), f"the file for {name}")
+        raise WeightsError(reason, "give the authors' own file, or the name that fits this one with --as") from None

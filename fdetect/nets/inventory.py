@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fdetect.errors import WeightsError
 from fdetect.nets.autoencoder_cards import AUTOENCODERS, find_autoencoder
-from fdetect.nets.catalogue import CARDS
-from fdetect.nets.evidence import evidence_of
-from fdetect.nets.weights import find_weights, weights_home, weights_sha256
+from fdetect.nets.cards import CARDS, encoder_card
+from fdetect.nets.evidence import evidence_of, identity
+from fdetect.nets.folders import digests
+from fdetect.nets.weights import find_weights, weights_home
 
 __all__ = ["Row", "inventory"]
 
@@ -23,7 +24,7 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A name, what is known of it, where it is ("absent" where it is not) and twelve digits of its hash."""
+    """A name, what is known of it, where it is ("absent", or what is wrong with it) and twelve digits of its hash."""
 
     name: str
     kind: str
@@ -53,18 +54,20 @@ def _row(name: str, kind: str, hub_id: str, licence: str, purpose: str) -> Row:
     row = Row(name, kind, hub_id or "-", licence, purpose)
     try:
         folder, stem = _found(name, kind)
-        sha256 = weights_sha256(folder, stem=stem)
-    except (WeightsError, OSError) as error:
-        reason = error.reason if isinstance(error, WeightsError) and not _absent(error) else "absent"
-        return Row(name, kind, row.hub_id, licence, purpose, where=reason)
-    return Row(name, kind, row.hub_id, licence, purpose, str(folder), evidence_of(sha256), sha256[:12])
+        card = asdict(encoder_card(name)) if kind == "encoder" else digests(folder, stem=stem)
+    except WeightsError as error:
+        return row if _absent(error) else replace(row, where=error.reason)
+    except OSError as error:
+        return replace(row, where=f"cannot be read ({error.strerror})")
+    return replace(row, where=str(folder), evidence=evidence_of(identity(card)), sha256=card["sha256"][:12])
 
 
 def _found(name: str, kind: str) -> tuple[Path, str]:
     if kind == "autoencoder":
         folder, _ = find_autoencoder(name)
         return folder, AUTOENCODERS[name].stem
-    return find_weights(name), "model"
+    fix = "run `fdetect weights import`" if name in _OTHERS else ""
+    return find_weights(name, fix=fix), "model"
 
 
 def _absent(error: WeightsError) -> bool:

@@ -1,18 +1,20 @@
 """Key maps from the authors' checkpoints to ours: DINOv2, DnCNN, and UniversalFakeDetect's head.
 
 Each map is strict: every key of the file finds its place and every place is filled, or the import stops with the list.
+Shapes are checked here as far as a map or a configuration rests on them, and all of them before an import is done.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fdetect.errors import WeightsError
 from fdetect.nets.catalogue import CARDS
+from fdetect.nets.folders import listed
 from fdetect.nets.importing import Imported, importer
-from fdetect.nets.weights import listed
 
 __all__ = ["dinov2", "dncnn", "univfd"]
 
@@ -48,7 +50,7 @@ def dinov2(checkpoint: Mapping[str, Any], *, size: str = "", registers: int = 0)
     attn.qkv (3D, D) is cut into query, key and value, in this order; everything else is renamed.  `size` asks for the
     width and the blocks of that card of the catalogue.  Source: github.com/facebookresearch/dinov2,
     dinov2/models/vision_transformer.py; the names on our side are those of transformers' Dinov2Model.
-    Raises WeightsError with the list of keys that are missing or have no place.
+    Raises WeightsError with the list of keys that are missing, have no place or are of another shape.
     """
     what = size or ("DINOv2 with registers" if registers else "DINOv2 without registers")
     once = _ONCE | ({"register_tokens": "embeddings.register_tokens"} if registers else {})
@@ -62,13 +64,14 @@ def dinov2(checkpoint: Mapping[str, Any], *, size: str = "", registers: int = 0)
         places |= {f"blocks.{k}.{key}": _renamed(ours + new) for key, new in in_block.items()}
         places |= {f"blocks.{k}.{key}": _cut(f"{ours}attention.attention.", part) for key, part in _QKV.items()}
     _same_keys(checkpoint, places, what)
+    _same_axes(checkpoint, what)
     state = {new: part for key, tensor in checkpoint.items() for new, part in places[key](tensor).items()}
     width, patch = state["embeddings.patch_embeddings.projection.weight"].shape[0::3]
     card = CARDS.get(size)
     if card and (width, blocks) != (card.width, card.layers):
         sizes = f"width {width} and {blocks} blocks, where {size} has {card.width} and {card.layers}"
         raise WeightsError(f"the file is not {what}: it has {sizes}", "choose the name of this size with --as")
-    side = round((state["embeddings.position_embeddings"].shape[1] - 1) ** 0.5)
+    side = math.isqrt(max(state["embeddings.position_embeddings"].shape[1] - 1, 1))
     return Imported(
         state,
         {
@@ -97,11 +100,14 @@ def dncnn(checkpoint: Mapping[str, Any]) -> Imported:
     """DnCNN, the grey denoiser behind `dncnn_residual`, batch norms merged: dncnn_25.pth and its like (MIT).
 
     The keys stay: model.0.weight, model.0.bias, model.2.weight, ...  Source: github.com/cszn/KAIR (MIT).
-    Raises WeightsError with the list of keys that are missing or have no place.
+    Raises WeightsError with the list of keys that are missing or have no place, or the one of another shape.
     """
+    from fdetect.nets.denoiser import arranged  # here, since it brings the maps with it
+
     layers = max((len(checkpoint) + 1) // 2, 1)
     wanted = {f"model.{2 * k}.{part}": None for k in range(layers) for part in ("weight", "bias")}
     _same_keys(checkpoint, wanted, "a DnCNN")
+    arranged(checkpoint, "the file", _FIX)
     channels = len(checkpoint["model.0.bias"])
     return Imported(dict(checkpoint), {"model_type": "dncnn", "layers": layers, "channels": channels})
 
@@ -133,6 +139,18 @@ def _renamed(new: str) -> Callable[[Any], dict[str, Any]]:
 def _cut(prefix: str, part: str) -> Callable[[Any], dict[str, Any]]:
     names = [f"{prefix}{name}.{part}" for name in ("query", "key", "value")]
     return lambda tensor: dict(zip(names, tensor.chunk(3), strict=True))
+
+
+def _same_axes(checkpoint: Mapping[str, Any], what: str) -> None:
+    """Raise WeightsError with the keys of a DINOv2 whose shape its sizes cannot be read from, or that cannot be cut."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in checkpoint.items()}
+    axes = {"patch_embed.proj.weight": 4, "pos_embed": 3, "register_tokens": 3}
+    odd = [key for key, count in axes.items() if len(shapes.get(key, (0,) * count)) != count]
+    width = shapes["patch_embed.proj.weight"][:1]
+    odd += [key for key, shape in shapes.items() if ".attn.qkv." in key and shape[:1] != tuple(3 * w for w in width)]
+    if odd:
+        named = listed([f"{key} of shape {shapes[key]}" for key in odd])
+        raise WeightsError(f"the file is not {what}: it has {named}", _FIX)
 
 
 def _same_keys(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:

@@ -12,8 +12,10 @@ from torch.nn.functional import conv2d, max_pool2d
 
 from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.distances import IMPORT_LPIPS
+from fdetect.nets.folders import one_line
 from fdetect.nets.importing import Imported, importer
 from fdetect.nets.memory import exact_float32
+from fdetect.nets.weights import remove_first
 
 __all__ = ["BLOCKS", "Lpips", "load_lpips", "lpips_importer"]
 
@@ -71,34 +73,35 @@ def load_lpips(folder: Path, sha256: str, device: str = "cpu") -> Lpips:
 def _load(folder: Path, sha256: str, device: str) -> Lpips:
     from safetensors.torch import load_file
 
-    path = folder / "model.safetensors"
+    fix = remove_first(folder, IMPORT_LPIPS)
     try:
-        state = load_file(path)
+        state = load_file(folder / "model.safetensors")
     except Exception as error:  # a damaged header, a truncated file: each in its own class
-        raise WeightsError(f"{path} does not load ({' '.join(str(error).split())[:200]})", IMPORT_LPIPS) from None
-    network = _network(state, str(path))
+        reason = one_line(error, folder, folder.name)
+        raise WeightsError(f"{folder.name} does not load ({reason})", fix) from None
+    network = _network(state, folder.name, fix)
     blocks = tuple(tuple((w.to(device), b.to(device)) for w, b in block) for block in network.blocks)
     return Lpips(blocks, tuple(row.to(device) for row in network.rows))
 
 
-def _network(state: Mapping[str, torch.Tensor], name: str) -> Lpips:
+def _network(state: Mapping[str, torch.Tensor], name: str, fix: str = IMPORT_LPIPS) -> Lpips:
     """Check keys and shapes, and arrange the tensors; the shapes say how wide the blocks are."""
     wanted = {f"features.{k}.{part}" for block in BLOCKS for k in block for part in ("weight", "bias")}
     wanted |= {f"lin{k}.weight" for k in range(len(BLOCKS))}
     if odd := sorted(wanted ^ set(state)):
         verb = "lacks" if odd[0] in wanted else "holds"
-        raise WeightsError(f"{name} is not LPIPS on VGG16: it {verb} {', '.join(odd[:3])}", IMPORT_LPIPS)
+        raise WeightsError(f"{name} is not LPIPS on VGG16: it {verb} {', '.join(odd[:3])}", fix)
     blocks, rows, channels = [], [], 3
     for number, block in enumerate(BLOCKS):
         for k in block:
             shape = tuple(state[f"features.{k}.weight"].shape)
             if shape[1:] != (channels, 3, 3) or tuple(state[f"features.{k}.bias"].shape) != shape[:1]:
-                raise WeightsError(f"{name} is not LPIPS on VGG16: features.{k} has shape {shape}", IMPORT_LPIPS)
+                raise WeightsError(f"{name} is not LPIPS on VGG16: features.{k} has shape {shape}", fix)
             channels = shape[0]
         row = state[f"lin{number}.weight"]
         if row.numel() != channels or bool((row < 0).any()):
             raise WeightsError(
-                f"{name} is not LPIPS on VGG16: lin{number} must hold {channels} weights, none negative", IMPORT_LPIPS
+                f"{name} is not LPIPS on VGG16: lin{number} must hold {channels} weights, none negative", fix
             )
         blocks.append(tuple((state[f"features.{k}.weight"], state[f"features.{k}.bias"]) for k in block))
         rows.append(row.flatten())

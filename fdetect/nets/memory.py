@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
-from fdetect.errors import BackendError
+from fdetect.errors import ImageTooLarge
 
-__all__ = ["exact_float32", "in_chunks"]
+__all__ = ["exact_float32", "in_chunks", "memory_is_out", "room"]
 
 _PROBE = 8  # images of the first chunk on a CUDA device, which shows what one image costs
 _LARGEST = 512  # more images at once keep no device busier
-_ON_CPU = 32
+_ON_CPU = 8  # a chunk of 32 leaves the caches: ViT-S/14 took 1.3 (float32) to 1.6 (bfloat16) times as long an image
 _SPARE = 0.2  # of the free memory: fragments, and workspaces that grow with the chunk
 _costs: dict[tuple[str, str, tuple[int, ...], torch.dtype], float] = {}  # bytes an image, by key, device and shape
 
@@ -30,13 +31,13 @@ def in_chunks(
 
     run     moves its chunk to the device and its result to where all results are to be kept
     device  where `run` computes, "cpu" or "cuda"
-    chunk   images at once; None takes 32 on a CPU and on CUDA as many as fit: a first chunk of 8 shows the peak of
+    chunk   images at once; None takes 8 on a CPU and on CUDA as many as fit: a first chunk of 8 shows the peak of
             bytes an image, a fifth of the free memory stays spare, and 512 is the most
     key     names what runs (weights, precision), so that the next call with images of the same shape need not measure
             again; empty measures in every call
 
     A chunk that runs out of memory is halved and tried again, and the smaller size is kept to the end; an empty batch
-    goes to `run` as it is.  Raises BackendError where a single image does not fit.
+    goes to `run` as it is.  Raises ImageTooLarge where a single image does not fit.
     """
     measured = (key, device, tuple(images.shape[1:]), images.dtype)
     cuda = torch.device(device).type == "cuda"
@@ -57,7 +58,7 @@ def in_chunks(
         result = _tried(run, part)
         if result is None:
             if len(part) <= 1:
-                raise BackendError(_too_large(images, device))
+                raise ImageTooLarge(_too_large(images, device))
             size = len(part) // 2
             if cuda:
                 torch.cuda.empty_cache()
@@ -70,6 +71,13 @@ def in_chunks(
             if key:
                 _costs[measured] = cost
     return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def room(device: str, held: int) -> int:
+    """Return the bytes that could be kept on a device: physical memory, or on CUDA what is free, and `held`."""
+    if torch.device(device).type == "cuda":
+        return _free(device) + held
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @contextmanager
@@ -88,21 +96,30 @@ def _tried(run: Callable[[torch.Tensor], torch.Tensor], part: torch.Tensor) -> t
     """Return run(part), or None where memory ran out: by then nothing holds the tensors of the failed attempt."""
     try:
         return run(part)
-    except (torch.OutOfMemoryError, MemoryError):
-        return None
-    except RuntimeError as error:  # the CPU's allocator has no class of its own
-        if "can't allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not memory_is_out(error):
             raise
         return None
 
 
+def memory_is_out(error: Exception) -> bool:
+    """Whether an error says that memory ran out: the CPU's allocator, and some calls of CUDA, have no class for it."""
+    said = any(words in str(error) for words in ("out of memory", "can't allocate memory"))
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or said
+
+
 def _fitting(device: str, bytes_per_image: float) -> int:
     """Return how many images fit into what is free now, between 1 and 512."""
+    return max(1, min(_LARGEST, int((1 - _SPARE) * _free(device) / max(bytes_per_image, 1))))
+
+
+def _free(device: str) -> int:
+    """Return the bytes of a CUDA device that are free now, those that torch holds back for itself included."""
     free, _ = torch.cuda.mem_get_info(device)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # ours, and free
-    return max(1, min(_LARGEST, int((1 - _SPARE) * (free + cached) / max(bytes_per_image, 1))))
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def _too_large(images: torch.Tensor, device: str) -> str:
     shape = " x ".join(str(side) for side in images.shape[1:])
-    return f"a single image of {shape} does not fit into the memory of {device}; take smaller images or device cpu"
+    fix = "take smaller images" + ("" if device == "cpu" else " or --backend cpu")
+    return f"a single image of {shape} does not fit into the memory of {device}; {fix}"

@@ -1,7 +1,7 @@
 """Perturbed copies of a network, as WePe compares: noise on its matrices, or thinned branches; see NetworkNoise.
 
-Draws come from NumPy's generator, seeded by the number of the draw and the parameter's name alone: the same on every
-machine and device, and for every image.
+Draws come from NumPy's generator, seeded by the number of the draw and by the parameter's name in the installed version
+of transformers alone: with the same version they are the same on every machine and device, and for every image.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +18,41 @@ import torch
 
 from fdetect.errors import ParameterError
 from fdetect.nets.catalogue import NetworkNoise
+from fdetect.nets.memory import room
 
-__all__ = ["perturbed_network"]
+__all__ = ["kept_copy", "perturbed_network"]
+
+_SHARE = 0.5  # of the memory that copies may take: physical memory, or what of a CUDA device others leave free
 
 _KINDS = ("gaussian", "uniform", "laplace", "dropout")
 _BRANCHES = r"(attention|self_attn|mlp)"  # the last part of the names of the two modules whose output is added
+
+
+_kept: OrderedDict[tuple[Any, NetworkNoise, str, int], Any] = OrderedDict()  # the least recently used first
+
+
+def kept_copy(model: Any, noise: NetworkNoise, *, blocks: str, layers: int) -> Any:
+    """Return `perturbed_network` of the same arguments, made once and kept while there is room.
+
+    Copies on one device take half of its memory at most, their parameters counted; beyond that the least recently used
+    are dropped.  A network is part of its copies' key, and lives as long as they do.
+    """
+    key = (model, noise, blocks, layers)
+    if key not in _kept:
+        device = next(model.parameters()).device
+        beside = [other for other in _kept if next(_kept[other].parameters()).device == device]
+        while beside:
+            held = sum(_bytes(_kept[other]) for other in beside)
+            if held + _bytes(model) <= _SHARE * room(str(device), held):
+                break
+            del _kept[beside.pop(0)]
+        _kept[key] = perturbed_network(model, noise, blocks=blocks, layers=layers)
+    _kept.move_to_end(key)
+    return _kept[key]
+
+
+def _bytes(model: Any) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def perturbed_network(model: Any, noise: NetworkNoise, *, blocks: str, layers: int) -> Any:

@@ -88,7 +88,7 @@ def _conv(inputs: int, outputs: int, *, stride: int = 1, bias: bool = True) -> n
     return nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride, bias=bias)
 
 
-def load_taef2(state: Mapping[str, torch.Tensor], name: str = "this state") -> TAEF2:
+def load_taef2(state: Mapping[str, torch.Tensor], name: str = "this state", fix: str = IMPORT_TAEF2) -> TAEF2:
     """Return the network that the tensors fill exactly, in float32; their shapes say its widths.
 
     Keys are encoder.N... and decoder.N... with the authors' numbers.  Raises WeightsError, with the keys, where a
@@ -98,9 +98,9 @@ def load_taef2(state: Mapping[str, torch.Tensor], name: str = "this state") -> T
         latent, width = state["encoder.14.weight"].shape[:2]
         with torch.device("meta"):
             model = TAEF2(width, len(state["encoder.11.pool.0.weight"]), latent)
-    except (KeyError, ValueError):  # no such tensor, of fewer axes, or of a width that the groups do not divide
+    except (KeyError, TypeError, ValueError):  # no such tensor, too few axes, or a width that the groups do not divide
         why = "it lacks encoder.14.weight or encoder.11.pool.0.weight, or these have shapes that do not fit"
-        raise WeightsError(f"{name} is not a TAEF2: {why}", IMPORT_TAEF2) from None
+        raise WeightsError(f"{name} is not a TAEF2: {why}", fix) from None
     wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     given = {key: tuple(tensor.shape) for key, tensor in state.items()}
     if wanted != given:
@@ -108,7 +108,7 @@ def load_taef2(state: Mapping[str, torch.Tensor], name: str = "this state") -> T
         faults += [f"holds {key}, for which there is no place" for key in given if key not in wanted]
         faults += [f"has {key} of shape {given[key]}" for key in wanted if given.get(key, wanted[key]) != wanted[key]]
         more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        raise WeightsError(f"{name} is not a TAEF2: it {', '.join(faults[:3])}{more}", IMPORT_TAEF2)
+        raise WeightsError(f"{name} is not a TAEF2: it {', '.join(faults[:3])}{more}", fix)
     model.load_state_dict({key: tensor.float() for key, tensor in state.items()}, assign=True)
     # channels last is what a processor's convolutions want: a sixth less time at 224 px
     fast: TAEF2 = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)

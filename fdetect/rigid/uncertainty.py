@@ -39,7 +39,8 @@ class WePe(OnEncoder):
     Ratio 0.1 and 19 of the 24 blocks of ViT-L/14 are the paper's.  The number of draws and the geometry are stated in
     no source that could be read: 4 and RIGID's are this project's choice.  Published AUROC of the kinds over nine
     generators: uniform 0.891, gaussian 0.880, laplace 0.871, MC dropout 0.816.
-    Costs a pass through each of n_draws + 1 networks; the disturbed ones are made once and kept, four at a time.
+    Costs a pass through each of n_draws + 1 networks; the disturbed ones are made once and kept as far
+    as memory goes.  Draws depend on the names that the installed transformers gives to parameters.
 
     Parameters
     ----------
