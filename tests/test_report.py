@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fdetect.bench.gains import Gain, gain_grids
+from fdetect.bench.networks import networks_grids
 from fdetect.bench.output import canonical_json
 from fdetect.bench.report import render_report
 from fdetect.bench.tables import (
@@ -182,7 +183,8 @@ def test_page_holds_everything(page: Page) -> None:
 def test_page_shows_the_tables_of_the_run_and_no_others(page: Page) -> None:
     result = example()
     of_conditions = [g for c in CONDITIONS for g in result_grids([x for x in result.cells if x.condition == c])]
-    shown = [*audit_grids(result.audit), *of_conditions, not_run_grid(result), failure_grid(result.failures)]
+    shown = [*audit_grids(result.audit), *of_conditions, *networks_grids(result.header)]
+    shown += [not_run_grid(result), failure_grid(result.failures)]
     for grid in shown:
         assert grid.title in page.text
         assert grid.note in page.text
@@ -417,4 +419,6 @@ def test_purpose_and_evidence_stand_in_every_row_that_rests_on_weights():
         assert {text for name, text in of.items() if name != "rigid"} == {"–"}
     (networks,) = (grid for grid in grids(result) if grid.title == "Networks")
     assert networks.rows == (("dinov2-small", "release", "unverified weights", "Apache-2.0", "ab" * 6, "rigid"),)
-    assert "release, unverified weights" in render_report(result)
+    page = render_report(result)
+    assert "release, unverified weights" in page
+    assert "<h4>Networks</h4>" in page

@@ -17,6 +17,7 @@ from fdetect.errors import BackendError, WeightsError
 from fdetect.images import decoder_id
 from fdetect.nets.autoencoders import autoencoder_card
 from fdetect.nets.cards import encoder_card
+from fdetect.nets.distances import distance
 from fdetect.rigid import detector
 
 __all__ = ["Check", "checks"]
@@ -46,6 +47,7 @@ def checks(store: str | None = None) -> list[Check]:
         found.append(Check("backend gpu", False, str(error)))
     found += [_weights(name, encoder_card) for name in _networks("encoder")]
     found += [_weights(name, autoencoder_card) for name in _networks("autoencoder")]
+    found += [check for name in _networks("distance") for check in _distance(name)]
     folder = Store(store).folder
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     writable = os.access(existing, os.W_OK)
@@ -55,7 +57,7 @@ def checks(store: str | None = None) -> list[Check]:
 
 
 def _networks(setting: str) -> list[str]:
-    """Names of the networks that registered detectors ask for by this setting, each once."""
+    """What registered detectors ask for by this setting, each name once."""
     asked = [entry.settings[setting] for entry in detector if setting in entry.settings]
     return list(dict.fromkeys(name for names in asked for name in names.split("+")))
 
@@ -66,6 +68,15 @@ def _weights(name: str, card_of: Callable[[str], Any]) -> Check:
         return Check(f"weights {name}", True, f"{card.purpose}, {card.evidence}, sha256 {card.sha256[:12]}")
     except WeightsError as error:
         return Check(f"weights {name}", False, f"{error.reason}; {error.fix.split(', or ')[0]}")
+
+
+def _distance(name: str) -> list[Check]:
+    """A check of a distance that needs weights; nothing of those that need none."""
+    try:
+        digest = distance.get(name).digest()
+        return [Check(f"weights of distance {name}", True, f"sha256 {digest[:12]}")] if digest else []
+    except WeightsError as error:
+        return [Check(f"weights of distance {name}", False, f"{error.reason}; {error.fix}")]
 
 
 def _optional(package: str, extra: str) -> Check:

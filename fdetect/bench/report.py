@@ -18,7 +18,7 @@ from fdetect.bench.charts import Dot, HeatCell, colour_scale, dot_plot, heat_map
 from fdetect.bench.evaluate import FEW_GROUPS, OVERALL, SEEN
 from fdetect.bench.gains import Gain, gain_grids, left_out
 from fdetect.bench.grid import Grid, interval_text, pretty
-from fdetect.bench.networks import with_weights
+from fdetect.bench.networks import networks_grids, with_weights
 from fdetect.bench.tables import (
     LOW_END,
     audit_grids,
@@ -89,6 +89,7 @@ def render_report(result: RunResult, gains: Sequence[Gain] = ()) -> str:
         few=FEW_GROUPS,
         dropped=bool(left_out(cell.detector for cell in result.cells)),
         sections=[_section(result, gains, name) for name in conditions],
+        networks=networks_grids(result.header),
         not_run=not_run,
         failures=failures,
         thresholds=_thresholds(result.thresholds),

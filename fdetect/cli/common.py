@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fdetect.engine import Store
 
 __all__ = [
-    "engine_options", "engine_settings", "leave", "list_options", "listed_inputs", "open_store", "printable",
+    "counted", "engine_options", "engine_settings", "leave", "list_options", "listed_inputs", "open_store", "printable",
     "progress_bar", "read_options", "return_freed_memory", "say", "show", "show_rows", "words",
 ]  # fmt: skip
 
@@ -149,6 +149,11 @@ def leave(n_images: int, n_failed: int, strict: bool) -> None:
     if n_images and n_failed == n_images:
         say("every image failed: see the reasons above; is the data, --root or --crop the one that is meant?")
         sys.exit(2)
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: "1 image", "2 images"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def say(text: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rich_click as click
 
 from fdetect.cli.common import (
+    counted,
     engine_options,
     engine_settings,
     leave,
@@ -66,7 +67,8 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
             out, manifest, features=features, condition=condition, crop=crop, seed=flags["seed"] or 0,
             notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
-    click.echo(f"{done.n_images} images, {done.n_columns} columns, {len(done.failures)} failed: {printable(out)}")
+    n_failed = len(done.failures)
+    click.echo(f"{counted(done.n_images, 'image')}, {done.n_columns} columns, {n_failed} failed: {printable(out)}")
     leave(done.n_images, len(done.failures), flags["strict"])
 
 
@@ -206,7 +208,8 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
         write_table(table, Path(out))
     else:
         _show_scores(table)
-    click.echo(f"{len(scores.ids)} images, {len(scores.failures)} failed{f': {printable(out)}' if out else ''}")
+    where = f": {printable(out)}" if out else ""
+    click.echo(f"{counted(len(scores.ids), 'image')}, {len(scores.failures)} failed{where}")
     leave(len(scores.ids), len(scores.failures), flags["strict"])
 
 

@@ -52,7 +52,7 @@ class Timing:
         return max(loads, key=lambda lane: loads[lane])
 
     def __str__(self) -> str:
-        text = f"{self.images} images in {self.seconds:.1f} s, {self.rate:.1f} images/s"
+        text = f"{self.images} image{'s' * (self.images != 1)} in {self.seconds:.1f} s, {self.rate:.1f} images/s"
         if self.preparing >= 2:
             text += f" (and {self.preparing:.0f} s before that to compile kernels, which are kept for the next run)"
         if not self.slowest:
