@@ -3,6 +3,7 @@
     fdetect.extract("photos/", features="standard")        named features, one row per image
     fdetect.extract_to("features.parquet", "shots/*.tar")  the same to a file, in flat memory, for millions
     fdetect.fit("train/manifest.csv")                      a fitted detector with thresholds
+    fdetect.fit_detector("reals/", "rigid")                the same for a training-free detector, from reals alone
     fdetect.score("photos/", detector)                     scores, larger = more likely generated
     fdetect.benchmark(fdetect.RunConfig())                 the benchmark, as `fdetect bench` runs it
 
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "read_features",
-    "read_manifest", "score",
+    "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "fit_detector",
+    "read_features", "read_manifest", "score",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from fdetect.bench.calibrating import fit_detector
     from fdetect.bench.evaluate import cells_of as evaluate
     from fdetect.bench.layouts import read_manifest
     from fdetect.bench.run import bench as benchmark
@@ -40,6 +42,7 @@ _HOMES = {
     "extract": "fdetect.bench.steps",
     "extract_to": "fdetect.bench.steps",
     "fit": "fdetect.bench.steps",
+    "fit_detector": "fdetect.bench.calibrating",
     "read_features": "fdetect.features.read",
     "read_manifest": "fdetect.bench.layouts",
     "score": "fdetect.bench.steps",
