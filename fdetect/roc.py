@@ -62,7 +62,8 @@ def curve_of(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> Curve:
     if shared is not None and all(map(is_, (label, score, weight), shared[0])):
         return shared[1]
     order = np.argsort(-score, kind="stable")
-    falls = np.flatnonzero(np.diff(score[order]))  # the last image of every tie but the lowest
+    ordered = score[order]
+    falls = np.flatnonzero(ordered[1:] != ordered[:-1])  # the last image of every tie but the lowest
     points = np.concatenate(([0], falls + 1, [len(order)]))
     weight = weight[:, order]
     fakes = weight * (label[order] == 1)
