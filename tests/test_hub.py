@@ -80,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
                 stated = hashlib.sha256(b"other" if hub.trouble == "other hash" else data).hexdigest()
                 large = name.endswith("tensors") and hub.trouble != "no hash"
                 lfs = {"sha256": stated, "size": len(data), "pointerSize": 130} if large else None
-                siblings.append({"rfilename": name, "size": len(data), "blobId": "0" * 40, "lfs": lfs})
+                blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+                siblings.append({"rfilename": name, "size": len(data), "blobId": blob, "lfs": lfs})
             model = {"id": "acme/tiny", "sha": COMMIT, "siblings": siblings, "tags": [], "downloads": 0}
             self.reply(200, json.dumps(model).encode())
         elif (name := self.path.rpartition("/resolve/")[2].partition("/")[2]) in hub.files:
@@ -165,6 +166,10 @@ def test_the_catalogues_own_repository_counts_as_official(true_hub: Hub) -> None
     assert wanted("facebook/dinov2-small") == wanted("dinov2-small")
     (folder / "config.json").resolve().write_text(json.dumps(CONFIG | {"layer_norm_eps": 1.0}))
     assert encoder_card("dinov2-small").evidence == "unverified weights"
+    with pytest.raises(WeightsError, match="config.json of facebook/dinov2-small has the hash .*, where the hub states"):
+        download(plan(wanted("dinov2-small")))  # what lies in the cache is not taken on trust
+    download(plan(wanted("dinov2-small")))
+    assert encoder_card("dinov2-small").evidence == "official weights"
     true_hub.files = {"vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": WHOLE}
     vae = download(plan(wanted("sd1-vae")))
     assert evidence_of(identity(digests(vae, stem="diffusion_pytorch_model"))) == "official weights"

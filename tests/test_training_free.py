@@ -124,10 +124,11 @@ def test_ten_detectors_cost_the_union_of_their_views(small_set: Path, networks: 
 
 def test_a_name_may_choose_its_own_network_and_settings(networks: dict[str, str], tmp_path: Path) -> None:
     other = str(tiny_encoders.save_family(tmp_path / "clip", "clip"))
-    names = (f"rigid:sigma=0.02:encoder={other}", "rigid", "aeroblade", "minder_dinov3")
-    entry, plain, reconstructing, variant = configured(names, encoder="x", autoencoder="")
+    names = (f"rigid:sigma=0.02:encoder={other}", "rigid", "aeroblade", "minder_dinov3", "rigid:encoder=dinov2-large")
+    entry, plain, reconstructing, variant, default = configured(names, encoder="x", autoencoder="")
     assert entry.settings["encoder"] == other
     assert plain.settings["encoder"] == "x"
+    assert default.settings["encoder"] == "dinov2-large"  # named, though it is what the detector takes anyway
     assert "encoder" not in reconstructing.settings
     assert variant.settings["encoder"] == "dinov3-large"  # its constants are those of that network
     with pytest.raises(ParameterError, match="--encoder x: none of the detectors .aeroblade. takes it"):

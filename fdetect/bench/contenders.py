@@ -71,7 +71,11 @@ def configured(names: Sequence[str], **networks: str) -> list[Entry]:
     """
     entries = [detector.read(name) for name in names]
     for setting, value in networks.items():
-        mine = [entry.settings.get(setting, "") == detector.of(entry.target).settings.get(setting) for entry in entries]
+        mine = [
+            entry.settings.get(setting, "") == detector.of(entry.target).settings.get(setting)
+            and f":{setting}=" not in entry.name
+            for entry in entries
+        ]
         if value and not any(mine):
             raise ParameterError(
                 f"--{setting} {value}: none of the detectors ({', '.join(names)}) takes it, or each has its own; "

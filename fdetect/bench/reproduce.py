@@ -109,7 +109,7 @@ def reproduce(
         detectors=DetectorsConfig((published.detector,), encoder=encoder),
         seed=seed,
     )
-    prepared, not_run = training_free(resolved(config))
+    prepared, not_run = training_free(resolved(config), backend=settings.get("backend", "auto"))
     if not_run:
         raise WeightsError(f"{name}: {not_run[0].reason}", not_run[0].fix)
     if prepared[0].instance.references:

@@ -148,6 +148,8 @@ def fit(
     if len(reals) < 2 or not (label == FAKE).any():
         raise DataError("fitting needs at least two real images and one fake; check the labels of the data")
     table = extract(manifest, features=features, condition=condition, crop=crop, seed=seed, **engine)
+    if len({table.ids[k] for k in reals}) < 2:
+        raise DataError("fitting needs at least two real images, and all of these are copies of one")
     group = join_same_content(group, table.ids)  # or a copy under another name would be on both sides
     held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=calibration, seed=seed)]
     kept = set(group[held])

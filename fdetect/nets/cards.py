@@ -47,7 +47,7 @@ def encoder_card(source: str) -> EncoderCard:
     family, vision = _family(config, source, fix)
     sizes = _sizes(family, config, vision, source, fix)
     card = _known(source, family, sizes) or _unknown(family, sizes)
-    mean, std = _constants(folder, card)
+    mean, std = _constants(folder, card, source)
     found = {
         "source": source,
         "image_size": sizes["image_size"],
@@ -122,10 +122,10 @@ def _unknown(family: Family, sizes: Mapping[str, int]) -> CataloguedEncoder:
     )
 
 
-def _constants(folder: Path, card: CataloguedEncoder) -> tuple[Triple, Triple]:
+def _constants(folder: Path, card: CataloguedEncoder, source: str) -> tuple[Triple, Triple]:
     """Return mean and standard deviation of preprocessor_config.json, or the card's where it has none."""
     file = folder / "preprocessor_config.json"
-    stated = read_json(file, card.name) if file.is_file() else {}
+    stated = read_json(file, source) if file.is_file() else {}
     pairs = []
     for name, default in (("image_mean", card.mean), ("image_std", card.std)):
         values = stated.get(name)

@@ -1,12 +1,14 @@
 """Getting weights from the hub: the only part of fdetect that downloads, and it says how much before it does.
 
-Files go into the hub cache, where transformers looks too: whole, or not at all.  Every large file is hashed and
-compared with the hash that the hub states, and with the catalogue's where there is one.  Weights count as official
-where all of their files were compared, and the hub is the hub itself: no mirror vouches for anybody.
+Files go into the hub cache, where transformers looks too: whole, or not at all.  Every file is hashed and compared
+with what the hub states (SHA-256 of large ones, git's SHA-1 of small ones), and with the catalogue's where it has one.
+Weights count as official where all of their files were compared, and the hub is the hub itself: no mirror vouches for
+anybody.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -17,8 +19,8 @@ from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.autoencoder_cards import AUTOENCODERS
 from fdetect.nets.cards import CARDS, encoder_card
 from fdetect.nets.evidence import identity, record_evidence
-from fdetect.nets.folders import digests, file_sha256
-from fdetect.nets.weights import HUB_ID, INSTALL_DEEP, find_weights, hub_cache
+from fdetect.nets.folders import checked, digests, file_sha256
+from fdetect.nets.weights import HUB_ID, INSTALL_DEEP, hub_cache
 from fdetect.registry import nearest
 
 __all__ = ["Plan", "RemoteFile", "Wanted", "download", "plan", "wanted"]
@@ -47,11 +49,25 @@ class Wanted:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of the repository: its size in bytes, and the SHA-256 that the hub states, empty for small ones."""
+    """A file of the repository: its size in bytes, and what the hub states of its content.
+
+    sha256  of a large file, empty for small ones
+    blob    git's SHA-1 of a small file, empty for large ones, of which git knows a pointer alone
+    """
 
     path: str
     size: int
     sha256: str
+    blob: str = ""
+
+    def stated(self, local: Path) -> tuple[str, str]:
+        """Return the digest that the hub states and that of a local file, both empty where it states none."""
+        if self.sha256:
+            return self.sha256, file_sha256(local)
+        if self.blob:
+            data = local.read_bytes()
+            return self.blob, hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        return "", ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +110,8 @@ def plan(what: Wanted) -> Plan:
         listed = {}
         for entry in info.siblings or []:
             lfs = entry.lfs
-            listed[entry.rfilename] = RemoteFile(entry.rfilename, entry.size or 0, str(lfs.sha256) if lfs else "")
+            digest = (str(lfs.sha256), "") if lfs else ("", str(entry.blob_id or ""))
+            listed[entry.rfilename] = RemoteFile(entry.rfilename, entry.size or 0, *digest)
         commit = str(info.sha or "")
     except Exception as error:
         raise _said(error, what) from None
@@ -115,27 +132,31 @@ def download(planned: Plan) -> Path:
 
     what, cache = planned.wanted, hub_cache()
     _check_space(cache, planned)
+    found: dict[str, Path] = {}
     how: dict[str, Any] = {"revision": what.revision, "cache_dir": cache, "endpoint": _endpoint()}
     for file in planned.files:
         try:
             local = Path(hf_hub_download(what.hub_id, file.path, etag_timeout=_SECONDS, **how))
         except Exception as error:
             raise _said(error, what) from None
-        alone = f"{what.stem}.safetensors" == Path(file.path).name
-        for sha256, who in ((file.sha256, "the hub"), (what.expected_sha256 if alone else "", "the catalogue")):
-            if sha256 and file_sha256(local) != sha256:
-                found = file_sha256(local)
+        checks = [(*file.stated(local), "the hub")]
+        if what.expected_sha256 and Path(file.path).name == f"{what.stem}.safetensors":
+            checks.append((what.expected_sha256, file_sha256(local), "the catalogue"))
+        for stated, here, who in checks:
+            if stated != here:
                 local.resolve().unlink(missing_ok=True)
                 local.unlink(missing_ok=True)
-                reason = f"{file.path} of {what.hub_id} has SHA-256 {found[:12]}, where {who} states {sha256[:12]}"
+                reason = f"{file.path} of {what.hub_id} has the hash {here[:12]}, where {who} states {stated[:12]}"
                 raise WeightsError(reason, "it was removed; get it again, and do not use it if this repeats")
-    source = what.hub_id if what.revision == "main" else f"{what.hub_id}@{what.revision}"
-    folder = find_weights(source, stem=what.stem, subfolder=what.subfolder)
-    compared = all(file.sha256 for file in planned.files if file.path.endswith(".safetensors"))
+        found[file.path] = local
+    folder = next(local.parent for path, local in found.items() if Path(path).name == _SIDE[0])
+    checked(folder, stem=what.stem, where=f"the hub cache's copy of {what.hub_id}", fix="get it again")
+    compared = all(file.sha256 or (file.blob and not file.path.endswith(".safetensors")) for file in planned.files)
     if what.official and compared and _endpoint() in (None, _HUB):
         about = {"hub_id": what.hub_id, "revision": what.revision, "commit": planned.commit}
+        # by its place, which no folder of another name can stand for
         encoder = what.stem == "model"
-        network = identity(asdict(encoder_card(source)) if encoder else digests(folder, stem=what.stem))
+        network = identity(asdict(encoder_card(str(folder))) if encoder else digests(folder, stem=what.stem))
         record_evidence(network, "official weights", about)
     return folder
 

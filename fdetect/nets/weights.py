@@ -110,7 +110,7 @@ def where_to_get(
 ) -> str:
     """Return the fix that a WeightsError gives: the commands and the option that help for this name."""
     card = CARDS.get(name)
-    known = card is not None or HUB_ID.fullmatch(name) is not None or (stem != "model" and _NAME.fullmatch(name))
+    known = card is not None or HUB_ID.fullmatch(name) is not None or name in names
     ways = [f"run `fdetect weights get {name}`"] if known and not is_folder(name, names) else []
     if card and card.authors_file:
         ways.append(f"run `fdetect weights import {card.authors_file} --as {name}`")
@@ -120,9 +120,13 @@ def where_to_get(
 
 
 def remove_first(folder: Path, fix: str) -> str:
-    """Return the fix for what is wrong in a folder: an import does not replace one that the weights home has."""
-    imports = folder.parent.resolve() == weights_home().resolve() and "`fdetect weights import" in fix
-    return f"remove {folder}, then {fix}" if imports else fix
+    """Return the fix for what is wrong in a folder: no import and no download replaces what the weights home has.
+
+    Its path is not named, since fixes stand in results.
+    """
+    at_home = folder.parent.resolve() == weights_home().resolve()
+    replaced = at_home and ("`fdetect weights import" in fix or "`fdetect weights get" in fix)
+    return f"remove {folder.name} from the weights home (fdetect weights list), then {fix}" if replaced else fix
 
 
 def _place(name: str, hub_id: str, names: Collection[str], fix: str) -> tuple[Path, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -24,6 +24,7 @@ from fdetect.nets import weights as weight_files
 from fdetect.nets.autoencoders import AutoencoderCard
 from fdetect.nets.cards import EncoderCard
 from fdetect.nets.distances import distance
+from fdetect.nets.evidence import identity
 from fdetect.registry import source_digest
 from fdetect.rigid.views import Shown, View
 from fdetect.types import Batch
@@ -130,8 +131,7 @@ class EncoderSpace:
             encoder = load_encoder(
                 self.card.source, pos_interp=self.pos_interp, dtype=self.dtype, size=side, device=self.device
             )
-            if (encoder.card.sha256, encoder.card.config_sha256) != (self.card.sha256, self.card.config_sha256):
-                raise WeightsError(f"the weights of {self.card.source} changed during the run", "start again")
+            _check_unchanged(self.card, encoder.card)
             rows = (encoder.perturbed(network) if network else encoder).encode(torch.cat([shown.pop(v) for v in views]))
             found |= dict(zip(views, np.split(rows, len(views)), strict=True))
         return [found[view] for _, view in wanted]
@@ -191,7 +191,9 @@ class ReconstructionSpace:
         shown = torch.cat([view(images, about) for view in views])
         columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for card in self.cards:
-            again = load_autoencoder(card.source, device=self.device, dtype=self.dtype).reconstruct(shown)
+            autoencoder = load_autoencoder(card.source, device=self.device, dtype=self.dtype)
+            _check_unchanged(card, autoencoder.card)
+            again = autoencoder.reconstruct(shown)
             for name in names:
                 columns[name].append(asnumpy(distance.get(name)(shown, again)).astype(np.float32))
         found = {name: np.split(np.stack(of_name, axis=1), len(views)) for name, of_name in columns.items()}
@@ -242,6 +244,12 @@ class FeatureSpace:
                 seen = Batch(batch.ids, np.ascontiguousarray(rgb8), batch.facts, batch.seed)
             rows.append(asnumpy(self.task(seen)))
         return rows
+
+
+def _check_unchanged(promised: Any, loaded: Any) -> None:
+    """Raise WeightsError where files changed since the tasks were named after their digests."""
+    if identity(asdict(promised)) != identity(asdict(loaded)):
+        raise WeightsError(f"the weights of {promised.source} changed during the run", "start again")
 
 
 def _libraries(*names: str) -> str:
