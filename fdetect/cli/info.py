@@ -19,6 +19,7 @@ KINDS = {
     "detectors": "fdetect.rigid:detector",
     "views": "fdetect.rigid:view",
     "distances": "fdetect.nets.distances:distance",
+    "generators": "fdetect.nets.own:generator",
     "heads": "fdetect.classifiers:head",
     "reproductions": "fdetect.bench.published:reproduction",
     "protocols": "fdetect.bench.protocols:protocol",

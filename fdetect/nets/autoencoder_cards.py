@@ -8,17 +8,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fdetect.errors import WeightsError
+from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.evidence import evidence_of, identity
 from fdetect.nets.folders import digests, read_json
+from fdetect.nets.own import CLASS_NAME, OwnConfig, config_from_json
 from fdetect.nets.weights import HUB_ID, find_weights, is_folder, weights_home
 from fdetect.registry import nearest
 
 __all__ = [
     "AUTOENCODERS",
     "GIVE_FOLDER",
+    "GIVE_OWN",
     "IMPORT_TAEF2",
     "INSTALL_DIFFUSION",
+    "OURS",
     "AutoencoderCard",
     "CataloguedAutoencoder",
     "autoencoder_card",
@@ -31,7 +34,9 @@ IMPORT_TAEF2 = "run `fdetect weights import taef2_encoder.pth taef2_decoder.pth 
 _STEM = "diffusion_pytorch_model"  # of diffusers' weight files; ours are model.safetensors
 _SUBFOLDERS = ("vae", "movq")  # of a whole pipeline
 _TINY = (64, 64, 64, 64)
+OURS = ("TAEF2", CLASS_NAME)  # classes of networks that are built here, without diffusers
 GIVE_FOLDER = f"give a folder with config.json and {_STEM}.safetensors as --autoencoder FOLDER"
+GIVE_OWN = "give a folder that benchmarks/train_generators.py wrote as --autoencoder FOLDER"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,7 @@ class CataloguedAutoencoder:
     """What is known of an autoencoder; purpose and evidence are printed in every row that rests on it.
 
     name             in the catalogue; `hub_id`, `subfolder` and `revision` on the hub
-    architecture     "TAEF2", or the class of diffusers
+    architecture     "TAEF2", "OwnAutoencoder" (fdetect/nets/own), or the class of diffusers
     latent_channels  of one position of the latent, which stands for `factor` x `factor` pixels
     widths           channels inside, of each level
     expected_sha256  of the safetensors, empty where none could be verified
@@ -65,7 +70,7 @@ class CataloguedAutoencoder:
     @property
     def stem(self) -> str:
         """The weights file's name without its ending."""
-        return "model" if self.architecture == "TAEF2" else _STEM
+        return _stem(self.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +135,8 @@ def autoencoder_card(source: str) -> AutoencoderCard:
     """Find an autoencoder and describe it, without loading torch.
 
     source  a name of the catalogue, a hub id "org/name[@revision]", or a folder: of diffusers (config.json and
-            diffusion_pytorch_model.safetensors, or a pipeline with these in vae/ or movq/), or of an imported TAEF2
+            diffusion_pytorch_model.safetensors, or a pipeline with these in vae/ or movq/), of an imported TAEF2, or of
+            an autoencoder of our own
 
     Raises WeightsError where weights are absent or damaged, of an architecture that is not known here, or of diffusers
     while diffusers is not installed.
@@ -138,29 +144,25 @@ def autoencoder_card(source: str) -> AutoencoderCard:
     folder, known = find_autoencoder(source)
     config = read_json(folder / "config.json", source, GIVE_FOLDER)
     architecture = str(config.get("_class_name", "unknown"))
-    if architecture not in _FACTORS:
-        names = ", ".join(_FACTORS)
+    if architecture not in (*_FACTORS, CLASS_NAME):
+        names = ", ".join((*_FACTORS, CLASS_NAME))
         described = f"config.json of {source} describes a model of class '{architecture}'"
         raise WeightsError(f"{described}, not one of {names}", GIVE_FOLDER)
-    try:
-        latent_channels, factor = int(config["latent_channels"]), _FACTORS[architecture](config)
-        widths = tuple(map(int, _widths(config)))
-    except (KeyError, TypeError, ValueError):
-        raise WeightsError(f"config.json of {source} does not state the network's sizes", GIVE_FOLDER) from None
-    if architecture != "TAEF2" and importlib.util.find_spec("diffusers") is None:
+    name, latent_channels, factor, widths = _sizes(config, architecture, source)
+    if architecture not in OURS and importlib.util.find_spec("diffusers") is None:
         raise WeightsError(f"{source} needs diffusers, which is not installed", INSTALL_DIFFUSION)
     shape = (architecture, latent_channels, factor, widths)
     if known and (known.architecture, known.latent_channels, known.factor, known.widths) != shape:
         known = None
     found = digests(folder, stem=_stem(architecture))
     card = known or CataloguedAutoencoder(
-        name=f"{architecture.lower()}-{latent_channels}x{factor}-{found['sha256'][:8]}",
+        name=f"{name}-{latent_channels}x{factor}-{found['sha256'][:8]}",
         architecture=architecture,
         latent_channels=latent_channels,
         factor=factor,
         widths=widths,
         licence="not stated",
-        purpose="release" if widths in {other.widths for other in AUTOENCODERS.values()} else "test",
+        purpose="release" if _full_size(architecture, widths) else "test",
     )
     return AutoencoderCard(**(asdict(card) | found | {"source": source, "evidence": evidence_of(identity(found))}))
 
@@ -179,14 +181,13 @@ def find_autoencoder(source: str) -> tuple[Path, CataloguedAutoencoder | None]:
             source, stem=known.stem, subfolder=known.subfolder, hub_id=hub_id, option="--autoencoder", fix=fix
         )
         return found, known
-    if folder_meant:
-        folder = Path(source).expanduser()
+    folder = Path(source).expanduser() if folder_meant else weights_home() / source
+    if folder.is_dir():
         inside = next((name for name in _SUBFOLDERS if (folder / name).is_dir()), "")
         config = folder / inside / "config.json"
-        ours = config.is_file() and read_json(config, source, GIVE_FOLDER).get("_class_name") == "TAEF2"
-        stem = "model" if ours else _STEM
-        return find_weights(source, stem=stem, subfolder=inside, option="--autoencoder"), None
-    if not HUB_ID.fullmatch(source) and not (weights_home() / source).is_dir():
+        architecture = read_json(config, source, GIVE_FOLDER).get("_class_name") if config.is_file() else None
+        return find_weights(source, stem=_stem(architecture), subfolder=inside, option="--autoencoder"), None
+    if not HUB_ID.fullmatch(source):
         hint = nearest(source, AUTOENCODERS)
         raise WeightsError(f"no autoencoder '{source}'{hint} (fdetect weights list)", GIVE_FOLDER)
     try:
@@ -198,11 +199,33 @@ def find_autoencoder(source: str) -> tuple[Path, CataloguedAutoencoder | None]:
             raise error from None
 
 
+def _sizes(config: Mapping[str, Any], architecture: str, source: str) -> tuple[str, int, int, tuple[int, ...]]:
+    """Return what config.json says: a short name, the latent's channels, the factor and the widths of the levels."""
+    if architecture == CLASS_NAME:
+        try:
+            own = config_from_json(config)
+        except ParameterError as error:
+            raise WeightsError(f"config.json of {source} does not fit ({error})", GIVE_OWN) from None
+        return own.architecture, own.latent_channels, own.factor, own.widths
+    try:
+        latent_channels, factor = int(config["latent_channels"]), _FACTORS[architecture](config)
+        return architecture.lower(), latent_channels, factor, tuple(map(int, _widths(config)))
+    except (KeyError, TypeError, ValueError):
+        raise WeightsError(f"config.json of {source} does not state the network's sizes", GIVE_FOLDER) from None
+
+
+def _full_size(architecture: str, widths: tuple[int, ...]) -> bool:
+    """Whether a network is as wide as one that is meant to judge images: one of the catalogue, or our default."""
+    if architecture == CLASS_NAME:
+        return widths[0] >= OwnConfig.width
+    return widths in {card.widths for card in AUTOENCODERS.values()}
+
+
 def _widths(config: Mapping[str, Any]) -> Any:
     """Return what config.json calls the widths of the levels: diffusers' two names, and TAEF2's one width for all."""
     named = config.get("block_out_channels", config.get("encoder_block_out_channels"))
     return [config.get("width", 0)] * 4 if named is None else named
 
 
-def _stem(architecture: str) -> str:
-    return "model" if architecture == "TAEF2" else _STEM
+def _stem(architecture: object) -> str:
+    return "model" if architecture in OURS else _STEM

@@ -18,12 +18,15 @@ from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.autoencoder_cards import (
     AUTOENCODERS,
     GIVE_FOLDER,
+    GIVE_OWN,
     IMPORT_TAEF2,
+    OURS,
     AutoencoderCard,
     autoencoder_card,
     find_autoencoder,
 )
-from fdetect.nets.folders import one_line
+from fdetect.nets.folders import one_line, read_json
+from fdetect.nets.own import CLASS_NAME
 from fdetect.nets.weights import remove_first
 
 if TYPE_CHECKING:
@@ -69,7 +72,7 @@ class Autoencoder:
         half = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.dtype == "bfloat16")
         with torch.inference_mode(), exact_float32(), half:
             shown = images.to(self.device)
-            if self.card.architecture == "TAEF2":
+            if self.card.architecture in OURS:
                 again = self.model(shown)
             else:
                 again = _diffusers_round_trip(self.model, shown * 2 - 1) / 2 + 0.5
@@ -110,17 +113,8 @@ def _diffusers_round_trip(model: Any, images: torch.Tensor) -> torch.Tensor:
 @functools.lru_cache(maxsize=4)
 def _model(folder: Path, source: str, architecture: str, sha256: str, config_sha256: str, device: str) -> Any:
     """Load once; the digests are part of the key so that changed files are read again; messages say `source`."""
-    if architecture == "TAEF2":
-        from safetensors.torch import load_file
-
-        from fdetect.nets.taef2 import load_taef2
-
-        try:
-            state = load_file(folder / "model.safetensors")
-        except Exception as error:  # as below
-            raise WeightsError(f"{source} does not load ({one_line(error, folder, source)})", GIVE_FOLDER) from None
-        fix = remove_first(folder, IMPORT_TAEF2) if source == "taef2" else GIVE_FOLDER
-        return load_taef2(state, source, fix).to(device)
+    if architecture in OURS:
+        return _ours(folder, source, architecture).to(device)
     import diffusers
     import torch
 
@@ -141,6 +135,24 @@ def _model(folder: Path, source: str, architecture: str, sha256: str, config_sha
     if faults:
         raise WeightsError(f"{source} is not the network that its config.json describes: it {faults}", GIVE_FOLDER)
     return model.eval().requires_grad_(False).to(device)
+
+
+def _ours(folder: Path, source: str, architecture: str) -> Any:
+    """Load a network that is built here from model.safetensors and config.json."""
+    from safetensors.torch import load_file
+
+    from fdetect.nets.own.loading import load_own
+    from fdetect.nets.taef2 import load_taef2
+
+    own = architecture == CLASS_NAME
+    fix = GIVE_OWN if own else GIVE_FOLDER
+    try:
+        state = load_file(folder / "model.safetensors")
+    except Exception as error:  # as for diffusers
+        raise WeightsError(f"{source} does not load ({one_line(error, folder, source)})", fix) from None
+    if own:
+        return load_own(state, read_json(folder / "config.json", source, fix), source, fix)
+    return load_taef2(state, source, remove_first(folder, IMPORT_TAEF2) if source == "taef2" else fix)
 
 
 def _faults(report: Mapping[str, Any]) -> str:

@@ -160,7 +160,7 @@ class ReconstructionSpace:
     def version(self) -> str:
         """Digest of the code that reconstructs and measures, and the libraries that compute."""
         names = ("autoencoder_cards", "autoencoders", "taef2", "distances", "lpips", "memory")
-        files = [str(_NETS / f"{name}.py") for name in names]
+        files = [str(_NETS / f"{name}.py") for name in names] + sorted(map(str, (_NETS / "own").glob("*.py")))
         return f"{source_digest(*_HERE, *files)} {_libraries('torch', 'diffusers')}"
 
     @property

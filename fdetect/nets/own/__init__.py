@@ -1,0 +1,29 @@
+"""Autoencoders of our own: small, trained here, each with the trace of one way to make pixels out of a latent.
+
+    base.py, blocks.py                        configuration and registry; the network that all share
+    nearest.py, transposed.py, shuffle.py     three ways in which a decoder doubles the sides
+    quantised.py, quantiser.py                a latent that is rounded to a codebook
+    textures.py, data.py                      what they are trained on
+    loading.py                                from a folder, strictly
+
+Importing this package loads no torch; building a network does.
+"""
+
+from fdetect.nets.own.base import CLASS_NAME, OwnConfig, build, config_from_json, generator, training_loss
+from fdetect.nets.own.nearest import Nearest
+from fdetect.nets.own.quantised import Quantised
+from fdetect.nets.own.shuffle import Shuffle
+from fdetect.nets.own.transposed import Transposed
+
+__all__ = [
+    "CLASS_NAME",
+    "Nearest",
+    "OwnConfig",
+    "Quantised",
+    "Shuffle",
+    "Transposed",
+    "build",
+    "config_from_json",
+    "generator",
+    "training_loss",
+]

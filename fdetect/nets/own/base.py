@@ -1,0 +1,122 @@
+"""What an autoencoder of our own is: a registered frozen dataclass of sizes that makes a network.  No torch at import.
+
+    config = generator.read("nearest:factor=4")()      # or generator.get("nearest")(), or Nearest(factor=4)
+    model = build(config, seed=0)                      # encode, decode, forward; RGB 0..1 on both sides
+    loss = training_loss(model, images)
+    written = config.to_json()                         # config.json; config_from_json reads it back
+
+All architectures share the encoder, the residual blocks and the loss (blocks.py); they differ in how the decoder
+doubles the sides, or in what happens to the latent, so that what their pictures differ in is the trace of that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fdetect.errors import ParameterError
+from fdetect.registry import Registry, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from fdetect.nets.own.blocks import OwnModel
+
+__all__ = ["CLASS_NAME", "OwnConfig", "build", "config_from_json", "generator", "training_loss"]
+
+generator = Registry("generator")
+
+CLASS_NAME = "OwnAutoencoder"  # `_class_name` of config.json
+_FACTORS = (4, 8)
+_MOST = 1024
+
+
+@dataclass(frozen=True)
+class OwnConfig:
+    """The sizes of an autoencoder; a subclass is an architecture, says how sides double, and may add settings.
+
+    width            channels at full size, 1 to 1024; 2, 4 and 4 times as many where sides are 1/2, 1/4 and 1/8
+    latent_channels  of one position of the latent, which stands for `factor` x `factor` pixels, 1 to 1024
+    factor           4 or 8
+
+    Raises ParameterError for sizes outside these ranges.
+    """
+
+    width: int = 16
+    latent_channels: int = 16
+    factor: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("width", "latent_channels"):
+            self._check_whole(name, 1, _MOST)
+        if type(self.factor) is not int or self.factor not in _FACTORS:
+            raise ParameterError(f"{self.architecture}: factor must be 4 or 8, got {self.factor!r}")
+
+    @property
+    def architecture(self) -> str:
+        """The name in the registry."""
+        return generator.of(type(self)).name
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level, from full size to that of the latent."""
+        return tuple(self.width * times for times in (1, 2, 4, 4)[: self.factor.bit_length()])
+
+    def up(self, inputs: int, outputs: int) -> Any:
+        """Return the module that doubles the sides: (B, inputs, h, w) -> (B, outputs, 2 h, 2 w)."""
+        raise NotImplementedError
+
+    def model(self) -> OwnModel:
+        """Return the network, its tensors not yet filled."""
+        from fdetect.nets.own.blocks import OwnModel
+
+        return OwnModel(self)
+
+    def _check_whole(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if type(value) is not int or not least <= value <= most:  # True is an int, and json has it
+            wanted = f"a whole number from {least} to {most}"
+            raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what config.json holds."""
+        return {"_class_name": CLASS_NAME, "architecture": self.architecture, **asdict(self)}
+
+
+def config_from_json(content: Mapping[str, Any]) -> OwnConfig:
+    """Return the sizes that config.json states: every setting of its architecture, and nothing else.
+
+    Raises ParameterError (UnknownName for an architecture) otherwise.
+    """
+    given = {name: value for name, value in content.items() if not name.startswith("_")}
+    entry = generator.get(str(given.pop("architecture", "")))
+    if missing := sorted(set(entry.settings) - set(given)):
+        raise ParameterError(f"generator '{entry.name}' lacks {', '.join(missing)}")
+    if unknown := sorted(set(given) - set(entry.settings)):
+        hint = nearest(unknown[0], entry.settings)
+        raise ParameterError(f"generator '{entry.name}' has no setting '{unknown[0]}'{hint}")
+    config = entry(**given)
+    assert isinstance(config, OwnConfig)
+    return config
+
+
+def build(config: OwnConfig, *, seed: int = 0) -> OwnModel:
+    """Return the network of a configuration in training mode, float32 on the CPU; the seed decides every tensor.
+
+    Weights are normal with variance 1 / fan-in, which keeps the scale through convolutions that no ReLU follows (LeCun
+    et al. 1998, "Efficient backprop", section 4.6); the last convolution of a residual branch has a tenth of that
+    deviation, and biases are 0.  Torch's global generator is not touched.
+    """
+    from fdetect.nets.own.blocks import initialised
+
+    return initialised(config, seed)
+
+
+def training_loss(model: OwnModel, images: torch.Tensor) -> torch.Tensor:
+    """Return what training minimises, with gradients: (B, 3, H, W) float32 RGB 0..1, sides multiples of factor -> ().
+
+    It is how far the reconstruction is (`fdetect.nets.own.blocks.reconstruction_loss`), and for `quantised` also what
+    the codebook lacks.
+    """
+    return model.loss(images)
