@@ -149,7 +149,7 @@ def test_absent_and_wrong_lpips_weights_are_one_sentence(home: Path) -> None:
     x, y = pictures(32, 32)
     whole = file.read_bytes()
     file.write_bytes(whole[:-100])
-    with pytest.raises(WeightsError, match=r"holds \d+ bytes where .*; remove .*lpips-vgg, then run `fdetect"):
+    with pytest.raises(WeightsError, match=r"holds \d+ bytes where .*; remove lpips-vgg from .*, then run `fdetect"):
         distance.get("lpips")(x, y)
     file.unlink()
     for call in (lambda: distance.get("lpips")(x, y), distance.get("lpips").digest):

@@ -166,7 +166,7 @@ def test_the_catalogues_own_repository_counts_as_official(true_hub: Hub) -> None
     assert wanted("facebook/dinov2-small") == wanted("dinov2-small")
     (folder / "config.json").resolve().write_text(json.dumps(CONFIG | {"layer_norm_eps": 1.0}))
     assert encoder_card("dinov2-small").evidence == "unverified weights"
-    with pytest.raises(WeightsError, match="config.json of facebook/dinov2-small has the hash .*, where the hub states"):
+    with pytest.raises(WeightsError, match=r"config.json of facebook/dinov2-small has .* where the hub states"):
         download(plan(wanted("dinov2-small")))  # what lies in the cache is not taken on trust
     download(plan(wanted("dinov2-small")))
     assert encoder_card("dinov2-small").evidence == "official weights"

@@ -111,7 +111,7 @@ def test_shapes_and_numbers_of_parameters(name: str, factor: int) -> None:
         model.encode(images[:, :, :0])
 
 
-@pytest.mark.parametrize("config, plain, inside", STEPS, ids=lambda value: str(value))
+@pytest.mark.parametrize("config, plain, inside", STEPS, ids=("nearest", "shuffle", "transposed-4", "transposed-3"))
 def test_a_doubling_step_equals_the_naive_reference(
     config: OwnConfig, plain: Callable[..., np.ndarray], inside: str
 ) -> None:
