@@ -10,6 +10,7 @@ __all__ = [
     "NotFitted",
     "ParameterError",
     "UnknownName",
+    "WeightsAbsent",
     "WeightsError",
 ]
 
@@ -44,6 +45,10 @@ class WeightsError(FdetectError):
     def __init__(self, reason: str, fix: str = "") -> None:
         super().__init__(f"{reason}; {fix}" if fix else reason)
         self.reason, self.fix = reason, fix
+
+
+class WeightsAbsent(WeightsError):  # noqa: N818
+    """Weights of which nothing is here, in contrast to some that are damaged."""
 
 
 class NotFitted(FdetectError):  # noqa: N818

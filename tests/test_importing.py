@@ -207,7 +207,7 @@ def test_files_that_are_no_weights_are_refused_and_never_run(tmp_path: Path, cap
     torch.save({"a": Evil()}, tmp_path / "evil.pth")
     assert "holds more than tensors, and reading it would run its code" in refused(tmp_path / "evil.pth", "dinov2")
     (tmp_path / "garbage.pth").write_bytes(b"not a network")
-    assert "garbage.pth" in refused(tmp_path / "garbage.pth", "dinov2")
+    assert "garbage.pth is neither a torch file nor safetensors" in refused(tmp_path / "garbage.pth", "dinov2")
     whole = tmp_path / "whole.pth"
     torch.save({"weight": torch.zeros(1, 768), "bias": torch.zeros(1)}, whole)
     (tmp_path / "cut.pth").write_bytes(whole.read_bytes()[:-200])

@@ -16,7 +16,7 @@ from fdetect.bench.run import Bench, bench
 from fdetect.config import RunConfig, override
 from fdetect.decide import conformal_pvalue
 from fdetect.engine import Store
-from fdetect.errors import ParameterError
+from fdetect.errors import ParameterError, UnknownName
 from fdetect.rigid import detector, prepare
 
 pytest.importorskip("transformers", reason="the extra 'deep' is not installed")
@@ -173,3 +173,9 @@ def test_a_view_does_not_depend_on_those_beside_it(networks: dict[str, str]) -> 
         together = tasks[0].together(batch, tasks)
         for task, rows in zip(tasks, together, strict=True):
             np.testing.assert_array_equal(task(batch), rows)
+
+
+def test_a_misspelt_distance_is_said_whether_weights_are_here_or_not() -> None:
+    (entry,) = configured(("aeroblade_taef2:distance=mze",))
+    with pytest.raises(UnknownName, match="no distance 'mze'; did you mean 'mse'"):
+        entry()

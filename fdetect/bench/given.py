@@ -92,7 +92,7 @@ class _GivenModel:
         on_reals = [row[0] for row in self._rows(condition, calibration) if row is not None]
         return np.array([score for score in on_reals if np.isfinite(score)])
 
-    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
+    def threshold(self, on_reals: np.ndarray, condition: str, fpr: float) -> Threshold:
         under = [name for name in self.given.conditions if train_condition(name) == condition]
         found = [row for name in under for row in self._rows(name, self.trial.test) if row is not None]
         stated = {row[2] for row in found if np.isfinite(row[2])}
@@ -103,7 +103,7 @@ class _GivenModel:
             )
         if stated:
             return Threshold(stated.pop(), fpr, 0, True) if fpr == 0.05 else Threshold(np.inf, fpr, 0, False)
-        return conformal_threshold(self.reference(calibration, condition), fpr=fpr)
+        return conformal_threshold(on_reals, fpr=fpr)
 
     def _rows(self, condition: str, rows: np.ndarray) -> list[Row | None]:
         return [self.given.row(self.trial.name, condition, str(path)) for path in self.given.paths[rows]]

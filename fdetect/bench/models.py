@@ -31,11 +31,11 @@ class Model(Protocol):
         ...
 
     def reference(self, calibration: np.ndarray, condition: str) -> np.ndarray:
-        """Return the finite scores of calibration reals: what p-values are counted among."""
+        """Return the finite scores of calibration reals: what thresholds and p-values are made of."""
         ...
 
-    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
-        """Return the threshold at a false-positive rate, from calibration reals."""
+    def threshold(self, on_reals: np.ndarray, condition: str, fpr: float) -> Threshold:
+        """Return the threshold at a false-positive rate, from what `reference` returned under a condition."""
         ...
 
 
@@ -73,8 +73,8 @@ class _Calibrated:
         scores, _ = self.scores(condition, calibration)
         return np.asarray(scores[np.isfinite(scores)])
 
-    def threshold(self, calibration: np.ndarray, condition: str, fpr: float) -> Threshold:
-        return conformal_threshold(self.reference(calibration, condition), fpr=fpr)
+    def threshold(self, on_reals: np.ndarray, condition: str, fpr: float) -> Threshold:
+        return conformal_threshold(on_reals, fpr=fpr)
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,8 @@ def _score_trial(
     tables = []
     for trained_under in dict.fromkeys(train_condition(name) for name in conditions):
         model, otherwise = _ready(detector, trial, trained_under)
-        five, one = (model.threshold(trial.calibration, trained_under, fpr) for fpr in (0.05, 0.01))
         on_reals = model.reference(trial.calibration, trained_under)
+        five, one = (model.threshold(on_reals, trained_under, fpr) for fpr in (0.05, 0.01))
         for condition in (name for name in conditions if train_condition(name) == trained_under):
             score, probability = model.scores(condition, trial.test)
             rows = trial.test

@@ -25,7 +25,8 @@ from fdetect.nets.autoencoder_cards import (
     autoencoder_card,
     find_autoencoder,
 )
-from fdetect.nets.folders import one_line, read_json
+from fdetect.nets.catalogue import check_dtype
+from fdetect.nets.folders import listed, one_line, read_json
 from fdetect.nets.own import CLASS_NAME
 from fdetect.nets.weights import remove_first
 
@@ -91,8 +92,7 @@ def load_autoencoder(source: str, *, device: str = "auto", dtype: str = "float32
     """
     from fdetect.nets.encoders import resolve_device
 
-    if dtype not in ("float32", "bfloat16"):
-        raise ParameterError(f"dtype is one of float32, bfloat16; got '{dtype}'")
+    check_dtype(dtype)
     card = autoencoder_card(source)
     device = resolve_device(device, dtype=dtype)
     folder, _ = find_autoencoder(source)
@@ -158,7 +158,5 @@ def _ours(folder: Path, source: str, architecture: str) -> Any:
 def _faults(report: Mapping[str, Any]) -> str:
     parts = []
     for verb, keys in (("lacks", report["missing_keys"]), ("has no place for", report["unexpected_keys"])):
-        names = sorted(map(str, keys))
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        parts += [f"{verb} {', '.join(names[:5])}{more}"] if names else []
+        parts += [f"{verb} {listed(sorted(map(str, keys)))}"] if keys else []
     return " and ".join(parts)

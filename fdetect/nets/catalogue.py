@@ -1,4 +1,4 @@
-"""The catalogue of encoders: what is known of each before any file is there.
+"""The catalogue of encoders: what is known of each before any file is there, and how any network can be run.
 
 A card says what a published encoder is; `fdetect.nets.cards` says what was found on disk.  No file of these
 encoders could be hashed when the catalogue was written, so `expected_sha256` is empty everywhere: `fdetect weights
@@ -18,7 +18,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-__all__ = ["CARDS", "FAMILIES", "IMAGENET_MEAN", "IMAGENET_STD", "CataloguedEncoder", "NetworkNoise"]
+from fdetect.errors import ParameterError
+
+__all__ = [
+    "CARDS", "FAMILIES", "IMAGENET_MEAN", "IMAGENET_STD", "NOISE_KINDS", "CataloguedEncoder", "NetworkNoise",
+    "check_dtype",
+]  # fmt: skip
 
 Triple = tuple[float, float, float]
 
@@ -68,6 +73,15 @@ class CataloguedEncoder:
     authors_sha256: str = ""
     purpose: str = "release"
     evidence: str = "parity"
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise ParameterError for a precision that networks are not run in."""
+    if dtype not in ("float32", "bfloat16"):
+        raise ParameterError(f"dtype is one of float32, bfloat16; got '{dtype}'")
+
+
+NOISE_KINDS = ("gaussian", "uniform", "laplace", "dropout")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import torch
 from fdetect.errors import BackendError, ParameterError
 from fdetect.nets.architectures import ARCHITECTURES, load_network, resolve_positions
 from fdetect.nets.cards import EncoderCard, NetworkNoise, encoder_card
+from fdetect.nets.catalogue import check_dtype
 from fdetect.nets.memory import exact_float32, in_chunks, memory_is_out
 from fdetect.nets.network_noise import kept_copy
 from fdetect.nets.weights import find_weights
@@ -107,8 +108,7 @@ def load_encoder(
     Raises WeightsError where the weights are absent or do not fill the network exactly, ParameterError for a
     setting, BackendError for a device that is not there.
     """
-    if dtype not in ("float32", "bfloat16"):
-        raise ParameterError(f"dtype is one of float32, bfloat16; got '{dtype}'")
+    check_dtype(dtype)
     card = encoder_card(str(source))
     positions = resolve_positions(card, pos_interp)
     if size < card.patch or size % card.patch:

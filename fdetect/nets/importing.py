@@ -30,6 +30,7 @@ __all__ = ["Imported", "import_weights", "importer", "importers"]
 
 importer = Registry("importer")  # (state dict of each given file, in order) -> Imported
 
+_TORCH = (b"PK\x03\x04", b"\x80")  # how torch's files begin: a zip, and before version 1.6 a bare pickle
 _NESTED = ("state_dict", "model", "params", "params_ema")  # where trainers put the tensors among other things
 
 
@@ -99,7 +100,13 @@ def _tensors(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
+        with open(path, "rb") as file:
+            start = file.read(4)
+        if not start.startswith(_TORCH):
+            raise WeightsError(f"{path} is neither a torch file nor safetensors", "give the authors' file of weights")
         content = torch.load(path, weights_only=True, map_location="cpu")
+    except WeightsError:
+        raise
     except Exception as error:  # each format and each kind of damage in its own class
         text = " ".join(str(error).split())
         if "weights_only" in text or "Unsupported" in text or "GLOBAL" in text:

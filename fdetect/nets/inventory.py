@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fdetect.errors import WeightsError
+from fdetect.errors import WeightsAbsent, WeightsError
 from fdetect.nets.autoencoder_cards import AUTOENCODERS, find_autoencoder
 from fdetect.nets.cards import CARDS, encoder_card
 from fdetect.nets.evidence import evidence_of, identity
@@ -55,8 +55,10 @@ def _row(name: str, kind: str, hub_id: str, licence: str, purpose: str) -> Row:
     try:
         folder, stem = _found(name, kind)
         card = asdict(encoder_card(name)) if kind == "encoder" else digests(folder, stem=stem)
+    except WeightsAbsent:
+        return row
     except WeightsError as error:
-        return row if _absent(error) else replace(row, where=error.reason)
+        return replace(row, where=error.reason)
     except OSError as error:
         return replace(row, where=f"cannot be read ({error.strerror})")
     return replace(row, where=str(folder), evidence=evidence_of(identity(card)), sha256=card["sha256"][:12])
@@ -68,8 +70,3 @@ def _found(name: str, kind: str) -> tuple[Path, str]:
         return folder, AUTOENCODERS[name].stem
     fix = "run `fdetect weights import`" if name in _OTHERS else ""
     return find_weights(name, fix=fix), "model"
-
-
-def _absent(error: WeightsError) -> bool:
-    """Whether nothing is there, in contrast to something that is damaged."""
-    return error.reason.startswith("no weights")

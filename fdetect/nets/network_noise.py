@@ -17,14 +17,13 @@ import numpy as np
 import torch
 
 from fdetect.errors import ParameterError
-from fdetect.nets.catalogue import NetworkNoise
+from fdetect.nets.catalogue import NOISE_KINDS, NetworkNoise
 from fdetect.nets.memory import room
 
 __all__ = ["kept_copy", "perturbed_network"]
 
 _SHARE = 0.5  # of the memory that copies may take: physical memory, or what of a CUDA device others leave free
 
-_KINDS = ("gaussian", "uniform", "laplace", "dropout")
 _BRANCHES = r"(attention|self_attn|mlp)"  # the last part of the names of the two modules whose output is added
 
 
@@ -63,8 +62,8 @@ def perturbed_network(model: Any, noise: NetworkNoise, *, blocks: str, layers: i
 
     Raises ParameterError for a kind, a strength or a skip_last that cannot be.
     """
-    if noise.kind not in _KINDS:
-        raise ParameterError(f"kind of network noise is one of {', '.join(_KINDS)}; got '{noise.kind}'")
+    if noise.kind not in NOISE_KINDS:
+        raise ParameterError(f"kind of network noise is one of {', '.join(NOISE_KINDS)}; got '{noise.kind}'")
     if noise.skip_last < 0:
         raise ParameterError(f"skip_last of network noise must not be negative; got {noise.skip_last}")
     if not noise.strength >= 0 or (noise.kind == "dropout" and noise.strength >= 1):

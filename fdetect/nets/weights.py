@@ -19,7 +19,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from fdetect.errors import WeightsError
+from fdetect.errors import WeightsAbsent
 from fdetect.nets.catalogue import CARDS, IMAGENET_MEAN, IMAGENET_STD
 from fdetect.nets.folders import checked
 from fdetect.registry import nearest
@@ -130,10 +130,7 @@ def remove_first(folder: Path, fix: str) -> str:
 
 
 def _place(name: str, hub_id: str, names: Collection[str], fix: str) -> tuple[Path, str]:
-    """Return the folder that a name stands for and what messages call it; raises WeightsError where there is none.
-
-    Where nothing is there the reason begins with "no weights".
-    """
+    """Return the folder that a name stands for and what messages call it; raises WeightsAbsent where there is none."""
     if is_folder(name, names):
         return Path(name).expanduser(), f"the folder {name}"
     if _NAME.fullmatch(name) and (weights_home() / name).is_dir():
@@ -143,15 +140,15 @@ def _place(name: str, hub_id: str, names: Collection[str], fix: str) -> tuple[Pa
     if HUB_ID.fullmatch(hub_id):
         return _snapshot(hub_id, name, fix), f"the hub cache's copy of {hub_id.removesuffix('@main')}"
     if hint := nearest(name, CARDS) if _NAME.fullmatch(name) else "":
-        raise WeightsError(f"no weights '{name}'{hint} (fdetect weights list)", fix)
+        raise WeightsAbsent(f"no weights '{name}'{hint} (fdetect weights list)", fix)
     if _NAME.fullmatch(name):
         here = "" if name in names else ", and no folder of that name"
-        raise WeightsError(f"no weights '{name}' in the weights home{here}", fix)
-    raise WeightsError(f"no weights folder '{name}'", fix)
+        raise WeightsAbsent(f"no weights '{name}' in the weights home{here}", fix)
+    raise WeightsAbsent(f"no weights folder '{name}'", fix)
 
 
 def _snapshot(hub_id: str, name: str, fix: str) -> Path:
-    """Return the snapshot folder of a hub id in the cache; raises WeightsError where there is none."""
+    """Return the snapshot folder of a hub id in the cache; raises WeightsAbsent where there is none."""
     repository, _, revision = hub_id.partition("@")
     place = hub_cache() / f"models--{repository.replace('/', '--')}"
     reference = place / "refs" / (revision or "main")
@@ -161,6 +158,6 @@ def _snapshot(hub_id: str, name: str, fix: str) -> Path:
         at = f" at revision {revision}" if revision not in ("", "main") else ""
         if name != hub_id:
             here = f"no weights '{name}' in the weights home"
-            raise WeightsError(f"{here}, and no {repository}{at} in the hub cache", fix)
-        raise WeightsError(f"no weights for {repository}{at} in the hub cache", fix)
+            raise WeightsAbsent(f"{here}, and no {repository}{at} in the hub cache", fix)
+        raise WeightsAbsent(f"no weights for {repository}{at} in the hub cache", fix)
     return folder

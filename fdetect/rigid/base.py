@@ -7,7 +7,8 @@ equal name compute the same thing, so that detectors share the views they have i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -18,6 +19,7 @@ from fdetect.errors import ParameterError, WeightsError
 from fdetect.images import Geometry
 from fdetect.nets.autoencoders import autoencoder_card
 from fdetect.nets.cards import encoder_card
+from fdetect.nets.catalogue import check_dtype
 from fdetect.nets.distances import distance
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing
 from fdetect.registry import Registry
@@ -26,8 +28,8 @@ from fdetect.rigid.views import View
 from fdetect.types import Batch
 
 __all__ = [
-    "Bank", "Detector", "OnAutoencoder", "OnEncoder", "OnFeature", "ViewTask", "check_views", "cosine", "detector",
-    "prepare",
+    "Bank", "Detector", "OnAutoencoder", "OnEncoder", "OnFeature", "ViewTask", "check_positive", "check_views",
+    "cosine", "detector", "drift", "prepare",
 ]  # fmt: skip
 
 detector = Registry("detector")  # frozen dataclasses with the methods of `Detector`
@@ -91,7 +93,7 @@ class OnEncoder(_On):
     pos_interp: str = "authors"
 
     def __post_init__(self) -> None:
-        _check_dtype(self.dtype)
+        check_dtype(self.dtype)
 
     def space(self, *, device: str = "auto", **_: Any) -> EncoderSpace:
         """Find the weights; raises WeightsError, with its fix, before torch is imported, ParameterError for a size."""
@@ -124,7 +126,8 @@ class OnAutoencoder(_On):
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        _check_dtype(self.dtype)
+        check_dtype(self.dtype)
+        distance.get(self.distance)  # a misspelt one is said whether weights are here or not
 
     @property
     def passes(self) -> int:
@@ -232,11 +235,6 @@ def prepare(
     return tuple(ViewTask(name, view, geometry, space) for name, view in instance.views().items())
 
 
-def _check_dtype(dtype: str) -> None:
-    if dtype not in ("float32", "bfloat16"):
-        raise ParameterError(f"dtype is one of float32, bfloat16; got '{dtype}'")
-
-
 def _need_torch() -> None:
     if missing := torch_missing():
         raise WeightsError(missing, INSTALL_DEEP)
@@ -246,6 +244,18 @@ def check_views(name: str, wanted: Mapping[str, View], given: Mapping[str, Any])
     """Raise ParameterError where the arguments of `score` are not the views."""
     if sorted(wanted) != sorted(given):
         raise ParameterError(f"{name}: score needs the views {', '.join(wanted)}; got {', '.join(given)}")
+
+
+def check_positive(name: str, **settings: float) -> None:
+    """Raise ParameterError, in the name of a detector, for a setting that is no finite number above 0."""
+    for setting, value in settings.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ParameterError(f"{name}: {setting} must be a number above 0, got {value}")
+
+
+def drift(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """1 - mean cosine over pairs of views: (N, D) float32 each -> (N,) float64 in 0..2; NaN rows stay NaN."""
+    return np.asarray(1.0 - np.mean([cosine(a, b) for a, b in pairs], axis=0))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.rigid.base import OnEncoder, check_views, cosine, detector
+from fdetect.rigid.base import OnEncoder, check_positive, check_views, cosine, detector
 from fdetect.rigid.views import View
 
 __all__ = ["ContrastiveBlur", "Minder", "blur_only", "minder_dinov3"]
@@ -59,7 +58,7 @@ class ContrastiveBlur(OnEncoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("contrastive_blur", sigma=self.sigma)
+        check_positive("contrastive_blur", sigma=self.sigma)
         if self.against not in ("sharp", "clean"):
             raise ParameterError(f"contrastive_blur: against is one of sharp, clean; got '{self.against}'")
 
@@ -120,7 +119,7 @@ class Minder(OnEncoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("minder", noise_sigma=self.noise_sigma, blur_sigma=self.blur_sigma)
+        check_positive("minder", noise_sigma=self.noise_sigma, blur_sigma=self.blur_sigma)
         if self.n_draws < 1:
             raise ParameterError(f"minder: n_draws must be at least 1, got {self.n_draws}")
 
@@ -146,12 +145,6 @@ class Minder(OnEncoder):
     @property
     def _blur(self) -> ContrastiveBlur:
         return ContrastiveBlur(sigma=self.blur_sigma)
-
-
-def _positive(name: str, **values: float) -> None:
-    for setting, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ParameterError(f"{name}: {setting} must be a number above 0, got {value}")
 
 
 blur_only = detector.variant(ContrastiveBlur, "blur_only", against="clean")

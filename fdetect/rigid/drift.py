@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.rigid.base import OnEncoder, check_views, cosine, detector
+from fdetect.rigid.base import OnEncoder, check_positive, check_views, detector, drift
 from fdetect.rigid.views import View
 
 __all__ = ["Rigid", "rigid_bf16", "rigid_draws", "rigid_pixel"]
@@ -62,8 +61,7 @@ class Rigid(OnEncoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ParameterError(f"rigid: sigma must be a number above 0, got {self.sigma}")
+        check_positive("rigid", sigma=self.sigma)
         if self.n_draws < 1:
             raise ParameterError(f"rigid: n_draws must be at least 1, got {self.n_draws}")
         if self.noise_space not in ("normalized", "pixel"):
@@ -84,8 +82,7 @@ class Rigid(OnEncoder):
         """1 - mean cosine: (N, D) float32 for each name of `views()` -> (N,) float64; NaN rows stay NaN."""
         wanted = self.views()
         check_views("rigid", wanted, embeddings)
-        cosines = [cosine(embeddings["clean"], embeddings[name]) for name in list(wanted)[1:]]
-        return np.asarray(1.0 - np.mean(cosines, axis=0))
+        return drift((embeddings["clean"], embeddings[name]) for name in wanted if name != "clean")
 
 
 rigid_bf16 = detector.variant(Rigid, "rigid_bf16", dtype="bfloat16")

@@ -8,7 +8,6 @@ fixed by this argument before any figure was seen, and are not turned where a fi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.rigid.base import OnFeature, check_views, cosine, detector
+from fdetect.rigid.base import OnFeature, check_positive, check_views, cosine, detector
 from fdetect.rigid.views import View
 
 __all__ = ["FeatureDrift"]
@@ -81,8 +80,7 @@ class FeatureDrift(OnFeature):
         for name, known in (("disturbance", ("noise", "blur")), ("measure", ("cosine", "rms"))):
             if getattr(self, name) not in known:
                 raise ParameterError(f"feature_drift: {name} is one of {', '.join(known)}; got '{getattr(self, name)}'")
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ParameterError(f"feature_drift: sigma must be a number above 0, got {self.sigma}")
+        check_positive("feature_drift", sigma=self.sigma)
 
     def geometry(self, space: Any, crop: int) -> Geometry:
         """The centre crop of the run, on which features stand."""

@@ -7,15 +7,13 @@ more than the clean image and its blurred version once through it, since tasks o
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.rigid.base import OnAutoencoder, check_views, detector
+from fdetect.rigid.base import OnAutoencoder, check_positive, check_views, detector
 from fdetect.rigid.views import View
 
 __all__ = ["Aeroblade", "Hfi", "aeroblade_whole"]
@@ -118,8 +116,7 @@ class Hfi(OnAutoencoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ParameterError(f"hfi: sigma must be a number above 0, got {self.sigma}")
+        check_positive("hfi", sigma=self.sigma)
 
     def geometry(self, space: Any, crop: int) -> Geometry:
         """The centre crop of the run."""

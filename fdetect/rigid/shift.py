@@ -9,7 +9,7 @@ import numpy as np
 
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.rigid.base import OnEncoder, check_views, cosine, detector
+from fdetect.rigid.base import OnEncoder, check_views, detector, drift
 from fdetect.rigid.views import View
 
 __all__ = ["ShiftConsistency", "shift_consistency_textured"]
@@ -87,8 +87,7 @@ class ShiftConsistency(OnEncoder):
     def score(self, **embeddings: np.ndarray) -> np.ndarray:
         """1 - mean cosine: (N, D) float32 for each name of `views()` -> (N,) float64; NaN rows stay NaN."""
         check_views("shift_consistency", self.views(), embeddings)
-        cosines = [cosine(embeddings["centre"], embeddings[name]) for name in _AROUND]
-        return np.asarray(1.0 - np.mean(cosines, axis=0))
+        return drift((embeddings["centre"], embeddings[name]) for name in _AROUND)
 
 
 shift_consistency_textured = detector.variant(ShiftConsistency, "shift_consistency_textured", select="textured")

@@ -10,15 +10,12 @@ import numpy as np
 
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.nets.cards import NetworkNoise
-from fdetect.rigid.base import OnEncoder, check_views, cosine, detector
+from fdetect.nets.catalogue import NOISE_KINDS, NetworkNoise
+from fdetect.rigid.base import OnEncoder, check_views, detector, drift
 from fdetect.rigid.spaces import EncoderSpace
 from fdetect.rigid.views import View
 
 __all__ = ["WePe", "wepe_dropout", "wepe_laplace", "wepe_uniform"]
-
-_KINDS = ("gaussian", "uniform", "laplace", "dropout")
-
 
 @detector(name="wepe")
 @dataclass(frozen=True)
@@ -76,8 +73,8 @@ class WePe(OnEncoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.noise not in _KINDS:
-            raise ParameterError(f"wepe: noise is one of {', '.join(_KINDS)}; got '{self.noise}'")
+        if self.noise not in NOISE_KINDS:
+            raise ParameterError(f"wepe: noise is one of {', '.join(NOISE_KINDS)}; got '{self.noise}'")
         limit = 1.0 if self.noise == "dropout" else math.inf
         if not 0 < self.strength < limit:
             raise ParameterError(f"wepe: strength of {self.noise} lies between 0 and {limit:g}, got {self.strength}")
@@ -107,8 +104,7 @@ class WePe(OnEncoder):
         """1 - mean cosine: (N, D) float32 for each name of `views()` -> (N,) float64; NaN rows stay NaN."""
         wanted = self.views()
         check_views("wepe", wanted, embeddings)
-        cosines = [cosine(embeddings["clean"], embeddings[name]) for name in list(wanted)[1:]]
-        return np.asarray(1.0 - np.mean(cosines, axis=0))
+        return drift((embeddings["clean"], embeddings[name]) for name in wanted if name != "clean")
 
     def _network(self, k: int) -> NetworkNoise:
         return NetworkNoise(self.noise, self.strength, self.first_draw + k, self.skip_last)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry
-from fdetect.rigid.base import OnEncoder, check_views, cosine, detector
+from fdetect.rigid.base import OnEncoder, check_positive, check_views, detector, drift
 from fdetect.rigid.views import View
 
 __all__ = ["WaRPAD"]
@@ -62,8 +61,7 @@ class WaRPAD(OnEncoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.strength) and self.strength > 0):
-            raise ParameterError(f"warpad: strength must be a number above 0, got {self.strength}")
+        check_positive("warpad", strength=self.strength)
         for name in ("levels", "grid"):
             if not 1 <= getattr(self, name) <= 10:
                 raise ParameterError(f"warpad: {name} lies in 1..10, got {getattr(self, name)}")
@@ -89,5 +87,4 @@ class WaRPAD(OnEncoder):
         wanted = self.views()
         check_views("warpad", wanted, embeddings)
         tiles = [name for name in wanted if name.startswith("tile")]
-        cosines = [cosine(embeddings[name], embeddings[name.replace("tile", "damped")]) for name in tiles]
-        return np.asarray(1.0 - np.mean(cosines, axis=0))
+        return drift((embeddings[name], embeddings[name.replace("tile", "damped")]) for name in tiles)
