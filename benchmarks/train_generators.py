@@ -24,6 +24,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", default="textures", help="'textures', or photographs")
     parser.add_argument("--architecture", default="nearest", help=f"{', '.join(generator.names())}; NAME:setting=value")
-    parser.add_argument("--factor", type=int, help="4 or 8; default: the architecture's")
+    parser.add_argument("--factor", type=int, help="for architectures that have one; default: the architecture's")
     parser.add_argument("--licence", default="", help="regular expression that a row's licence must match")
     parser.add_argument("--textures", type=int, default=1024, help="dead leaves beside or in place of photographs")
     parser.add_argument("--held-out", help="photographs that are measured on and not trained on")
@@ -100,7 +101,7 @@ def trained(options: argparse.Namespace) -> None:
     key = json.dumps([config.to_json(), about["sha256"], about["crops"], options.size], sort_keys=True)
     record = train(model, batches, training_loss, schedule=schedule, checkpoint=options.out / "checkpoint.safetensors",
                    about=key, progress=progress(options.steps))  # fmt: skip
-    tensors = {name: stored(tensor) for name, tensor in model.state_dict().items()}
+    tensors = {name: stored(tensor) for name, tensor in model.stored().items()}
     weights, described = options.out / "model.safetensors", options.out / "config.json"
     write_atomic(weights, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
     write_json(described, config.to_json())
@@ -110,14 +111,16 @@ def trained(options: argparse.Namespace) -> None:
     card = {
         "architecture": config.architecture,
         "factor": config.factor,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point()),
         "model_sha256": file_sha256(weights),
         "model_bytes": weights.stat().st_size,
         "data": about,
         "held_out": {"what": options.held_out_sources if options.held_out else "dead leaves", "images": len(held),
                      "psnr_mean": round(float(np.mean([psnr for _, _, psnr in found])), 3),
                      "psnr_lowest": round(min(psnr for _, _, psnr in found), 3),
-                     "psnr_highest": round(max(psnr for _, _, psnr in found), 3)},
+                     "psnr_highest": round(max(psnr for _, _, psnr in found), 3),
+                     "fine_db_original": fine_power(one for one, _, _ in found),
+                     "fine_db_again": fine_power(again for _, again, _ in found)},
         "training": {"size": options.size, **vars(schedule), "device": record.device, "threads": record.threads,
                      "seconds": round(record.seconds, 1), **ends(record)},
         "versions": {name: version(name) for name in ("fdetect", "torch", "numpy", "pillow")},
@@ -128,7 +131,7 @@ def trained(options: argparse.Namespace) -> None:
 
 def configured(options: argparse.Namespace) -> OwnConfig:
     entry = generator.read(options.architecture)
-    return entry(**({"factor": options.factor} if options.factor else {}))
+    return entry.configured(**({"factor": options.factor} if options.factor else {}))()
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -212,6 +215,23 @@ def measured(folder: Path, pictures: list[np.ndarray]) -> list[tuple[np.ndarray,
         error = float(np.mean((picture.astype(np.float64) - again) ** 2))
         found.append((picture, again, float(10 * np.log10(255**2 / max(error, 1e-12)))))
     return found
+
+
+def fine_power(pictures: Iterable[np.ndarray]) -> float:
+    """Return the mean of 10 log10 |F|^2 over pictures and frequencies from half of Nyquist's up to it, in dB.
+
+    F is the Fourier transform of (R + G + B) / 3 in 0..255 under a Hann window of unit energy: white noise of deviation
+    s has 20 log10 s, less 2.5 dB since the logarithm is taken first.
+    """
+    found = []
+    for picture in pictures:
+        height, width = picture.shape[:2]
+        window = np.outer(np.hanning(height), np.hanning(width))
+        power = np.abs(np.fft.fft2(picture.mean(axis=2) * window)) ** 2 / np.sum(window**2)
+        radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+        fine = power[(radius >= 0.25) & (radius <= 0.5)]
+        found.append(np.mean(10 * np.log10(np.maximum(fine, 1e-12))))
+    return round(float(np.mean(found)), 2)
 
 
 def sheet(path: Path, pairs: list[tuple[np.ndarray, np.ndarray]], columns: int = 4) -> None:

@@ -1,7 +1,8 @@
-"""Slow, plain float64 references of our own autoencoders: doubling steps, codebook, loss, and the whole network."""
+"""Slow, plain float64 references of our own autoencoders: doubling steps, codebook, loss, and the whole networks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -115,7 +116,7 @@ def encode(image: np.ndarray, state: State, factor: int) -> np.ndarray:
 def decode(latent: np.ndarray, state: State, factor: int, kind: str) -> np.ndarray:
     """The latent -> (3, H, W), not clamped."""
     step, inside = {
-        "nearest": (nearest_step, ".1"), "quantised": (nearest_step, ".1"),
+        "nearest": (nearest_step, ".1"), "quantised": (nearest_step, ".1"), "adversarial": (nearest_step, ".1"),
         "shuffle": (shuffle_step, ".0"), "transposed": (transposed_step, ""),
     }[kind]  # fmt: skip
     x = latent
@@ -128,3 +129,77 @@ def decode(latent: np.ndarray, state: State, factor: int, kind: str) -> np.ndarr
         else:
             x = convolve(x, state[f"{name}.weight"], state[f"{name}.bias"])
     return x / 2 + 0.5
+
+
+def unet(x: np.ndarray, state: State, name: str, halvings: int) -> np.ndarray:
+    """(C, H, W) -> (O, H, W)."""
+
+    def conv(x: np.ndarray, key: str, stride: int = 1) -> np.ndarray:
+        return convolve(x, state[f"{name}.{key}.weight"], state[f"{name}.{key}.bias"], stride=stride)
+
+    x, kept = conv(x, "first"), []
+    for k in range(halvings):
+        kept.append(residual(x, state, f"{name}.before.{k}"))
+        x = conv(kept[k], f"down.{k}", stride=2)
+    x = residual(residual(x, state, f"{name}.middle.0"), state, f"{name}.middle.1")
+    for k in reversed(range(halvings)):
+        x = nearest_step(x, state[f"{name}.up.{k}.1.weight"], state[f"{name}.up.{k}.1.bias"]) + kept[k]
+        x = residual(x, state, f"{name}.after.{k}")
+    return conv(relu(x), "last")
+
+
+def flow(decoded: np.ndarray, noise: np.ndarray, state: State, steps: int, sigma: float) -> np.ndarray:
+    """(3, H, W) RGB 0..1, normal numbers -> the refined picture."""
+    z = decoded + sigma * noise
+    for k in range(steps):
+        z = z + velocity(z, k / steps, decoded, state, sigma) / steps
+    return z
+
+
+def velocity(z: np.ndarray, time: float, decoded: np.ndarray, state: State, sigma: float) -> np.ndarray:
+    plane = np.full((1, *z.shape[1:]), 2 * time - 1)
+    return sigma * unet(np.concatenate([(z - decoded) / sigma, 2 * decoded - 1, plane]), state, "refiner", 2)
+
+
+def shrink(image: np.ndarray, factor: int) -> np.ndarray:
+    """(3, H, W) -> (3, H / factor, W / factor), each the mean of its cell."""
+    height, width = image.shape[1] // factor, image.shape[2] // factor
+    small = np.empty((3, height, width))
+    for i in range(height):
+        for j in range(width):
+            cell = image[:, i * factor : (i + 1) * factor, j * factor : (j + 1) * factor]
+            small[:, i, j] = cell.mean(axis=(1, 2))
+    return small
+
+
+def enlarge(small: np.ndarray, state: State, blocks: int, factor: int) -> np.ndarray:
+    """(3, h, w) RGB 0..1 -> (3, factor h, factor w), not clamped."""
+    z = 2 * small - 1
+    x = convolve(z, state["decoder.first.weight"], state["decoder.first.bias"])
+    for k in range(blocks):
+        x = residual(x, state, f"decoder.blocks.{k}")
+    t = convolve(relu(x), state["decoder.last.weight"], state["decoder.last.bias"])
+    y = np.empty((3, factor * z.shape[1], factor * z.shape[2]))
+    for c in range(3):
+        for i in range(y.shape[1]):
+            for j in range(y.shape[2]):
+                a, u, b, v = i // factor, i % factor, j // factor, j % factor
+                y[c, i, j] = z[c, a, b] + t[c * factor**2 + u * factor + v, a, b]
+    return y / 2 + 0.5
+
+
+def critic(image: np.ndarray, state: State) -> np.ndarray:
+    """(3, H, W) RGB 0..1 -> (1, H / 4 - 2, W / 4 - 2): four convolutions of 4 x 4 taps."""
+    x = 2 * image - 1
+    for k, stride in enumerate((2, 2, 1, 1)):
+        weight, bias = state[f"critic.layers.{k}.weight"], state[f"critic.layers.{k}.bias"]
+        if k:
+            x = np.where(x > 0, x, 0.2 * x)
+        padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+        height, width = (padded.shape[1] - 4) // stride + 1, (padded.shape[2] - 4) // stride + 1
+        x = np.empty((len(weight), height, width))
+        for i in range(height):
+            for j in range(width):
+                patch = padded[:, i * stride : i * stride + 4, j * stride : j * stride + 4]
+                x[:, i, j] = bias + math.sqrt(1 / (8 * len(patch))) * (weight * patch).sum(axis=(1, 2, 3))
+    return x

@@ -1,5 +1,6 @@
 """Our own autoencoders: sizes, every step against a plain float64 reference, the codebook, and folders of them.
 
+What only one architecture has is tested in test_own_adversarial.py, test_own_refined.py and test_own_pixels.py.
 Tolerances: 1e-5 of the largest value, float32 against float64 through at most 40 convolutions of few channels.
 """
 
@@ -18,10 +19,14 @@ from PIL import Image
 
 from fdetect.errors import ParameterError, UnknownName, WeightsError
 from fdetect.nets.own import (
+    Adversarial,
     Nearest,
     OwnConfig,
+    Pixel,
     Quantised,
+    Refined,
     Shuffle,
+    SuperResolution,
     Transposed,
     build,
     config_from_json,
@@ -37,7 +42,12 @@ from fdetect.nets.autoencoders import autoencoder_card, load_autoencoder  # noqa
 from fdetect.nets.own.blocks import reconstruction_loss  # noqa: E402
 from fdetect.nets.own.quantiser import Quantiser  # noqa: E402
 
-NAMES = ("nearest", "quantised", "shuffle", "transposed")
+SHARED = ("nearest", "adversarial", "quantised", "shuffle", "transposed")  # encoder, decoder, and nothing behind them
+NAMES = ("nearest", "adversarial", "pixel", "quantised", "refined", "shuffle", "super_resolution", "transposed")
+SIZES = [
+    *(f"{name}:factor={factor}" for name in (*SHARED, "refined") for factor in (4, 8)),
+    "super_resolution:factor=2", "super_resolution:factor=4", "pixel", "pixel:halvings=3:width=16",
+]  # fmt: skip
 STEPS = [
     (Nearest(), naive.nearest_step, "1."),
     (Shuffle(), naive.shuffle_step, "0."),
@@ -47,8 +57,9 @@ STEPS = [
 
 
 def tiny(name: str, factor: int = 4, **settings: object) -> OwnConfig:
-    settings |= {"codes": 8} if name == "quantised" else {}
-    return generator.get(name).configured(width=3, latent_channels=2, factor=factor, **settings)()
+    small = {"width": 3, "latent_channels": 2, "factor": factor, "codes": 8, "refiner_width": 3, "critic_width": 3}
+    entry = generator.get(name)
+    return entry.configured(**{key: value for key, value in small.items() if key in entry.settings}, **settings)()
 
 
 def lively(config: OwnConfig, seed: int = 0) -> object:
@@ -68,7 +79,7 @@ def pictures(count: int = 2, height: int = 16, width: int = 24) -> object:
 def put(folder: Path, model: object, **change: object) -> Path:
     """A folder as the training script writes it: float16, and the configuration."""
     folder.mkdir()
-    state = {key: t.half() if t.is_floating_point() else t for key, t in model.state_dict().items()}
+    state = {key: t.half() if t.is_floating_point() else t for key, t in model.stored().items()}
     save_file({key: t.contiguous() for key, t in state.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(model.config.to_json() | change))
     return folder
@@ -82,7 +93,7 @@ def close(found: object, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found.detach().numpy(), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_four_architectures_are_registered_without_torch() -> None:
+def test_eight_architectures_are_registered_without_torch() -> None:
     assert generator.names() == NAMES
     code = (
         "import sys, fdetect.nets.own as own, fdetect.nets.autoencoder_cards\n"
@@ -92,21 +103,22 @@ def test_four_architectures_are_registered_without_torch() -> None:
     assert done.stdout.strip() == "Transposed(width=16, latent_channels=16, factor=8, kernel=3) False"
 
 
-@pytest.mark.parametrize("factor", [4, 8])
-@pytest.mark.parametrize("name", NAMES)
-def test_shapes_and_numbers_of_parameters(name: str, factor: int) -> None:
-    model = build(generator.read(f"{name}:factor={factor}")())
-    count = sum(parameter.numel() for parameter in model.parameters())
-    assert 300_000 <= count <= 2_000_000
+@pytest.mark.parametrize("text", SIZES)
+def test_shapes_and_numbers_of_parameters(text: str) -> None:
+    config = generator.read(text)()
+    model = build(config)
+    assert 300_000 <= sum(tensor.numel() for tensor in model.stored().values()) <= 2_000_000
+    assert set(model.stored()) == set(config.model().state_dict())
     images = pictures(2, 16, 32)
     with torch.no_grad():
         latent = model.encode(images)
         again = model(images)
-    assert latent.shape == (2, 16, 16 // factor, 32 // factor)
+    assert latent.shape == (2, config.latent_channels, 16 // config.factor, 32 // config.factor)
     assert again.shape == images.shape
     assert again.dtype == torch.float32
-    with pytest.raises(ParameterError, match=f"{name} takes sides that are multiples of {factor} px; got 16 x 30"):
-        model(images[..., :30])
+    said = f"{config.architecture} takes sides that are multiples of {config.multiple} px; got 16 x 31"
+    with pytest.raises(ParameterError, match=said):
+        model(images[..., :31])
     with pytest.raises(ParameterError, match="got 0 x 32"):
         model.encode(images[:, :, :0])
 
@@ -141,7 +153,7 @@ def test_known_answers_of_the_doubling_steps() -> None:
 
 
 @pytest.mark.parametrize("factor", [4, 8])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHARED)
 def test_the_network_equals_the_naive_reference(name: str, factor: int) -> None:
     model = lively(tiny(name, factor))
     image = pictures(1)
@@ -168,14 +180,13 @@ def test_the_loss_equals_the_naive_reference() -> None:
 def test_training_lowers_the_loss_and_reaches_every_tensor(name: str) -> None:
     model = build(tiny(name))
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
-    images = pictures(4)
-    losses = []
+    images, stored, losses = pictures(4), model.stored(), []
     for _ in range(40):
         loss = training_loss(model, images)
         optimiser.zero_grad()
         loss.backward()
         if not losses:
-            assert all(parameter.grad is not None for parameter in model.parameters())
+            assert all(parameter.grad is not None for key, parameter in model.named_parameters() if key in stored)
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
@@ -246,7 +257,7 @@ def test_the_seed_decides_every_tensor(name: str) -> None:
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert all(torch.isfinite(tensor).all() for tensor in one.values())
     changed = [key for key in one if not torch.equal(one[key], other[key])]
-    assert changed == [key for key in one if not key.endswith((".bias", ".unused"))]
+    assert changed == [key for key in one if not key.endswith((".bias", ".unused", ".steps"))]
 
 
 def test_a_pixel_depends_on_its_neighbourhood_alone() -> None:
@@ -264,8 +275,10 @@ def test_a_folder_is_loaded_and_reconstructs(name: str, tmp_path: Path) -> None:
     folder = str(put(tmp_path / "mine", model))
     autoencoder = load_autoencoder(folder, device="cpu")
     card = autoencoder.card
-    assert card.name == f"{name}-2x4-{card.sha256[:8]}"
-    assert (card.architecture, card.factor, card.latent_channels, card.widths) == ("OwnAutoencoder", 4, 2, (3, 6, 12))
+    config, shape = model.config, (card.latent_channels, card.factor, card.widths)
+    assert card.name == f"{name}-{config.latent_channels}x{config.factor}-{card.sha256[:8]}"
+    assert card.architecture == "OwnAutoencoder"
+    assert shape == {"pixel": (3, 1, (3, 6, 12)), "super_resolution": (3, 4, (3,))}.get(name, (2, 4, (3, 6, 12)))
     assert (card.licence, card.purpose, card.evidence) == ("not stated", "test", "unverified weights")
     images = pictures(3)
     again = autoencoder.reconstruct(images)
@@ -280,7 +293,7 @@ def test_a_folder_is_loaded_and_reconstructs(name: str, tmp_path: Path) -> None:
     with torch.inference_mode():
         # one image at a time and channels last sum in another order than three at once
         torch.testing.assert_close(again, model(images).clamp(0, 1), rtol=0, atol=1e-5)
-    with pytest.raises(ParameterError, match=r"takes images whose sides are multiples of 4 px; got 16 x 22"):
+    with pytest.raises(ParameterError, match=r"takes .*sides.* are multiples of 4 px; got 16 x 22"):
         autoencoder.reconstruct(images[..., :22])
     assert load_autoencoder(folder, device="cpu").model is autoencoder.model
 
@@ -349,6 +362,18 @@ def test_damaged_and_wrong_folders_are_one_sentence(damage: Callable[[Path], Non
         (lambda: Nearest(width=0), "nearest: width must be a whole number from 1 to 1024, got 0"),
         (lambda: Shuffle(latent_channels=2.0), "shuffle: latent_channels must be a whole number"),
         (lambda: Nearest(factor=16), "nearest: factor must be 4 or 8, got 16"),
+        (lambda: SuperResolution(factor=8), "super_resolution: factor must be 2 or 4, got 8"),
+        (lambda: SuperResolution(blocks=0), "super_resolution: blocks must be a whole number from 1 to 64, got 0"),
+        (lambda: Pixel(sigma=0), "pixel: sigma must be a number above 0, got 0"),
+        (lambda: Pixel(halvings=4), "pixel: halvings must be a whole number from 1 to 3, got 4"),
+        (lambda: generator.get("pixel").configured(factor=4), "generator 'pixel' has no setting 'factor'"),
+        (lambda: Adversarial(weight=-1.0), "adversarial: weight must be a number above 0, got -1.0"),
+        (lambda: Adversarial(begin=-1), "adversarial: begin must be a whole number from 0 to 1000000, got -1"),
+        (lambda: Adversarial(critic_width=0), "adversarial: critic_width must be"),
+        (lambda: Refined(steps=0), "refined: steps must be a whole number from 1 to 64, got 0"),
+        (lambda: Refined(sigma=float("inf")), "refined: sigma must be a number above 0, got inf"),
+        (lambda: Refined(weight="1"), "refined: weight must be a number above 0, got '1'"),
+        (lambda: Refined(refiner_width=2000), "refined: refiner_width must be"),
         (lambda: Quantised(codes=1), "quantised: codes must be a whole number from 2 to 65536, got 1"),
         (lambda: Quantised(patience=0), "quantised: patience must be"),
         (lambda: Quantised(commitment=float("nan")), "quantised: commitment must be a number above 0, got nan"),

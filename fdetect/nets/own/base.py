@@ -5,15 +5,17 @@
     loss = training_loss(model, images)
     written = config.to_json()                         # config.json; config_from_json reads it back
 
-All architectures share the encoder, the residual blocks and the loss (blocks.py); they differ in how the decoder
-doubles the sides, or in what happens to the latent, so that what their pictures differ in is the trace of that step.
+Most architectures share the encoder, the residual blocks and the loss (blocks.py); they differ in how the decoder
+doubles the sides, in what happens to the latent or in what else is asked of the picture, so that what their pictures
+differ in is the trace of that step.  `super_resolution` and `pixel` have no latent of their own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fdetect.errors import ParameterError
 from fdetect.registry import Registry, nearest
@@ -28,7 +30,6 @@ __all__ = ["CLASS_NAME", "OwnConfig", "build", "config_from_json", "generator", 
 generator = Registry("generator")
 
 CLASS_NAME = "OwnAutoencoder"  # `_class_name` of config.json
-_FACTORS = (4, 8)
 _MOST = 1024
 
 
@@ -38,10 +39,13 @@ class OwnConfig:
 
     width            channels at full size, 1 to 1024; 2, 4 and 4 times as many where sides are 1/2, 1/4 and 1/8
     latent_channels  of one position of the latent, which stands for `factor` x `factor` pixels, 1 to 1024
-    factor           4 or 8
+    factor           one of FACTORS: 4 or 8, unless the architecture says otherwise
 
+    An architecture that leaves no choice of one fixes it, and it is no setting there (`field(init=False)`).
     Raises ParameterError for sizes outside these ranges.
     """
+
+    FACTORS: ClassVar[tuple[int, ...]] = (4, 8)
 
     width: int = 16
     latent_channels: int = 16
@@ -50,8 +54,9 @@ class OwnConfig:
     def __post_init__(self) -> None:
         for name in ("width", "latent_channels"):
             self._check_whole(name, 1, _MOST)
-        if type(self.factor) is not int or self.factor not in _FACTORS:
-            raise ParameterError(f"{self.architecture}: factor must be 4 or 8, got {self.factor!r}")
+        if type(self.factor) is not int or self.factor not in self.FACTORS:
+            wanted = " or ".join(map(str, self.FACTORS))
+            raise ParameterError(f"{self.architecture}: factor must be {wanted}, got {self.factor!r}")
 
     @property
     def architecture(self) -> str:
@@ -63,6 +68,11 @@ class OwnConfig:
         """Channels of each level, from full size to that of the latent."""
         return tuple(self.width * times for times in (1, 2, 4, 4)[: self.factor.bit_length()])
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of a picture must be a multiple of, in px."""
+        return self.factor
+
     def up(self, inputs: int, outputs: int) -> Any:
         """Return the module that doubles the sides: (B, inputs, h, w) -> (B, outputs, 2 h, 2 w)."""
         raise NotImplementedError
@@ -73,15 +83,25 @@ class OwnConfig:
 
         return OwnModel(self)
 
+    def training_model(self) -> OwnModel:
+        """Return the network with what is needed in training alone, its tensors not yet filled."""
+        return self.model()
+
     def _check_whole(self, name: str, least: int, most: int) -> None:
         value = getattr(self, name)
         if type(value) is not int or not least <= value <= most:  # True is an int, and json has it
             wanted = f"a whole number from {least} to {most}"
             raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
 
+    def _check_above_zero(self, name: str) -> None:
+        value = getattr(self, name)
+        if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
+            raise ParameterError(f"{self.architecture}: {name} must be a number above 0, got {value!r}")
+
     def to_json(self) -> dict[str, Any]:
         """Return what config.json holds."""
-        return {"_class_name": CLASS_NAME, "architecture": self.architecture, **asdict(self)}
+        settings = {name: getattr(self, name) for name in generator.of(type(self)).settings}
+        return {"_class_name": CLASS_NAME, "architecture": self.architecture, **settings}
 
 
 def config_from_json(content: Mapping[str, Any]) -> OwnConfig:
@@ -116,7 +136,7 @@ def build(config: OwnConfig, *, seed: int = 0) -> OwnModel:
 def training_loss(model: OwnModel, images: torch.Tensor) -> torch.Tensor:
     """Return what training minimises, with gradients: (B, 3, H, W) float32 RGB 0..1, sides multiples of factor -> ().
 
-    It is how far the reconstruction is (`fdetect.nets.own.blocks.reconstruction_loss`), and for `quantised` also what
-    the codebook lacks.
+    It is how far the reconstruction is (`fdetect.nets.own.blocks.reconstruction_loss`), and for `quantised`,
+    `adversarial` and `refined` also what their codebook, critic and refiner are to learn.
     """
     return model.loss(images)

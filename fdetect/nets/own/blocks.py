@@ -1,4 +1,4 @@
-"""The network that all architectures share, its first tensors and its loss.
+"""The network that most architectures share, its first tensors and its loss.
 
     encoder  conv, (block, conv of stride 2) for each halving, 2 blocks, conv
     decoder  conv, 2 blocks, (`config.up`, block) for each doubling, conv
@@ -23,7 +23,7 @@ from fdetect.nets.own.base import OwnConfig
 __all__ = ["OwnModel", "Residual", "initialised", "reconstruction_loss"]
 
 _SCALES = 3  # of the loss: full size, 1/2, 1/4
-_BRANCH = 0.1  # times the deviation, in the last convolution of a residual block: it begins near the identity
+_BRANCH = 0.1  # times the deviation, in the last convolution of what is added to its input: it begins near 0
 
 
 class Residual(nn.Module):  # type: ignore[misc]
@@ -40,35 +40,27 @@ class Residual(nn.Module):  # type: ignore[misc]
 
 
 class OwnModel(nn.Module):  # type: ignore[misc]
-    """An autoencoder of `config`'s sizes; RGB in 0..1 on both sides, as 2 x - 1 inside."""
+    """An autoencoder of `config`'s sizes; RGB in 0..1 on both sides, as 2 x - 1 inside.
 
-    def __init__(self, config: OwnConfig) -> None:
+    encoder, decoder  others than the shared ones: 2 x - 1 -> latent -> 2 x' - 1
+    """
+
+    def __init__(self, config: OwnConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
-        widths, latent = config.widths, config.latent_channels
-
-        down: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1)]
-        for fine, coarse in itertools.pairwise(widths):
-            down += [Residual(fine), nn.Conv2d(fine, coarse, 3, stride=2, padding=1)]
-        down += [Residual(widths[-1]), Residual(widths[-1]), nn.Conv2d(widths[-1], latent, 3, padding=1)]
-        self.encoder = nn.Sequential(*down)
-
-        up: list[nn.Module] = [nn.Conv2d(latent, widths[-1], 3, padding=1), Residual(widths[-1]), Residual(widths[-1])]
-        for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True):
-            up += [config.up(coarse, fine), Residual(fine)]
-        up.append(nn.Conv2d(widths[0], 3, 3, padding=1))
-        self.decoder = nn.Sequential(*up)
+        self.encoder = _encoder(config) if encoder is None else encoder
+        self.decoder = _decoder(config) if decoder is None else decoder
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return the latent: (B, 3, H, W) RGB 0..1 -> (B, latent_channels, H / factor, W / factor).
 
-        Raises ParameterError where a side is no multiple of the factor.
+        Raises ParameterError where a side is no multiple of `config.multiple`.
         """
         height, width = images.shape[-2:]
-        factor = self.config.factor
-        if not height or not width or height % factor or width % factor:
+        multiple = self.config.multiple
+        if not height or not width or height % multiple or width % multiple:
             name = self.config.architecture
-            raise ParameterError(f"{name} takes sides that are multiples of {factor} px; got {height} x {width}")
+            raise ParameterError(f"{name} takes sides that are multiples of {multiple} px; got {height} x {width}")
         return self.encoder(images * 2 - 1)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
@@ -83,6 +75,28 @@ class OwnModel(nn.Module):  # type: ignore[misc]
     def loss(self, images: torch.Tensor) -> torch.Tensor:
         """Return what training minimises: (B, 3, H, W) RGB 0..1 -> scalar."""
         return reconstruction_loss(self(images), images)
+
+    def stored(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that are kept when training is over: those of `config.model()`, which loading fills."""
+        return dict(self.state_dict())
+
+
+def _encoder(config: OwnConfig) -> nn.Module:
+    widths = config.widths
+    down: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1)]
+    for fine, coarse in itertools.pairwise(widths):
+        down += [Residual(fine), nn.Conv2d(fine, coarse, 3, stride=2, padding=1)]
+    last = nn.Conv2d(widths[-1], config.latent_channels, 3, padding=1)
+    return nn.Sequential(*down, Residual(widths[-1]), Residual(widths[-1]), last)
+
+
+def _decoder(config: OwnConfig) -> nn.Module:
+    widths = config.widths
+    first = nn.Conv2d(config.latent_channels, widths[-1], 3, padding=1)
+    up: list[nn.Module] = [first, Residual(widths[-1]), Residual(widths[-1])]
+    for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True):
+        up += [config.up(coarse, fine), Residual(fine)]
+    return nn.Sequential(*up, nn.Conv2d(widths[0], 3, 3, padding=1))
 
 
 def reconstruction_loss(again: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
@@ -112,7 +126,7 @@ def reconstruction_loss(again: torch.Tensor, images: torch.Tensor) -> torch.Tens
 def initialised(config: OwnConfig, seed: int) -> OwnModel:
     """Return the network of `config` with the tensors of `seed`; see `fdetect.nets.own.base.build`."""
     with torch.device("meta"):  # where torch's own first values would cost draws of the global generator
-        model = config.model()
+        model = config.training_model()
     model.to_empty(device="cpu")
     draws = torch.Generator().manual_seed(seed)
     for name, module in model.named_modules():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fdetect.errors import ParameterError
 from fdetect.nets.own.base import generator
 from fdetect.nets.own.nearest import Nearest
 
@@ -56,9 +54,7 @@ class Quantised(Nearest):
         super().__post_init__()
         self._check_whole("codes", 2, 65536)
         self._check_whole("patience", 1, 65536)
-        number = type(self.commitment) in (int, float)
-        if not (number and math.isfinite(self.commitment) and self.commitment > 0):
-            raise ParameterError(f"{self.architecture}: commitment must be a number above 0, got {self.commitment!r}")
+        self._check_above_zero("commitment")
 
     def model(self) -> QuantisedModel:
         """Return the network, its tensors not yet filled."""
