@@ -69,7 +69,7 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fdetect.bench.builtin import builtin_manifest
 
     base = tmp_path_factory.mktemp("small")
-    table = builtin_manifest(base)
+    table = builtin_manifest(base, networks=())
     root = table.schema.metadata[b"fdetect.root"].decode()
     taken: dict[tuple[str, str], int] = {}
     rows = []

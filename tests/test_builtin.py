@@ -1,4 +1,7 @@
-"""The built-in benchmark: its manifest, the same bytes from the same seed, repair, and what can go wrong."""
+"""The built-in benchmark: its manifest, the same bytes from the same seed, repair, and what can go wrong.
+
+Reals and simulated decoders; what networks add is in test_builtin_own.py.
+"""
 
 import csv
 import shutil
@@ -7,6 +10,7 @@ import sys
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +18,16 @@ import pytest
 import xxhash
 
 from fdetect.bench import builtin
-from fdetect.bench.builtin import CROPS_PER_PHOTOGRAPH, DESCRIPTION, PHOTOGRAPHS, SIDE, builtin_manifest, is_flat
+from fdetect.bench.builtin import CROPS_PER_PHOTOGRAPH, DESCRIPTION, PHOTOGRAPHS, SIDE, is_flat
+from fdetect.bench.builtin_files import png
 from fdetect.bench.simulate import DECODERS
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import decode
 from fdetect.types import MANIFEST_COLUMNS, records
 
-GOLDEN_SET = "894ff06410a45fd0a200ffeb6c375f5d"  # of pixels.xxh3, seed 0, version 1 of the set
+GOLDEN_SET = "894ff06410a45fd0a200ffeb6c375f5d"  # of pixels.xxh3, seed 0, as in version 1 of the set
+
+builtin_manifest = partial(builtin.builtin_manifest, networks=())
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +65,7 @@ def test_manifest_columns_types_and_metadata(made):
     assert tuple(table.column_names) == MANIFEST_COLUMNS
     assert [str(kind) for kind in table.schema.types] == ["string", "int64"] + ["string"] * 6
     assert table.schema.metadata[b"fdetect.layout"] == b"builtin"
-    assert root_of(table) == folder / "builtin-v1-seed0"
+    assert root_of(table) == folder / "builtin-v2-seed0"
     assert sum(column.null_count for column in table.columns) == 0
 
 
@@ -154,7 +161,7 @@ def test_same_seed_same_bytes_other_seed_other_crops(made, tmp_path):
     again = builtin_manifest(tmp_path)
     assert snapshot(root_of(again)) == snapshot(root_of(made[1]))
     other = builtin_manifest(tmp_path, seed=3)
-    assert root_of(other) == tmp_path / "builtin-v1-seed3"
+    assert root_of(other) == tmp_path / "builtin-v2-seed3"
     first, second = (
         {xxhash.xxh3_64_hexdigest((root_of(table) / path).read_bytes()) for path in table["path"].to_pylist()}
         for table in (made[1], other)
@@ -182,7 +189,7 @@ def change_a_pixel(path):
     """A valid PNG of the same size with another pixel: only its content shows it."""
     pixels = decode(path.read_bytes()).pixels.copy()
     pixels[7, 7, 0] ^= 1
-    path.write_bytes(builtin._png(pixels))
+    path.write_bytes(png(pixels))
 
 
 @pytest.mark.parametrize("damage", [delete, truncate, change_a_pixel])
@@ -211,7 +218,7 @@ def test_two_writers_at_once_leave_one_complete_folder(whole, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         tables = list(pool.map(builtin_manifest, [tmp_path / "new", tmp_path / "new"]))
     assert tables[0].equals(tables[1])
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["builtin-v1-seed0"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["builtin-v2-seed0"]
     assert snapshot(root_of(tables[0])) == whole[1]
 
 
@@ -222,10 +229,10 @@ def test_an_unusable_folder_is_one_sentence(few, tmp_path):
 
 
 def test_a_file_in_place_of_the_folder_is_one_sentence_and_is_kept(few, tmp_path):
-    (tmp_path / "builtin-v1-seed0").write_text("in the way")
+    (tmp_path / "builtin-v2-seed0").write_text("in the way")
     with pytest.raises(DataError, match="cannot write the built-in images"):
         builtin_manifest(tmp_path)
-    assert (tmp_path / "builtin-v1-seed0").read_text() == "in the way"
+    assert (tmp_path / "builtin-v2-seed0").read_text() == "in the way"
 
 
 def test_negative_seed_is_refused(tmp_path):
@@ -246,7 +253,7 @@ def test_a_photograph_with_other_pixels_is_used_and_said(tmp_path, monkeypatch, 
     other = builtin.Photograph(first.name, first.package, first.file, first.category, "0" * 32)
     monkeypatch.setattr(builtin, "PHOTOGRAPHS", (other,))
     assert set(builtin_manifest(tmp_path)["group"].to_pylist()) == {"astronaut"}
-    assert "data/astronaut.png of scikit-image does not have the pixels of version 1" in caplog.text
+    assert "data/astronaut.png of scikit-image does not have the pixels that the set knows" in caplog.text
 
 
 def test_most_photographs_absent_is_one_sentence(tmp_path, monkeypatch):
@@ -270,7 +277,7 @@ def test_flatness_is_one_pair_in_sixteen():
 def test_png_matches_pillow_on_other_sizes():
     for shape in [(1, 1, 3), (3, 5, 3), (150, 400, 3)]:
         pixels = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
-        data = builtin._png(pixels)
+        data = png(pixels)
         np.testing.assert_array_equal(decode(data).pixels, pixels)
         start = data.index(b"IDAT") + 4
         assert len(zlib.decompress(data[start:-16])) == shape[0] * (1 + 3 * shape[1])  # strict: checks the sum
@@ -279,7 +286,7 @@ def test_png_matches_pillow_on_other_sizes():
 def test_needs_neither_sklearn_nor_torch_nor_skimage(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom fdetect.bench.builtin import builtin_manifest\n"
-        "rows = builtin_manifest(Path(sys.argv[1])).num_rows\n"
+        "rows = builtin_manifest(Path(sys.argv[1]), networks=()).num_rows\n"
         "print(rows, sorted({'sklearn', 'torch', 'skimage', 'scipy', 'transformers'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)

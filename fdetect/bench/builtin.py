@@ -1,6 +1,7 @@
-"""The built-in benchmark: photographs that are installed anyway, and the same crops through simulated decoders.
+"""The built-in benchmark: photographs that are installed anyway, and the same crops through decoders.
 
-It shows the machinery offline, in seconds, without torch; its numbers are never quoted as detection quality.
+It shows the machinery offline; its numbers are never quoted as detection quality.  Four decoders are simulated
+(simulate.py); the others are those of small autoencoders that come with fdetect (builtin_own.py) and need torch.
 
 Reals are 160-px crops (so that the 128-px conditions can shift within them) of 15 photographs bundled with
 scikit-image and scikit-learn, found by path: neither package is imported, nothing is downloaded.  Taken are camera
@@ -15,10 +16,8 @@ JPEG files (hubble_deep_field, retina, rocket, china, flower), cut here at any p
 the others were JPEGs once; halving wipes out most of that in the fakes.  Real crops also keep more of the finest
 detail than any decoder's output: that alone separates the classes, and it is meant to.
 
-Every fake has the content of its real (the transposed convolution shifts it by half a pixel), and both share one
-`group`, the source photograph.  All files are PNGs of one length without compression, so neither bytes nor container
-tell the classes apart; the encoder is a few lines below so that file bytes, hence content hashes and the crops that
-follow from them, are also equal on every machine.
+Every fake has the content of its real (sim-transposed shifts it by half a pixel), and both share one `group`, the
+source photograph.
 """
 
 from __future__ import annotations
@@ -28,10 +27,7 @@ import importlib.util
 import io
 import logging
 import os
-import secrets
-import shutil
-import struct
-import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +35,8 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from fdetect.bench.builtin_files import png, write_folder
+from fdetect.bench.builtin_own import NETWORKS, Progress, Window, not_run_metadata, round_trips, window_around
 from fdetect.bench.simulate import DECODERS
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import decode
@@ -46,15 +44,17 @@ from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL
 
 __all__ = ["CROPS_PER_PHOTOGRAPH", "DESCRIPTION", "PHOTOGRAPHS", "SIDE", "VERSION", "builtin_manifest", "is_flat"]
 
-VERSION = 1  # raise it with any change of a pixel
+VERSION = 2  # raise it with any change of a pixel; the reals and the simulated are those of version 1
 SIDE = 160
 CROPS_PER_PHOTOGRAPH = 12  # so that the three largest photographs do not outweigh the rest
 
 DESCRIPTION = (
     "Built-in benchmark: 160-px crops of 15 photographs that come with scikit-image and scikit-learn, against the "
     "same crops through simulated decoders (sim-nearest, sim-bilinear, sim-transposed, sim-shuffle: halved, then "
-    "up-sampled with fixed integer kernels, nothing learned). No generative model made any of these images: the "
-    "numbers show that the machinery works and say nothing about the detection of AI-generated images."
+    "up-sampled with fixed integer kernels, nothing learned) and, where torch is installed, through small learned "
+    f"autoencoders that come with fdetect ({', '.join(NETWORKS)}: trained on synthetic dead leaves, on no photograph). "
+    "No generative model made any of these images: the numbers show that the machinery works and say nothing about "
+    "the detection of AI-generated images."
 )
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Photograph:
-    """One source: where its package keeps it, and the xxh3_128 of its RGB pixels as version 1 knows them."""
+    """One source: where its package keeps it, and the xxh3_128 of its RGB pixels as version 1 of the set knows them."""
 
     name: str
     package: str  # what `real_source` says
@@ -99,18 +99,25 @@ PHOTOGRAPHS = (
 )
 
 
-def builtin_manifest(folder: Path, *, seed: int = 0) -> pa.Table:
+def builtin_manifest(
+    folder: Path, *, seed: int = 0, networks: Sequence[str] = NETWORKS, progress: Progress | None = None
+) -> pa.Table:
     """Write the built-in images below a folder, or keep them where they are complete, and return their manifest.
 
-    The images go to `folder/builtin-v<VERSION>-seed<seed>`: `real/<photograph>-<crop>.png` and
-    `sim-<layer>/<photograph>-<crop>.png`, SIDE x SIDE RGB, with `manifest.csv` and the xxh3_128 of every image's
-    RGB pixels in `pixels.xxh3`.  All are made anew in memory (about a second) and compared with what is stored: a
-    file that is missing or differs is written again, each file is replaced whole, a fresh folder appears only when
-    it is complete, and nothing else there is touched.  The seed moves the grid of crops within each photograph and
-    draws the crops of photographs that have more than CROPS_PER_PHOTOGRAPH.
+    The images go to `folder/builtin-v<VERSION>-seed<seed>`: `real/<photograph>-<crop>.png` and the same file of every
+    decoder, `sim-<layer>/...` and `own-<network>/...`, SIDE x SIDE RGB, with `manifest.csv`.  `pixels.xxh3` holds the
+    xxh3_128 of the RGB pixels of reals and simulated fakes; these are all made anew in memory (about a second) and
+    compared with what is stored.  Those of networks are made once (about ten seconds each) and verified by the hashes
+    in `own-<network>.xxh3`.  A file that is missing or differs is written again, each file is replaced whole, a fresh
+    folder appears only when it is complete, and nothing else there is touched.  The seed moves the grid of crops within
+    each photograph and draws the crops of photographs that have more than CROPS_PER_PHOTOGRAPH.
+
+    networks  names of shipped autoencoders
+    progress  called with (network, done, total) while their images are made
 
     Returns a table with columns MANIFEST_COLUMNS (strings, `label` int64; `path` relative to that folder) and the
-    schema metadata `fdetect.root` (that folder, absolute) and `fdetect.layout` ("builtin").
+    schema metadata `fdetect.root` (that folder, absolute), `fdetect.layout` ("builtin") and what
+    `fdetect.bench.builtin_own.generators_not_run` reads: the networks that could not run, whose images are absent.
 
     Raises ParameterError for a negative seed; DataError where most photographs are not installed or the folder
     cannot be written.  A single absent or altered photograph is logged as a warning: the rest is made.
@@ -118,17 +125,21 @@ def builtin_manifest(folder: Path, *, seed: int = 0) -> pa.Table:
     if seed < 0:
         raise ParameterError(f"--seed {seed} is negative; choose 0 or more")
     root = Path(os.path.abspath(folder)) / f"builtin-v{VERSION}-seed{seed}"
-    images = _images(seed)
-    paths = list(images)
-    files = {path: _png(pixels) for path, pixels in images.items()}
+    windows = {f"{name}-{number:02d}.png": window
+               for name, pixels in _photographs().items()
+               for number, window in enumerate(_windows(pixels, name, seed))}  # fmt: skip
+    images = _images({name: window.crop for name, window in windows.items()})
+    made = round_trips(root, windows, networks, progress=progress)
+    paths = [*images, *made.paths]
+    files = {path: png(pixels) for path, pixels in images.items()} | dict(made.files)
     files["manifest.csv"] = _csv(paths)
-    files["pixels.xxh3"] = "".join(f"{_pixel_hash(images[path])}  {path}\n" for path in paths).encode()
+    files["pixels.xxh3"] = "".join(f"{_pixel_hash(pixels)}  {path}\n" for path, pixels in images.items()).encode()
     try:
-        _write(root, files)
+        write_folder(root, files)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write the built-in images to '{root}' ({reason}); name another folder") from None
-    metadata = {b"fdetect.root": os.fsencode(root), b"fdetect.layout": b"builtin"}
+    metadata = {b"fdetect.root": os.fsencode(root), b"fdetect.layout": b"builtin", **not_run_metadata(made)}
     columns = dict(zip(MANIFEST_COLUMNS, zip(*map(_row, paths), strict=True), strict=True))
     types = [(name, pa.int64() if name == "label" else pa.string()) for name in MANIFEST_COLUMNS]
     return pa.table(columns, schema=pa.schema(types, metadata=metadata))
@@ -146,44 +157,8 @@ def is_flat(pixels: np.ndarray) -> bool:
     return bool(16 * sum(int((step >= 4).sum()) for step in steps) < sum(step.size for step in steps))
 
 
-def _write(root: Path, files: dict[str, bytes]) -> None:
-    """Write what is missing or damaged; a folder that does not exist yet is filled aside and then renamed."""
-    token = f"{os.getpid()}-{secrets.token_hex(4)}"
-    if not root.exists():
-        aside = root.with_name(f".{root.name}-{token}")
-        try:
-            _write_files(aside, files, token)
-            os.replace(aside, root)
-            return
-        except OSError:
-            if not root.is_dir():  # otherwise another process was first: look through what it wrote
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    _write_files(root, files, token)
-
-
-def _write_files(folder: Path, files: dict[str, bytes], token: str) -> None:
-    for name, data in files.items():
-        path = folder / name
-        if path.is_file() and path.read_bytes() == data:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}-{token}")
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _images(seed: int) -> dict[str, np.ndarray]:
-    """All images by path: the reals first, then each decoder's."""
-    crops = {
-        f"{name}-{number:02d}.png": crop
-        for name, pixels in _photographs().items()
-        for number, crop in enumerate(_crops(pixels, name, seed))
-    }
+def _images(crops: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The reals and the simulated by path: the reals first, then each decoder's."""
     images = {f"real/{name}": crop for name, crop in crops.items()}
     for decoder, simulate in DECODERS.items():
         images |= {f"{decoder}/{name}": simulate(crop) for name, crop in crops.items()}
@@ -203,8 +178,8 @@ def _photographs() -> dict[str, np.ndarray]:
             _log.warning("built-in benchmark: %s of %s is left out: %s", photograph.file, photograph.package, error)
             continue
         if _pixel_hash(pixels) != photograph.pixels:
-            _log.warning("built-in benchmark: %s of %s does not have the pixels of version %d of the set: figures "
-                         "will differ from other machines", photograph.file, photograph.package, VERSION)  # fmt: skip
+            _log.warning("built-in benchmark: %s of %s does not have the pixels that the set knows: figures "
+                         "will differ from other machines", photograph.file, photograph.package)  # fmt: skip
         found[photograph.name] = pixels
     if 2 * len(found) < len(PHOTOGRAPHS):
         raise DataError(
@@ -214,16 +189,17 @@ def _photographs() -> dict[str, np.ndarray]:
     return found
 
 
-def _crops(pixels: np.ndarray, name: str, seed: int) -> list[np.ndarray]:
-    """Cut a grid of crops that do not overlap, its origin drawn; drop the flat ones; draw at most the cap."""
+def _windows(pixels: np.ndarray, name: str, seed: int) -> Iterator[Window]:
+    """Lay a grid of crops that do not overlap, its origin drawn; drop the flat ones; draw at most the cap."""
     height, width = pixels.shape[:2]
     top = _draw(height % SIDE + 1, seed, name, "top")
     left = _draw(width % SIDE + 1, seed, name, "left")
     corners = [(y, x) for y in range(top, height - SIDE + 1, SIDE) for x in range(left, width - SIDE + 1, SIDE)]
-    grid = [np.ascontiguousarray(pixels[y : y + SIDE, x : x + SIDE]) for y, x in corners]
-    textured = [crop for crop in grid if not is_flat(crop)]
+    textured = [(y, x) for y, x in corners if not is_flat(pixels[y : y + SIDE, x : x + SIDE])]
     order = sorted(range(len(textured)), key=lambda index: _draw(1 << 64, seed, name, "crop", index))
-    return [textured[index] for index in sorted(order[:CROPS_PER_PHOTOGRAPH])]
+    for index in sorted(order[:CROPS_PER_PHOTOGRAPH]):
+        phase = (_draw(8, seed, name, "phase of rows", index), _draw(8, seed, name, "phase of columns", index))
+        yield window_around(pixels, *textured[index], SIDE, phase)
 
 
 def _draw(below: int, *key: object) -> int:
@@ -237,7 +213,8 @@ def _row(path: str) -> tuple[str | int, ...]:
     photograph = next(each for each in PHOTOGRAPHS if each.name == file.rsplit("-", 1)[0])
     if source == "real":
         return (path, REAL, "", "", photograph.package, photograph.category, photograph.name, "")
-    return (path, FAKE, source, "simulated", "", photograph.category, photograph.name, "")
+    family = "simulated" if source in DECODERS else "autoencoder"
+    return (path, FAKE, source, family, "", photograph.category, photograph.name, "")
 
 
 def _csv(paths: list[str]) -> bytes:
@@ -248,23 +225,3 @@ def _csv(paths: list[str]) -> bytes:
 
 def _pixel_hash(pixels: np.ndarray) -> str:
     return xxhash.xxh3_128_hexdigest(pixels.tobytes())
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """Encode (H, W, 3) uint8 as a PNG with stored, not compressed, data: one length for one size, always.
-
-    Source: PNG specification (W3C, third edition) sections 5 and 11; stored blocks of RFC 1951, section 3.2.4.
-    """
-    height, width, _ = pixels.shape
-    no_filter = np.zeros((height, 1), np.uint8)  # PNG puts one filter byte before each line
-    data = np.concatenate((no_filter, pixels.reshape(height, width * 3)), axis=1).tobytes()
-    stored = b""
-    for start in range(0, len(data), 65535):
-        block, last = data[start : start + 65535], start + 65535 >= len(data)
-        stored += struct.pack("<BHH", last, len(block), len(block) ^ 65535) + block
-    stream = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(data))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB, not interlaced
-    chunks = ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )

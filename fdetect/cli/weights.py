@@ -14,8 +14,9 @@ def weights() -> None:
     """List, download and import the weights of networks.
 
     Weights are safetensors only, found in this order: a folder that you give, written with a separator where a name is
-    called so too (./taef2); the weights home ($FDETECT_WEIGHTS, else your data folder), one folder a name, which
-    `import` fills; the hub cache, which `get` fills.
+    called so too (./taef2); the package itself, for the small autoencoders that come with it (own-...); the weights
+    home ($FDETECT_WEIGHTS, else your data folder), one folder a name, which `import` fills; the hub cache, which `get`
+    fills.
     Nothing else in fdetect downloads anything.
     """
 

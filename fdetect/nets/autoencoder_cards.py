@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fdetect.errors import ParameterError, WeightsError
-from fdetect.nets.evidence import evidence_of, identity
+from fdetect.nets.evidence import LEVELS, evidence_of, identity
 from fdetect.nets.folders import digests, read_json
 from fdetect.nets.own import CLASS_NAME, OwnConfig, config_from_json
+from fdetect.nets.own.card import own_card
+from fdetect.nets.shipped import LICENCE, SHIPPED, shipped_folder
 from fdetect.nets.weights import HUB_ID, find_weights, is_folder, weights_home
 from fdetect.registry import nearest
 
@@ -134,9 +136,9 @@ _FACTORS: dict[str, Callable[[Mapping[str, Any]], int]] = {
 def autoencoder_card(source: str) -> AutoencoderCard:
     """Find an autoencoder and describe it, without loading torch.
 
-    source  a name of the catalogue, a hub id "org/name[@revision]", or a folder: of diffusers (config.json and
-            diffusion_pytorch_model.safetensors, or a pipeline with these in vae/ or movq/), of an imported TAEF2, or of
-            an autoencoder of our own
+    source  a name of the catalogue, of SHIPPED or of the weights home, a hub id "org/name[@revision]", or a folder: of
+            diffusers (config.json and diffusion_pytorch_model.safetensors, or a pipeline with these in vae/ or movq/),
+            of an imported TAEF2, or of an autoencoder of our own
 
     Raises WeightsError where weights are absent or damaged, of an architecture that is not known here, or of diffusers
     while diffusers is not installed.
@@ -155,21 +157,30 @@ def autoencoder_card(source: str) -> AutoencoderCard:
     if known and (known.architecture, known.latent_channels, known.factor, known.widths) != shape:
         known = None
     found = digests(folder, stem=_stem(architecture))
+    evidence, shipped = evidence_of(identity(found)), source in SHIPPED
+    if shipped and evidence == LEVELS[0]:
+        evidence = LEVELS[1]  # their hash was compared with the card's when they were found
     card = known or CataloguedAutoencoder(
-        name=f"{name}-{latent_channels}x{factor}-{found['sha256'][:8]}",
+        name=source if shipped else f"{name}-{latent_channels}x{factor}-{found['sha256'][:8]}",
         architecture=architecture,
         latent_channels=latent_channels,
         factor=factor,
         widths=widths,
-        licence="not stated",
-        purpose="release" if _full_size(architecture, widths) else "test",
+        licence=LICENCE if shipped else _licence(folder, architecture, source),
+        purpose="release" if shipped or _full_size(architecture, widths) else "test",
     )
-    return AutoencoderCard(**(asdict(card) | found | {"source": source, "evidence": evidence_of(identity(found))}))
+    return AutoencoderCard(**(asdict(card) | found | {"source": source, "evidence": evidence}))
 
 
 def find_autoencoder(source: str) -> tuple[Path, CataloguedAutoencoder | None]:
-    """Return the folder of config.json and weights, and the catalogue's card where the source names one."""
-    folder_meant = is_folder(source, AUTOENCODERS)
+    """Return the folder of config.json and weights, and the catalogue's card where the source names one.
+
+    A name of SHIPPED means what is in the package, whatever the weights home holds under it.
+    """
+    names = (*AUTOENCODERS, *SHIPPED)
+    folder_meant = is_folder(source, names)
+    if source in SHIPPED:
+        return shipped_folder(source), None
     known = None if folder_meant else AUTOENCODERS.get(source)
     for card in AUTOENCODERS.values():
         if not folder_meant and card.hub_id and source.partition("@")[0] == card.hub_id:
@@ -188,7 +199,7 @@ def find_autoencoder(source: str) -> tuple[Path, CataloguedAutoencoder | None]:
         architecture = read_json(config, source, GIVE_FOLDER).get("_class_name") if config.is_file() else None
         return find_weights(source, stem=_stem(architecture), subfolder=inside, option="--autoencoder"), None
     if not HUB_ID.fullmatch(source):
-        hint = nearest(source, AUTOENCODERS)
+        hint = nearest(source, names)
         raise WeightsError(f"no autoencoder '{source}'{hint} (fdetect weights list)", GIVE_FOLDER)
     try:
         return find_weights(source, stem=_STEM, subfolder=_SUBFOLDERS[0], option="--autoencoder"), None
@@ -212,6 +223,12 @@ def _sizes(config: Mapping[str, Any], architecture: str, source: str) -> tuple[s
         return architecture.lower(), latent_channels, factor, tuple(map(int, _widths(config)))
     except (KeyError, TypeError, ValueError):
         raise WeightsError(f"config.json of {source} does not state the network's sizes", GIVE_FOLDER) from None
+
+
+def _licence(folder: Path, architecture: str, source: str) -> str:
+    """Return what card.json states of the weights where they are of our own."""
+    card = own_card(folder, source, GIVE_OWN) if architecture == CLASS_NAME else None
+    return (card.licence if card else "") or "not stated"
 
 
 def _full_size(architecture: str, widths: tuple[int, ...]) -> bool:

@@ -45,20 +45,25 @@ class Autoencoder:
     dtype: str
     device: str
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of an image must be a multiple of, in px."""
+        own = self.card.architecture == CLASS_NAME
+        return int(self.model.config.multiple) if own else self.card.factor
+
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
         """Return the round trip: (B, 3, H, W) float32 RGB 0..1 -> the same shape and range, where `images` are.
 
         With dtype "bfloat16" products run in bfloat16 under autocast; weights and result stay float32.  On a CPU one
         image goes at a time, which is fastest there and makes the result independent of the batch.
-        Raises ParameterError where a side is no multiple of the factor, BackendError where one image does not fit.
+        Raises ParameterError where a side is no multiple of `multiple`, BackendError where one image does not fit.
         """
         from fdetect.nets.memory import in_chunks
 
         height, width = images.shape[-2:]
-        factor = self.card.factor
-        if not height or not width or height % factor or width % factor:
+        if not height or not width or height % self.multiple or width % self.multiple:
             raise ParameterError(
-                f"{self.card.name} takes images whose sides are multiples of {factor} px; got {height} x {width}"
+                f"{self.card.name} takes images whose sides are multiples of {self.multiple} px; got {height} x {width}"
             )
         if not len(images):
             return images

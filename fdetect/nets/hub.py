@@ -20,6 +20,7 @@ from fdetect.nets.autoencoder_cards import AUTOENCODERS
 from fdetect.nets.cards import CARDS, encoder_card
 from fdetect.nets.evidence import identity, record_evidence
 from fdetect.nets.folders import checked, digests, file_sha256
+from fdetect.nets.shipped import SHIPPED
 from fdetect.nets.weights import HUB_ID, INSTALL_DEEP, hub_cache
 from fdetect.registry import nearest
 
@@ -87,6 +88,8 @@ def wanted(name: str) -> Wanted:
         return Wanted(
             card.hub_id, card.revision, expected_sha256=card.expected_sha256, licence=card.licence, official=True
         )
+    if name in SHIPPED:
+        raise ParameterError(f"'{name}' comes with fdetect: there is nothing to download")
     other = AUTOENCODERS.get(name)
     if other and not other.hub_id:
         files = " ".join(other.authors_files)
@@ -98,7 +101,7 @@ def wanted(name: str) -> Wanted:
     if HUB_ID.fullmatch(name):
         hub_id, _, revision = name.partition("@")
         return Wanted(hub_id, revision or "main")
-    hint = nearest(name, [*CARDS, *AUTOENCODERS])
+    hint = nearest(name, [*CARDS, *AUTOENCODERS, *SHIPPED])
     raise ParameterError(f"no weights '{name}'{hint} (fdetect weights list), and no hub id ORG/NAME")
 
 
