@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "fit_detector",
-    "read_features", "read_manifest", "score",
+    "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "fit_aligned",
+    "fit_detector", "read_features", "read_manifest", "score",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from fdetect.bench.calibrating import fit_detector
     from fdetect.bench.evaluate import cells_of as evaluate
+    from fdetect.bench.fitting import fit, fit_aligned
     from fdetect.bench.layouts import read_manifest
     from fdetect.bench.run import bench as benchmark
-    from fdetect.bench.steps import extract, extract_to, fit, score
+    from fdetect.bench.steps import extract, extract_to, score
     from fdetect.config import RunConfig
     from fdetect.engine import Store
     from fdetect.errors import FdetectError
@@ -41,7 +42,8 @@ _HOMES = {
     "evaluate": "fdetect.bench.evaluate:cells_of",
     "extract": "fdetect.bench.steps",
     "extract_to": "fdetect.bench.steps",
-    "fit": "fdetect.bench.steps",
+    "fit": "fdetect.bench.fitting",
+    "fit_aligned": "fdetect.bench.fitting",
     "fit_detector": "fdetect.bench.calibrating",
     "read_features": "fdetect.features.read",
     "read_manifest": "fdetect.bench.layouts",

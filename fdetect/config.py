@@ -63,6 +63,23 @@ class HeadsConfig:
 
 
 @dataclass(frozen=True)
+class AlignedConfig:
+    """Heads trained on photographs and their round trips through autoencoders, beside those on generated images."""
+
+    autoencoders: tuple[str, ...] = ()  # names, hub ids or folders; "shipped": all that come with fdetect; empty: none
+    draws: int = 1  # pairs of each photograph with each autoencoder, with other crops and histories
+    history: bool = True  # whether halves are made smaller and JPEG-encoded alike, or only cropped alike
+    generated: tuple[float, ...] = (0.0,)  # shares of generated images among the fakes; a head for each
+    three_way: tuple[str, ...] = ()  # heads that tell pristine, laundered and synthetic apart; without names: "shipped"
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ParameterError(f"aligned: draws is {self.draws}; give 1 or more")
+        if wrong := [share for share in self.generated if not 0 <= share < 1]:
+            raise ParameterError(f"aligned: the share of generated images is {wrong[0]:g}; give 0 or more, below 1")
+
+
+@dataclass(frozen=True)
 class DetectorsConfig:
     """Training-free detectors (`rigid`, or with settings `rigid:sigma=0.02`), their networks, scores made elsewhere."""
 
@@ -89,6 +106,7 @@ class RunConfig:
     conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
+    aligned: AlignedConfig = field(default_factory=AlignedConfig)
     detectors: DetectorsConfig = field(default_factory=DetectorsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     seed: int = 0
@@ -167,6 +185,10 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise ParameterError(f"{where} must be a list of strings, got {value!r}")
+    if hint == tuple[float, ...]:
+        if isinstance(value, list) and all(type(item) in (int, float) for item in value):
+            return tuple(map(float, value))
+        raise ParameterError(f"{where} must be a list of numbers, got {value!r}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

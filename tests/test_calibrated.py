@@ -28,6 +28,7 @@ from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.cli import main
 from fdetect.decide import Calibration, conformal_threshold
 from fdetect.engine import Store
+from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.rigid import detector, prepare
 from fdetect.rigid.bank import Knn
@@ -484,9 +485,11 @@ def test_a_head_keeps_its_calibration_and_says_what_is_not_measured(fdetect, sma
         (("fit", "{set}", "--detector", "rigit", "-o", "x"), "did you mean 'rigid'"),
         (("fit", "{set}", "--detector", "rigid:sigmaa=1", "-o", "x"), "did you mean 'sigma'"),
         (("fit", "{set}", "--detector", "rigid:sigma=a", "-o", "x"), "sigma takes a value of type float, got 'a'"),
-        (("fit", "{set}", "--detector", "rigid", "--head", "logreg", "-o", "x"), "--head and --features are trained"),
-        (("fit", "{set}", "--detector", "rigid", "--features", "fast", "-o", "x"), "--head and --features are trained"),
-        (("fit", "{set}", "--encoder", "x", "-o", "x"), "--encoder and --autoencoder go with --detector"),
+        (("fit", "{set}", "--detector", "rigid", "--head", "logreg", "-o", "x"), "what is trained, --detector is"),
+        (("fit", "{set}", "--detector", "rigid", "--features", "fast", "-o", "x"), "what is trained, --detector is"),
+        (("fit", "{set}", "--detector", "rigid", "--aligned", "-o", "x"), "what is trained, --detector is"),
+        (("fit", "{set}", "--encoder", "x", "-o", "x"), "--encoder goes with --detector"),
+        (("fit", "{set}", "--autoencoder", "x", "-o", "x"), "--autoencoder goes with --detector or --aligned"),
         (("fit", "{set}", "--detector", "rigid", "-o", "x"), "dinov2-large"),
         (("fit", "{set}", "--detector", "rigid", "--encoder", "nowhere/at/all", "-o", "x"), "nowhere/at/all"),
         (("fit", "nowhere", "--detector", "feature_drift", "-o", "x"), "nowhere"),
@@ -589,6 +592,27 @@ def test_other_weights_than_those_of_the_fit_are_refused(reals, encoder, store, 
     changed = replace(one, space={**one.space, "sha256": "0" * 64})
     with pytest.raises(WeightsError, match=r"\(sha256: 00000000000000000000... at the fit and \w{20}... here\)"):
         steps.score(reals, changed, store=store)
+
+
+def test_an_autoencoder_that_was_trained_on_the_photographs_is_refused(own, store, tmp_path):
+    """Of what it was trained on, it restores more than of what the thresholds are for."""
+    pytest.importorskip("torch", reason="the extra 'deep' is not installed")
+    from tiny_own import known_photographs, save_own
+
+    name, ids = "aeroblade:distance=mse", [content_id(file.read_bytes()) for file in sorted(own.rglob("*.*"))]
+    folder = save_own(tmp_path / "mine", "nearest", known=["f" * 32])
+    settings = {"autoencoder": str(folder), "condition": "matched", "crop": 64, "store": store}
+    assert len(fit_detector(own, name, **settings).detector.calibration.scores) == len(ids)
+    known_photographs(folder, ids[2:4])
+    with pytest.raises(ParameterError, match=rf"{name}: .*mine was trained on 2 of these images; give one that was"):
+        fit_detector(own, name, **settings)
+
+    def never(what: str, done: int, total: int) -> None:
+        raise AssertionError(f"{what} before the card was read")
+
+    (folder / "card.json").unlink()
+    with pytest.raises(DataError, match=r"mine has no card\.json, which says what it was trained on"):
+        fit_detector(own, name, progress=never, **settings)
 
 
 def test_what_a_detector_depends_on_names_no_place_and_no_device(encoder):

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdetect.config import RunConfig, fingerprint, override, read_config, to_toml
+from fdetect.config import AlignedConfig, RunConfig, fingerprint, override, read_config, to_toml
 from fdetect.errors import ParameterError
 
-DEFAULT_FINGERPRINT = "725d0f95998e92b7"  # change it only with the defaults: it names every run folder of a default run
+DEFAULT_FINGERPRINT = "000bb87a94ee6921"  # change it only with the defaults: it names every run folder of a default run
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)  # UTF-8 has no lone surrogates
 
@@ -44,6 +44,9 @@ def tables(kind: type) -> st.SearchStrategy[Any]:
     chosen.pop("schema", None)
     if "seed" in chosen:
         chosen["seed"] = st.integers(0, 2**70)
+    if kind is AlignedConfig:
+        chosen["draws"] = st.integers(1, 2**70)
+        chosen["generated"] = st.lists(st.floats(0, 1, exclude_max=True), max_size=4).map(tuple)
     return st.builds(kind, **chosen)
 
 
@@ -77,6 +80,7 @@ def test_the_defaults_are_written_in_full(tmp_path: Path) -> None:
         "conditions",
         "features",
         "heads",
+        "aligned",
         "detectors",
         "metrics",
     ]
@@ -189,7 +193,7 @@ def test_a_flag_of_zero_or_empty_is_a_value() -> None:
 
 def test_the_fingerprint_of_the_defaults_is_golden_and_the_same_in_another_process() -> None:
     assert fingerprint(RunConfig()) == DEFAULT_FINGERPRINT
-    script = "from fdetect.config import RunConfig, fingerprint; print(fingerprint(RunConfig()))"
+    script = "from fdetect.config import AlignedConfig, RunConfig, fingerprint; print(fingerprint(RunConfig()))"
     for hash_seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", script],
@@ -207,7 +211,7 @@ def test_the_fingerprint_of_plain_values_never_changes() -> None:
 
 
 def test_every_field_changes_the_fingerprint() -> None:
-    other = {int: 99, float: 0.125, str: "other", tuple: ("other",)}
+    other = {bool: False, int: 99, float: 0.125, str: "other", tuple: ("other",)}
     keys = []
     for f in fields(RunConfig):
         value = getattr(RunConfig(), f.name)
@@ -216,7 +220,8 @@ def test_every_field_changes_the_fingerprint() -> None:
     for key in keys:
         table, _, name = key.rpartition(".")
         default = getattr(getattr(RunConfig(), table), name) if table else getattr(RunConfig(), name)
-        found.add(fingerprint(override(RunConfig(), {key: other[type(default)]})))
+        value = (0.125,) if key == "aligned.generated" else other[type(default)]
+        found.add(fingerprint(override(RunConfig(), {key: value})))
     assert len(keys) > 15
     assert len(found) == len(keys) + 1
 

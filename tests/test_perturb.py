@@ -105,7 +105,7 @@ def test_the_crop_takes_every_phase_of_the_grid_and_every_offset(height: int, wi
     where = coordinates(height, width)
     offsets = []
     for k in range(4000):
-        cut = perturb._shifted_crop(where, C, rng_for(0, content(k), "crop"))
+        cut = perturb.Box.drawn(where.shape, C, rng_for(0, content(k), "crop")).of(where)
         assert cut.shape == (C, C, 3)
         offsets.append(tuple(int(v) for v in cut[0, 0, :2]))
     phases, counts = np.unique(np.array(offsets) % 8, axis=0, return_counts=True)

@@ -197,6 +197,18 @@ def test_a_generator_with_too_few_images_to_train_on_does_not_end_the_others():
     assert len(before) == 9
 
 
+def test_train_on_aligned_fits_photographs_alone_and_tests_everything():
+    samples, found = trials(paired(), ON, train=("aligned",))
+    assert [(t.name, t.train, t.seen) for t in found] == [(f"aligned/{k}", "aligned", ()) for k in range(3)]
+    for trial in found:
+        assert {samples.label[k] for k in trial.fit} == {0}
+        check_no_leak(samples, trial, ON)
+    assert sorted(k for t in found for k in t.test) == list(range(len(samples.path)))
+    # one generator is enough, even where its images are in one fold alone
+    rows = [row for row in paired() if row["label"] == 0] + [{"label": 1, "generator": "gan", "group": "one"}]
+    assert [t.name[:-1] for t in trials(rows, ON, train=("aligned",))[1]] == ["aligned/"]
+
+
 # -- random manifests -----------------------------------------------------------------------------------------------
 
 
@@ -254,7 +266,7 @@ def test_a_class_without_images_is_named(label, missing):
         samples_of(manifest([{"label": label, "generator": "gan" if label else ""}] * 20))
 
 
-@pytest.mark.parametrize("name", ["macro", "worst"])
+@pytest.mark.parametrize("name", ["macro", "worst", "aligned"])
 def test_a_generator_cannot_be_called_like_a_row_of_the_tables(name):
     with pytest.raises(DataError, match=f"called '{name}'"):
         samples_of(manifest([*paired(), {"label": 1, "generator": name}]))
@@ -333,6 +345,14 @@ def test_copies_of_one_file_become_one_group():
 def test_names_to_train_on_are_refused_where_they_would_do_nothing():
     with pytest.raises(ParameterError, match="--train is for train_on and cross_generator"):
         trials(paired(), LOGO, train=("gan",))
+
+
+@pytest.mark.parametrize("train", [("aligned", "gan"), ("gan", "aligned"), ("aligned", "gan", "ldm")], ids=",".join)
+def test_aligned_stands_alone(train):
+    """Beside generators it would do nothing: what they are trained on with aligned pairs is a share of the fakes."""
+    with pytest.raises(ParameterError, match=r"--train aligned stands alone; .* --aligned AUTOENCODERS --generated"):
+        trials(paired(), ON, train=train)
+    assert len(trials(paired(), ON, train=("aligned", "aligned"))[1]) == 3  # a name given twice is one
 
 
 def test_fixed_split_refuses_rows_that_it_would_not_use():

@@ -13,7 +13,7 @@ import pyarrow.compute
 import pytest
 from PIL import ExifTags, Image
 
-from fdetect.bench import steps
+from fdetect.bench import fitting, steps
 from fdetect.bench.contenders import head_sets
 from fdetect.bench.run import bench
 from fdetect.config import RunConfig, override
@@ -367,11 +367,11 @@ def test_extract_refuses_another_condition_before_it_computes_or_writes(small_se
 
 def test_fit_and_score_take_them_natively_by_themselves(small_set, store):
     with pytest.raises(ParameterError, match=REFUSED):
-        steps.fit(small_set, store=store, **SETTINGS)  # its own condition is matched
+        fitting.fit(small_set, store=store, **SETTINGS)  # its own condition is matched
     mixed = {**SETTINGS, "features": "exif_facts,cfa_periodicity,npr_statistics"}
     with pytest.raises(ParameterError, match="are never fused with others; fit them by themselves, or leave them out"):
-        steps.fit(small_set, condition="native", store=store, **mixed)
-    fitted = steps.fit(small_set, condition="native", store=store, **{**SETTINGS, "features": "cfa_periodicity"})
+        fitting.fit(small_set, condition="native", store=store, **mixed)
+    fitted = fitting.fit(small_set, condition="native", store=store, **{**SETTINGS, "features": "cfa_periodicity"})
     scores = steps.score(small_set, fitted, store=store)
     assert np.isfinite(scores.values).all()
     with pytest.raises(ParameterError, match="cfa_periodicity: features of file history .* not jpeg70; take native"):

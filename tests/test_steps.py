@@ -18,7 +18,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from fdetect.bench import steps
+from fdetect.bench import fitting, steps
 from fdetect.bench.layouts import read_manifest
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
@@ -41,7 +41,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def fitted(small_set, store) -> FittedDetector:
-    return steps.fit(small_set, store=store, **QUICK)
+    return fitting.fit(small_set, store=store, **QUICK)
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ def test_copies_under_other_names_are_never_on_both_sides_of_a_fit(small_set, tm
     for row in rows:
         row["path"] = str(root / row["path"])
     both = pa.Table.from_pylist([*rows, *copies], schema=manifest.schema)
-    fitted = steps.fit(both, store=store, **QUICK)
+    fitted = fitting.fit(both, store=store, **QUICK)
     # a copy joins the scenes of its original: no real of a calibration scene trains, under whatever name
     table = steps.extract(both, store=store, **QUICK, condition="matched")
     label = np.array([row["label"] for row in (*rows, *copies)])
@@ -341,7 +341,7 @@ def test_copies_under_other_names_are_never_on_both_sides_of_a_fit(small_set, tm
 
 
 def test_enough_calibration_reals_give_the_conformal_threshold(small_set, store):
-    one = steps.fit(small_set, calibration=0.6, store=store, **QUICK)
+    one = fitting.fit(small_set, calibration=0.6, store=store, **QUICK)
     rows = read_manifest(small_set).to_pylist()
     reals = [k for k, row in enumerate(rows) if row["label"] == 0]
     held = hold_out([rows[k]["group"] for k in reals], [rows[k]["real_source"] for k in reals], share=0.6, seed=0)
@@ -451,7 +451,7 @@ def test_a_training_free_detector_scores_with_weights_from_a_folder(folder, tmp_
 )
 def test_settings_that_cannot_be_used_are_explained(settings, error, text, small_set):
     with pytest.raises(error, match=text):
-        steps.fit(small_set, **{**QUICK, **settings})
+        fitting.fit(small_set, **{**QUICK, **settings})
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -459,7 +459,7 @@ def test_a_class_is_needed(label, small_set):
     manifest = read_manifest(small_set)
     chosen = manifest.filter(pa.array([value == label for value in manifest.column("label").to_pylist()]))
     with pytest.raises(DataError, match="at least two real images and one fake"):
-        steps.fit(chosen, **QUICK)
+        fitting.fit(chosen, **QUICK)
 
 
 # -- tables on disk -------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 import fdetect
-from fdetect.bench.contenders import configured, tasks_of
-from fdetect.bench.inputs import Data, any_images
+from fdetect.bench.contenders import Prepared, configured, tasks_of
+from fdetect.bench.inputs import Data, any_images, labels_or_real
+from fdetect.bench.pair_sources import passed_through, refuse_known
 from fdetect.bench.running import Running
 from fdetect.classifiers.calibrated import CalibratedDetector, Pictures, calibrate, identity, judge, named
 from fdetect.decide import Achieved
@@ -61,15 +62,17 @@ def fit_detector(
     running, manifest = Running.of(engine), any_images(data)
     (entry,) = configured((name,), encoder=encoder, autoencoder=autoencoder)
     instance = entry()
-    label = _labels(manifest, running)
+    label = labels_or_real(manifest, running.notice)
     wanted = (label == REAL) | ((label == FAKE) & (instance.references == "both"))
     if not (label == REAL).any():
         raise DataError(f"{name} is calibrated on real images, and the data hold none (label 0)")
     if instance.references == "both" and not (label == FAKE).any():
         raise DataError(f"{name} needs fakes (label 1) beside the real images, for its second bank; give both")
     tasks = tasks_of(instance, crop=crop, backend=running.backend)
+    known = passed_through((), [Prepared(name, instance, tasks)])
     chosen = manifest.filter(pa.array(wanted))
     extraction = running.run(chosen, tasks, condition, crop, seed)
+    refuse_known(known, extraction.ids)
     blocks: list[np.ndarray] = []
     failures: list[Failure] = []
     for block in extraction.blocks(condition, [task.name for task in tasks]):
@@ -94,18 +97,6 @@ def fit_detector(
     )
     n_copies, n_unused = int((~pictures.once).sum()), int((~wanted).sum())
     return DetectorFit(fitted, made.achieved, len(manifest), n_copies, n_unused)
-
-
-def _labels(manifest: Table, running: Running) -> np.ndarray:
-    """The labels; all REAL where there are none."""
-    column = manifest.column("label")
-    if column.null_count == len(manifest):
-        if running.notice:
-            running.notice(f"the data have no labels: all {len(manifest)} images are taken as real photographs")
-        return np.full(len(manifest), REAL)
-    if column.null_count:
-        raise DataError(f"{column.null_count} of {len(manifest)} images have no label; label all of them, or none")
-    return np.asarray(column.to_numpy())
 
 
 def _pictures(manifest: Table, ids: tuple[str, ...], label: np.ndarray) -> Pictures:

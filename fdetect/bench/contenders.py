@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from fdetect.backend import torch_device
+from fdetect.bench.aligned import Aligned, aligned_name
 from fdetect.bench.models import Banked, Contender, Fixed, Trained
-from fdetect.bench.protocols import Samples
+from fdetect.bench.pairing import Halves, Pairs
+from fdetect.bench.protocols import ALIGNED, Samples
 from fdetect.bench.scoring import train_condition
 from fdetect.classifiers import head
 from fdetect.config import RunConfig
@@ -130,22 +132,44 @@ def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, st
 
 
 def heads(
-    config: RunConfig, samples: Samples, entries: tuple[Entry, ...], extraction: Extraction
+    config: RunConfig, samples: Samples, entries: tuple[Entry, ...], extraction: Extraction, halves: Halves | None
 ) -> Iterator[Contender]:
-    """The heads of `head_sets`, each with its columns under every condition."""
-    conditions = dict.fromkeys(name for c in config.conditions.names for name in (c, train_condition(c)))
-    for name, columns_name, mine in head_sets(config, entries):
+    """The heads of `head_sets`, each with its columns under every condition; those on aligned pairs after the others.
+
+    Where nothing but aligned pairs is trained on, the heads that need generated images are left out.
+    """
+    sets, conditions = head_sets(config, entries), _shown_and_trained(config.conditions.names)
+    values: dict[str, Any] = {}
+    for name, columns_name, mine in sets:
         tables = {c: [extraction.tables[c, e.name] for e in mine] for c in conditions}
         columns = tuple(column for table in next(iter(tables.values())) for column in table.columns)
         reasons = {c: _reasons(of_c) for c, of_c in tables.items()}
-        yield Trained(f"{name}:{columns_name}", head.get(name), columns, _SideBySide(tables), samples.label, reasons)
+        values[columns_name] = (columns, _SideBySide(tables), reasons)
+        if set(config.protocol.train) != {ALIGNED}:
+            yield Trained(f"{name}:{columns_name}", head.get(name), columns, values[columns_name][1], samples.label,
+                          reasons)  # fmt: skip
+    if halves is None:
+        return
+    pairs: dict[str, Pairs] = {}
+    for name, columns_name, mine in sets:
+        if columns_name not in pairs:
+            pairs[columns_name] = halves.pairs(mine)
+        columns, shown, reasons = values[columns_name]
+        for share in config.aligned.generated:
+            yield Aligned(f"{aligned_name(name, share)}:{columns_name}", head.get(name), columns, shown, samples,
+                          extraction.ids, pairs[columns_name], share, config.seed, reasons)  # fmt: skip
+
+
+def _shown_and_trained(names: Sequence[str]) -> tuple[str, ...]:
+    """The conditions of a run and those that its detectors are trained under, each once."""
+    return tuple(dict.fromkeys(name for c in names for name in (c, train_condition(c))))
 
 
 def untrained(
     prepared: Sequence[Prepared], samples: Samples, extraction: Extraction, conditions: tuple[Condition, ...]
 ) -> Iterator[Contender]:
     """Training-free detectors: their score of every image under every condition, from the views' vectors."""
-    names = {name for c in conditions for name in (c.name, train_condition(c.name))}
+    names = _shown_and_trained([c.name for c in conditions])
     for one in prepared:
         tables = {c: [extraction.tables[c, task.name] for task in one.tasks] for c in names}
         vectors = {c: one.vectors([table.values for table in of_c]) for c, of_c in tables.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +15,6 @@ import fdetect
 from fdetect import images
 from fdetect.backend import Backend
 from fdetect.bench import builtin
-from fdetect.bench.contenders import Prepared
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
@@ -32,9 +31,12 @@ PACKAGES = (
 
 def header(
     config: RunConfig, manifest: Table, samples: Samples, trials: tuple[Trial, ...], name: str, data: str,
-    backend: Backend, prepared: Sequence[Prepared], extraction: Extraction,
+    backend: Backend, cards: Mapping[str, Sequence[Any]], extraction: Extraction,
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything a reader needs to judge or repeat the run; nothing that changes when it is repeated."""
+    """Everything a reader needs to judge or repeat the run; nothing that changes when it is repeated.
+
+    `cards` are those of the networks that each detector rests on.
+    """
     meta = manifest.schema.metadata
     doubles = len(extraction.ids) - len(set(extraction.ids))
     return {
@@ -59,7 +61,7 @@ def header(
         "seed": config.seed,
         "versions": {**versions(), "decoder": images.decoder_id()},
         "backend": asdict(backend),
-        "weights": {one.name: [_portable_card(card) for card in one.cards] for one in prepared},
+        "weights": {name: [_portable_card(card) for card in of_name] for name, of_name in cards.items()},
     }
 
 
@@ -69,7 +71,8 @@ def portable(config: RunConfig) -> RunConfig:
     files = tuple(f"{Path(file).name} {content_id(Path(file).read_bytes())}" for file in config.detectors.scores)
     encoder, autoencoder = (Path(name).name for name in (config.detectors.encoder, config.detectors.autoencoder))
     detectors = replace(config.detectors, scores=files, encoder=encoder, autoencoder=autoencoder)
-    return replace(config, data=data, detectors=detectors)
+    names = tuple(Path(name).name for name in config.aligned.autoencoders)
+    return replace(config, data=data, detectors=detectors, aligned=replace(config.aligned, autoencoders=names))
 
 
 def _portable_card(card: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,9 @@ from fdetect.bench.layouts import read_manifest
 from fdetect.engine.listing import list_images
 from fdetect.engine.sources import has_images, split_member
 from fdetect.errors import DataError, ParameterError
-from fdetect.types import Table
+from fdetect.types import REAL, Table
 
-__all__ = ["Data", "any_images", "check_output", "root_of"]
+__all__ = ["Data", "any_images", "check_output", "labels_or_real", "root_of"]
 
 Data = str | Path | Sequence[str | Path] | Table  # what holds images: one path, several, or a manifest table
 
@@ -84,3 +84,18 @@ def _has_layout(path: Path) -> bool:
             raise DataError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
         return {"path", "label"} <= set(names) or not has_images(path)
     return any(entry().recognise(path) for entry in layouts.layout)
+
+
+def labels_or_real(manifest: Table, notice: Callable[[str], None] | None) -> np.ndarray:
+    """Return the labels, (N,) int64; all REAL where there are none, which `notice` says.
+
+    Raises DataError for labels of some images alone.
+    """
+    column = manifest.column("label")
+    if column.null_count == len(manifest):
+        if notice:
+            notice(f"the data have no labels: all {len(manifest)} images are taken as real photographs")
+        return np.full(len(manifest), REAL)
+    if column.null_count:
+        raise DataError(f"{column.null_count} of {len(manifest)} images have no label; label all of them, or none")
+    return np.asarray(column.to_numpy())

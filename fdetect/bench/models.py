@@ -1,6 +1,6 @@
 """What is compared in a trial: a `Contender` gets ready under the training condition and becomes a `Model` that scores.
 
-    Trained   a head on columns, fitted anew in every trial
+    Trained   a head on columns, fitted anew in every trial (on aligned pairs: fdetect/bench/aligned.py)
     Banked    a training-free detector that compares with reference images of the trial
     Fixed     scores that no trial changes
 """
@@ -20,7 +20,7 @@ from fdetect.decide import Threshold, conformal_threshold
 from fdetect.registry import Entry, source_digest
 from fdetect.types import FAKE, REAL
 
-__all__ = ["Banked", "Contender", "Fixed", "Model", "Trained", "Untrained"]
+__all__ = ["Banked", "Contender", "FittedHeadModel", "Fixed", "Model", "Trained", "Untrained"]
 
 
 class Model(Protocol):
@@ -101,15 +101,18 @@ class Trained:
     def ready(self, trial: Trial, condition: str) -> Model:
         """Fit the head on the trial's training rows under `condition`."""
         fitted = fit_head(self.head, self.columns, self.values[condition][trial.fit], self.label[trial.fit])
-        return _FittedModel(fitted, self.values)
+        return FittedHeadModel(fitted, self.values)
 
 
 @dataclass(frozen=True)
-class _FittedModel(_Calibrated):
+class FittedHeadModel(_Calibrated):
+    """A head that was fitted in a trial; `values` maps a condition to (N, D) float32."""
+
     fitted: Any
     values: Mapping[str, np.ndarray]
 
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score the rows, with the head's own probabilities."""
         scores = self.fitted.score(self.values[condition][rows])
         return scores, self.fitted.probability(scores)
 

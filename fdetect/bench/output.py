@@ -3,7 +3,8 @@
     result.json         header, audit, cells, gains, thresholds, failures, not_run; the same bytes when repeated
     scores.parquet      one row per image, detector, condition and trial
     thresholds.parquet  one row per detector, training condition and trial
-    tables.md, cells.csv, report.html, and gains.csv where heads were trained without one family
+    tables.md, cells.csv, report.html, and gains.csv where heads were trained without one family, three_way.csv where
+                        heads told pristine, laundered and synthetic apart
     config.toml         what `fdetect bench config.toml` repeats
     run.json            times and host
     parts/              scores of finished detectors, for resuming
@@ -25,6 +26,7 @@ from fdetect.bench.gains import gain_grids, gains_csv, gains_of
 from fdetect.bench.grid import markdown
 from fdetect.bench.report import render_report
 from fdetect.bench.tables import cells_csv, grids
+from fdetect.bench.three_way_tables import three_way_csv, three_way_grids
 from fdetect.config import RunConfig, to_toml
 from fdetect.errors import DataError
 from fdetect.files import write_atomic
@@ -70,10 +72,13 @@ def write_outputs(folder: Path, result: RunResult, scores: pa.Table, config: Run
     thresholds = pa.Table.from_pylist(list(result.thresholds))
     write_atomic(folder / "thresholds.parquet", lambda path: pq.write_table(thresholds, path))
     _write_text(folder / "cells.csv", cells_csv(result.cells))
-    _write_text(folder / "tables.md", markdown(grids(result, gain_grids(gains, result.audit))))
+    more = [*gain_grids(gains, result.audit), *three_way_grids(result)]
+    _write_text(folder / "tables.md", markdown(grids(result, more)))
     _write_text(folder / "report.html", render_report(result, gains))
     if gains:
         _write_text(folder / "gains.csv", gains_csv(gains))
+    if three_way := result.header.get("three_way"):
+        _write_text(folder / "three_way.csv", three_way_csv(three_way))
     whole = {"schema": config.schema, **asdict(result), "gains": [asdict(gain) for gain in gains]}
     _write_text(folder / "result.json", canonical_json(whole))
 

@@ -17,7 +17,9 @@ from fdetect.registry import Registry, nearest
 from fdetect.splits import group_folds, hold_out
 from fdetect.types import FAKE, REAL, Table
 
-__all__ = ["Samples", "Trial", "protocol", "samples_of", "trials_of"]
+__all__ = ["ALIGNED", "Samples", "Trial", "protocol", "samples_of", "trials_of"]
+
+ALIGNED = "aligned"  # among the names of `train_on`: photographs against their round trips (fdetect/bench/aligned.py)
 
 protocol = Registry("protocol")  # (samples, folds) -> trials before calibration is set apart
 
@@ -107,15 +109,19 @@ def cross_generator(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...
 def train_on(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
     """Train on the named generators together (`--train A,B`), test on all.
 
-    Trial `<names>/<fold>`: training = the named generators' fakes and the reals of the other folds.
+    Trial `<names>/<fold>`: training = the named generators' fakes and the reals of the other folds.  The name
+    `aligned` stands for no generator: heads are trained on those reals and their round trips through autoencoders.
     """
-    _need(bool(train), "train_on needs the names of the training generators: --train NAME,NAME")
-    for name in train:
+    _need(bool(train), "train_on needs the names of the training generators: --train NAME,NAME, or --train aligned")
+    _need(ALIGNED not in train or train == (ALIGNED,), f"--train {ALIGNED} stands alone; heads on aligned pairs with a "
+          "share of generated images are --aligned AUTOENCODERS --generated SHARE")  # fmt: skip
+    for name in (name for name in train if name != ALIGNED):
         hint = f"no generator '{name}' in the data{nearest(name, samples.generators)}"
         _need(name in samples.generators, f"{hint} ({', '.join(samples.generators)})")
     named = (samples.label == REAL) | np.isin(samples.generator, train)
     title = ",".join(train)
-    return [_Cut(f"{title}/{k}", title, ~here & named, here, train) for k, here in _folds(fold)]
+    seen = () if train == (ALIGNED,) else train
+    return [_Cut(f"{title}/{k}", title, ~here & named, here, seen) for k, here in _folds(fold)]
 
 
 @protocol
@@ -163,7 +169,7 @@ def samples_of(manifest: Table) -> Samples:
     for name, value in (("real", REAL), ("fake", FAKE)):
         if not (label == value).any():
             raise DataError(f"the data holds no {name} images; a benchmark needs both classes")
-    if reserved := sorted({*OVERALL} & {*column["generator"]}):
+    if reserved := sorted({*OVERALL, ALIGNED} & {*column["generator"]}):
         raise DataError(f"a generator is called '{reserved[0]}', which names a row of every table; rename it")
     group = np.where(column["group"] == "", column["path"], column["group"]).astype(object)
     return Samples(column["path"], label, column["generator"], column["real_source"], group, column["split"])
@@ -185,6 +191,7 @@ def trials_of(
     """
     entry = protocol.get(name)
     _need(not train or "train" in entry.settings, f"--train is for train_on and cross_generator; {name} takes none")
+    _need(ALIGNED not in train or name == "train_on", f"--train {ALIGNED} goes with --protocol train_on, not {name}")
     groups = len(set(samples.group))
     _need(groups > 1, "all images are of one group; give the manifest's column group more than one value, or none")
     _need(2 <= folds <= groups, f"--folds is {folds}; give a number between 2 and the number of groups, {groups}")
@@ -201,7 +208,8 @@ def trials_of(
         fit = np.flatnonzero(cut.training & ~_among(samples.group, samples.group[kept]))
         trials.append(Trial(cut.name, cut.train, fit, kept, np.flatnonzero(cut.test), cut.seen))
     _need(bool(trials), f"{name}: no fold holds both classes; lower --folds or add images")
-    trainable = any(len(set(samples.label[trial.fit])) == 2 for trial in trials)
+    wanted = 1 if ALIGNED in train else 2  # of a photograph, its round trip is the other class
+    trainable = any(len(set(samples.label[trial.fit])) >= wanted for trial in trials)
     _need(trainable, f"{name}: every trial lacks a class to train on; lower --calibration or --folds, or add images")
     return tuple(trials)
 

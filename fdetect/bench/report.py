@@ -31,6 +31,7 @@ from fdetect.bench.tables import (
     not_run_grid,
     result_grids,
 )
+from fdetect.bench.three_way_tables import three_way_grids
 from fdetect.types import Cell, RunResult
 
 __all__ = ["render_report"]
@@ -89,11 +90,12 @@ def render_report(result: RunResult, gains: Sequence[Gain] = ()) -> str:
         few=FEW_GROUPS,
         dropped=bool(left_out(cell.detector for cell in result.cells)),
         sections=[_section(result, gains, name) for name in conditions],
+        three_way=three_way_grids(result),
         networks=networks_grids(result.header),
         not_run=not_run,
         failures=failures,
         thresholds=_thresholds(result.thresholds),
-        settings=_settings({key: value for key, value in result.header.items() if key != "data"}),
+        settings=_settings({key: value for key, value in result.header.items() if key not in ("data", "three_way")}),
     )
 
 

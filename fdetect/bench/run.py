@@ -11,42 +11,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import fdetect
 from fdetect.backend import resolve
 from fdetect.bench import builtin
-from fdetect.bench.audit import PROBE_FEATURES, Audit, audit, placebo_rows
-from fdetect.bench.contenders import Prepared, check_names, head_sets, heads, training_free, untrained
+from fdetect.bench.aligned import Aligned, in_words, left_out
+from fdetect.bench.audit import PROBE_FEATURES, Audit, audit
+from fdetect.bench.builtin_own import generators_not_run
+from fdetect.bench.computing import computed, need_both_classes, scored
+from fdetect.bench.contenders import check_names, head_sets, heads, training_free, untrained
 from fdetect.bench.evaluate import cells_of
 from fdetect.bench.given import read_scores
-from fdetect.bench.header import data_name, header, portable, versions
+from fdetect.bench.header import data_name, header, portable
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.models import Banked, Contender, Fixed, Trained
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
+from fdetect.bench.pair_sources import cards_of, passed_through, refuse_known, sources_of
+from fdetect.bench.pairing import Halves
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.running import Running
-from fdetect.bench.scoring import score_failures, score_trials, thresholds_table, train_condition
+from fdetect.bench.scoring import score_failures, thresholds_table, train_condition
+from fdetect.bench.three_way import ThreeWay, failures_of, three_way_not_run
+from fdetect.bench.three_way_tables import counted
 from fdetect.config import RunConfig, fingerprint
-from fdetect.engine import Extraction, Store, Task, run
+from fdetect.engine import Extraction, Store
 from fdetect.engine.lanes import Timing
 from fdetect.engine.loop import Progress
 from fdetect.engine.pool import TIME_LIMIT
-from fdetect.engine.work import content_id
-from fdetect.errors import DataError, ParameterError
-from fdetect.features import feature, feature_tasks, select_features
+from fdetect.errors import ParameterError
+from fdetect.features import select_features
 from fdetect.features.base import require_native
-from fdetect.files import write_atomic
 from fdetect.perturb import Condition, condition
-from fdetect.registry import Entry, source_digest
 from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, RunResult, Table
 
@@ -85,7 +87,7 @@ def bench(
     clock = _Clock()
     store = store or Store()
     config = resolved(config)
-    manifest = load_data(config, store)
+    manifest = load_data(config, store, progress)
     samples = samples_of(manifest)
     trials_for(samples, config)  # whatever is wrong with the protocol is said before hours of work
     conditions = tuple(condition(name) for name in config.conditions.names)
@@ -95,46 +97,75 @@ def bench(
     head_sets(config, entries)
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config, backend=backend)
+    sources, none_aligned = sources_of(config)
+    question, none_asked = ThreeWay.asked(config, entries, conditions)
+    not_run += none_aligned + none_asked + generators_not_run(manifest)
     weights = {one.name: [card.sha256 for card in one.cards] for one in prepared}
+    weights["conditions"] = [one.launder.settings["identity"] for one in conditions if one.launder]
+    weights["aligned"] = [one.laundering.identity for one in sources]
+    weights["three-way"] = [one.laundering.identity for one in question.sources] if question else []
+    contents = passed_through(conditions, prepared)
     name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
     engine = Running(store, workers, time_limit, backend, progress).engine()
-    extraction, placebo = _extract(config, manifest, samples, conditions, entries, prepared, engine)
-    _need_both_classes(samples, extraction)
+    extraction, placebo = computed(config, manifest, samples, conditions, entries, prepared, engine)
+    halves = Halves.compute(
+        config.aligned, sources, samples.path, np.flatnonzero(samples.label == REAL),
+        np.flatnonzero(samples.label == FAKE), entries,
+        tuple(dict.fromkeys(map(train_condition, config.conditions.names))), crop=config.conditions.crop,
+        root=root_of(manifest), seed=config.seed, **engine,
+    ) if sources and entries else None  # fmt: skip
+    laundered = question.launder(
+        samples, crop=config.conditions.crop, root=root_of(manifest), seed=config.seed, **engine
+    ) if question else None  # fmt: skip
+    need_both_classes(samples, extraction)
+    refuse_known(contents, extraction.ids)
     samples = replace(samples, group=join_same_content(samples.group, extraction.ids))
     trials = trials_for(samples, config)
     clock("extract")
     audited = _audit(config, samples, extraction, placebo, conditions, workers)
     clock("audit")
 
-    detectors = [*heads(config, samples, entries, extraction), *untrained(prepared, samples, extraction, conditions)]
-    detectors += tables_given
+    detectors = [*heads(config, samples, entries, extraction, halves),
+                 *untrained(prepared, samples, extraction, conditions), *tables_given]  # fmt: skip
     check_names(detectors)
     data = fingerprint(manifest.to_pydict(), extraction.ids)
     claim_data(folder, data)
     tables = [
-        _scores(one, config, samples, extraction.ids, trials, f"{name}-{data}", folder, workers, progress)
+        scored(one, config, samples, extraction.ids, trials, f"{name}-{data}", folder, workers, progress)
         for one in detectors
     ]
     if not tables:
         raise ParameterError("no detector is left to run: name heads, features, detectors or --scores")
     scores = pa.concat_tables(tables).combine_chunks()
+    answers = question.answers(
+        samples, extraction, laundered, trials, workers=workers, progress=progress
+    ) if question and laundered else {}  # fmt: skip
     clock("train and score")
-    cells = cells_of(
-        scores, replicates=config.metrics.replicates, level=config.metrics.level, seed=config.seed, progress=progress
-    )
+    how: dict[str, Any] = {"replicates": config.metrics.replicates, "level": config.metrics.level, "seed": config.seed}
+    cells = cells_of(scores, progress=progress, **how)
     clock("evaluate")
 
     failures = tuple(dict.fromkeys(f for table in extraction.tables.values() for f in table.failures))
-    failures += score_failures(scores, failures)
-    about = header(config, manifest, samples, trials, name, data, chosen, prepared, extraction)
+    failures += failures_of(laundered, failures) + score_failures(scores, failures)
+    failures += halves.failures({failure.path for failure in failures}) if halves else ()
+    cards = {one.name: one.cards for one in prepared}
+    cards |= {one.name: tuple(source.card for source in sources) for one in detectors if isinstance(one, Aligned)}
+    cards |= {name: tuple(source.card for source in question.sources) for name in answers} if question else {}
+    cards |= cards_of(conditions)
+    about = header(config, manifest, samples, trials, name, data, chosen, cards, extraction)
+    about["aligned"] = {"left_out": left_out(detectors, trials)}
+    if question:
+        about["three_way"] = counted(answers, samples.group, **how)
+        not_run += three_way_not_run(answers)
     result = RunResult(
         about, audited.as_json(), cells, tuple(thresholds_table(scores)), failures, tuple(not_run)
     )
     write_outputs(folder, result, scores, config)
     clock("write")
-    return Bench(result, folder, scores, clock.seconds, extraction.timing, extraction.warnings)
+    warnings = (*extraction.warnings, *in_words(about["aligned"]["left_out"]))
+    return Bench(result, folder, scores, clock.seconds, extraction.timing, warnings)
 
 
 def audit_only(
@@ -149,11 +180,11 @@ def audit_only(
     """Run the audit of a benchmark and nothing else."""
     store = store or Store()
     config = resolved(config)
-    manifest = load_data(config, store)
+    manifest = load_data(config, store, progress)
     samples = samples_of(manifest)
     conditions = tuple(condition(name) for name in config.conditions.names)
     engine = Running(store, workers, time_limit, backend, progress).engine()
-    extraction, placebo = _extract(config, manifest, samples, conditions, (), (), engine)
+    extraction, placebo = computed(config, manifest, samples, conditions, (), (), engine)
     return _audit(config, samples, extraction, placebo, conditions, workers)
 
 
@@ -172,10 +203,10 @@ def resolved(config: RunConfig) -> RunConfig:
     )
 
 
-def load_data(config: RunConfig, store: Store) -> Table:
+def load_data(config: RunConfig, store: Store, progress: Progress | None = None) -> Table:
     """Return the manifest that a configuration names; the built-in benchmark where it names none."""
     if not config.data.path:
-        return builtin.builtin_manifest(store.folder)
+        return builtin.builtin_manifest(store.folder, progress=progress)
     return read_manifest(config.data.path, layout=config.data.layout, root=config.data.root or None)
 
 
@@ -186,38 +217,6 @@ def trials_for(samples: Samples, config: RunConfig) -> tuple[Trial, ...]:
         samples, name=wanted.name, folds=wanted.folds, calibration=wanted.calibration, train=wanted.train,
         seed=config.seed,
     )  # fmt: skip
-
-
-def _extract(
-    config: RunConfig, manifest: Table, samples: Samples, conditions: tuple[Condition, ...],
-    entries: tuple[Entry, ...], prepared: Sequence[Prepared], engine: Mapping[str, Any],
-) -> tuple[Extraction, tuple[np.ndarray, Extraction]]:  # fmt: skip
-    """Compute everything that later steps read, for all conditions in one pass; and the audit's placebo."""
-    crop = config.conditions.crop
-    probes = tuple(feature.get(name) for name in PROBE_FEATURES)
-    views = {task.name: task for one in prepared for task in one.tasks}
-    needed = {name: condition(name) for c in conditions for name in (c.name, train_condition(c.name), "native")}
-    common: dict[str, Any] = {**engine, "root": root_of(manifest), "crop": crop, "seed": config.seed}
-    features = entries + tuple(probe for probe in probes if probe not in entries)
-    tasks: list[Task] = [*feature_tasks(features, crop=crop), *views.values()]
-    extraction = run(tasks, list(samples.path), conditions=list(needed.values()), **common)
-    extra = placebo_rows(samples, extraction.ids, seed=config.seed)
-    again = [replace(c, name=f"after_jpeg:{c.name}", after_jpeg=True) for c in conditions]
-    history = feature_tasks(probes[-1:], crop=crop)
-    return extraction, (extra, run(history, list(samples.path[extra]), conditions=again, **common))
-
-
-def _need_both_classes(samples: Samples, extraction: Extraction) -> None:
-    """Raise DataError, with the first reason, where all images of a class failed under a condition."""
-    for (name, _), table in extraction.tables.items():
-        for label, word in ((REAL, "real"), (FAKE, "fake")):
-            if not table.ok[samples.label == label].any():
-                paths = set(samples.path[samples.label == label])
-                first = next(failure for failure in table.failures if failure.path in paths)
-                raise DataError(
-                    f"every {word} image failed under condition {name}; the first, {first.path}: "
-                    f"{first.stage}: {first.reason}"
-                )
 
 
 def _audit(
@@ -241,32 +240,6 @@ def _audit(
         seed=config.seed,
         workers=workers,
     )
-
-
-def _scores(
-    one: Contender, config: RunConfig, samples: Samples, ids: tuple[str, ...], trials: tuple[Trial, ...],
-    name: str, folder: Path, workers: int, progress: Progress | None,
-) -> pa.Table:  # fmt: skip
-    """Score one detector, or read what an earlier, killed run had finished of the same work."""
-    values = [one.values[c].tobytes() for c in sorted(one.values)] if isinstance(one, Trained | Fixed | Banked) else []
-    code = source_digest(*(str(Path(fdetect.__file__).parent / f) for f in _SCORING_CODE))
-    inputs = [*(content_id(v) for v in values), getattr(one, "digest", "")]
-    key = fingerprint(name, one.name, code, inputs, versions())
-    part = folder / "parts" / f"scores-{key}.parquet"
-    if part.exists():
-        try:
-            return pq.read_table(part)
-        except (OSError, pa.ArrowException):
-            pass  # a damaged part is computed again and replaced
-    table = score_trials(one, samples, ids, trials, config.conditions.names, workers=workers, progress=progress)
-    write_atomic(part, lambda path: pq.write_table(table, path, compression="zstd"))
-    return table
-
-
-_SCORING_CODE = (
-    "bench/scoring.py", "bench/models.py", "bench/protocols.py", "bench/given.py", "classifiers/heads.py", "decide.py",
-    "splits.py", "rigid/base.py", "rigid/references.py",
-)  # fmt: skip
 
 
 class _Clock:

@@ -1,4 +1,4 @@
-"""The single steps behind `extract`, `fit` and `score`: data in, one table or one fitted detector out."""
+"""The single steps behind `extract` and `score`: data in, one table out."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-import fdetect
-from fdetect import classifiers
 from fdetect.bench.contenders import configured, tasks_of
 from fdetect.bench.inputs import Data, any_images, check_output
-from fdetect.bench.layouts import read_manifest
 from fdetect.bench.running import Running
-from fdetect.classifiers import fit_head
 from fdetect.classifiers.calibrated import CalibratedDetector, judge
 from fdetect.classifiers.saved import FittedDetector
-from fdetect.decide import Calibration
 from fdetect.engine.lanes import Timing
 from fdetect.errors import DataError, ParameterError
 from fdetect.features import FeatureTask, code_of, feature, feature_tasks, select_features
 from fdetect.features.base import require_native
 from fdetect.files import check_table, write_table
-from fdetect.splits import hold_out, join_same_content
-from fdetect.types import FAKE, REAL, Failure, FeatureTable, Scores, Table
+from fdetect.types import Failure, FeatureTable, Scores, Table
 
-__all__ = ["Data", "Extracted", "Scorer", "any_images", "extract", "extract_to", "fit", "score", "score_table"]
+__all__ = ["Data", "Extracted", "Scorer", "any_images", "extract", "extract_to", "score", "score_table"]
 
 IN_BANK = "a reference image itself: its distance to itself is 0"
 
@@ -111,64 +105,6 @@ def extract_to(
     running.tell(extraction, failures)
     n_columns = sum(len(task.columns) for task in tasks)
     return Extracted(len(extraction), n_columns, tuple(failures), extraction.warnings, extraction.timing)
-
-
-def fit(
-    data: str | Path | Table,
-    *,
-    head: str = "logreg",
-    features: str | Sequence[str] = "standard",
-    condition: str = "matched",
-    crop: int = 224,
-    calibration: float = 0.25,
-    seed: int = 0,
-    **engine: Any,
-) -> FittedDetector:
-    """Fit a head on all images but the calibration reals, and set its thresholds on these.
-
-    Raises DataError where a class is empty or has only failed images, ParameterError where features of file history
-    (family provenance) are mixed with others: what they know must not stand in for traces of synthesis.
-    """
-    manifest = data if isinstance(data, pa.Table) else read_manifest(data)
-    entries = select_features(features)
-    history = [entry.name for entry in entries if entry.family == "provenance"]
-    if 0 < len(history) < len(entries):
-        raise ParameterError(
-            f"{', '.join(history)}: features of file history are never fused with others; fit them by themselves, "
-            "or leave them out"
-        )
-    require_native(entries, condition)
-    chosen = classifiers.head.get(head)  # a misspelt head is said before hours of work
-    label = np.array(manifest.column("label").to_pylist())
-    paths, groups, sources, generators = (
-        manifest.column(name).to_pylist() for name in ("path", "group", "real_source", "generator")
-    )
-    group = np.array([g or path for g, path in zip(groups, paths, strict=True)], dtype=object)
-    reals = np.flatnonzero(label == REAL)
-    if len(reals) < 2 or not (label == FAKE).any():
-        raise DataError("fitting needs at least two real images and one fake; check the labels of the data")
-    table = extract(manifest, features=features, condition=condition, crop=crop, seed=seed, **engine)
-    if len({table.ids[k] for k in reals}) < 2:
-        raise DataError("fitting needs at least two real images, and all of these are copies of one")
-    group = join_same_content(group, table.ids)  # or a copy under another name would be on both sides
-    held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=calibration, seed=seed)]
-    kept = set(group[held])
-    rows = np.array([name not in kept for name in group])
-    fitted = fit_head(chosen, table.columns, table.values[rows], label[rows])
-    used = rows & table.ok
-    once = held[np.unique(np.array(table.ids)[held], return_index=True)[1]]  # of copies one counts
-    return FittedDetector(
-        head=fitted,
-        features=tuple(entry.name for entry in entries),
-        codes={entry.name: code_of(entry) for entry in entries},
-        condition=condition,
-        crop=crop,
-        seed=seed,
-        calibration=Calibration.of(fitted.score(table.values[once])),
-        trained_on={name: int((np.array(generators) == name)[used].sum()) for name in sorted(set(generators))},
-        n_failed=len(table.failures),
-        version=fdetect.__version__,
-    )
 
 
 def score(

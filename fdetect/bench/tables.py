@@ -123,9 +123,9 @@ def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]
 
 
 def not_run_grid(result: RunResult) -> Grid:
-    """Detectors that were asked for and could not run."""
+    """What was asked for and could not run: detectors, generators of the built-in benchmark."""
     rows = tuple((row.detector, row.reason, row.fix) for row in result.not_run)
-    return Grid("Not run", ("detector", "reason", "what to do"), rows)
+    return Grid("Not run", ("what", "reason", "what to do"), rows)
 
 
 def failure_grid(failures: Iterable[Failure]) -> Grid:

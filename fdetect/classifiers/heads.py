@@ -73,6 +73,23 @@ def hist_gb(
     )
 
 
+@head
+def lda(*, shrinkage: str = "auto") -> Any:
+    """Linear discriminant of two Gaussians with one shrunk covariance: (N, D) float32 -> (N,) log-odds.
+
+        log-odds = (m1 - m0)' S^-1 (x - (m0 + m1) / 2) + log n_fake / n_real,   S = (1 - a) C + a tr(C) / D I
+
+    on standardised columns; C is the covariance within classes and a its optimal shrinkage.
+    Source: scikit-learn `LinearDiscriminantAnalysis` (lsqr) behind `StandardScaler`; Ledoit and Wolf 2004, "A
+    well-conditioned estimator for large-dimensional covariance matrices", equation 14, for "auto".
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage))
+
+
 @dataclass(frozen=True)
 class FittedHead:
     """A head after `fit_head`, with the columns it expects, in order."""

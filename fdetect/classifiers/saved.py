@@ -50,7 +50,7 @@ class FittedDetector:
     crop: int
     seed: int
     calibration: Calibration
-    trained_on: dict[str, int]  # images by generator ("" = real)
+    trained_on: dict[str, int]  # rows by generator; "" = photographs, launder_NAME = their round trips
     n_failed: int  # images that could not be used
     version: str
 

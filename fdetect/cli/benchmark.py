@@ -17,6 +17,7 @@ from fdetect.cli.common import (
     progress_bar,
     read_options,
     say,
+    shares,
     show,
     show_rows,
     words,
@@ -35,7 +36,8 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.command()
 @click.argument("data", required=False, type=click.Path())
 @click.option("--protocol", help="leave_one_generator_out (default), cross_generator, train_on, fixed_split, ...")
-@click.option("--train", help="Generators that train_on (or cross_generator) trains on, separated by commas.")
+@click.option("--train", help="Generators that train_on (or cross_generator) trains on, by commas; aligned: "
+              "no generator, photographs against their round trips.")  # fmt: skip
 @click.option("--folds", type=int, help="Folds by group; default 3.")
 @click.option("--calibration", type=float, help="Share of training reals kept for thresholds; default 0.25.")
 @click.option("--conditions", help="native, matched, rescaled, jpeg70, resize50, ..., separated by commas.")
@@ -45,6 +47,12 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.option("--family-heads", help="Heads on each family alone; default logreg.")
 @click.option("--per-preset", help="Heads on every preset whose features are all chosen; default none.")
 @click.option("--drop-one", help="Heads on all columns but those of each family in turn: what each adds; default none.")
+@click.option("--aligned", help="Train heads on photographs and their round trips through these autoencoders as well: "
+              "shipped, names or folders, separated by commas.")  # fmt: skip
+@click.option("--pairs", type=int, help="Pairs of each photograph with each autoencoder; default 1.")
+@click.option("--generated", help="Shares of generated images among the fakes of --aligned heads, such as 0,0.25.")
+@click.option("--three-way", help="Heads that tell pristine photographs, laundered ones and generated images apart; "
+              "laundered by the autoencoders of --aligned (default: shipped).")  # fmt: skip
 @click.option("--detectors", help="Training-free detectors, also with settings (rigid:sigma=0.02); default rigid.")
 @click.option("--encoder", help="For detectors that need one: a name (fdetect weights list), a hub id or a folder.")
 @click.option("--autoencoder", help="The same for those that reconstruct; several are joined by +.")
@@ -69,6 +77,7 @@ def bench(data: str | None, **flags: Any) -> None:
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
     from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, summary_grids
+    from fdetect.bench.three_way_tables import three_way_grids
     from fdetect.features import select_features
 
     config = _config(data, flags)
@@ -95,13 +104,15 @@ def bench(data: str | None, **flags: Any) -> None:
     shown = [cell for cell in result.cells if cell.detector not in dropped]
     gains = gain_grids(read_gains(done.folder), result.audit)
     summaries = (with_weights(grid, result.header) for grid in summary_grids(shown, result.audit))
-    for grid in (*summaries, *map(_without_worst, gains), *networks_grids(result.header)):
+    three_way = three_way_grids(result, whole=False)
+    for grid in (*summaries, *map(_without_worst, gains), *three_way, *networks_grids(result.header)):
         show(grid)
     show(not_run_grid(result))
     show(failure_grid(result.failures))
     seconds = sum(done.timing.values())
     click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ "
-               f"(report.html, tables.md, cells.csv{', gains.csv' if gains else ''}) in {seconds:.0f} s")  # fmt: skip
+               f"(report.html, tables.md, cells.csv{', gains.csv' if gains else ''}"
+               f"{', three_way.csv' if three_way else ''}) in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"]:
         _gate(result.audit)
     if flags["strict"] and result.failures:
@@ -201,6 +212,8 @@ def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
         "features.names": words(flags.get("features")),
         "heads.all_columns": words(flags.get("heads")), "heads.per_family": words(flags.get("family_heads")),
         "heads.per_preset": words(flags.get("per_preset")), "heads.drop_one": words(flags.get("drop_one")),
+        "aligned.autoencoders": words(flags.get("aligned")), "aligned.draws": flags.get("pairs"),
+        "aligned.generated": shares(flags.get("generated")), "aligned.three_way": words(flags.get("three_way")),
         "detectors.names": words(flags.get("detectors")), "detectors.encoder": flags.get("encoder"),
         "detectors.autoencoder": flags.get("autoencoder"), "detectors.scores": flags.get("scores") or None,
         "metrics.replicates": flags.get("replicates"), "seed": flags.get("seed"),
@@ -210,7 +223,7 @@ def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
 
 def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
     from fdetect.bench.overview import overview
-    from fdetect.bench.protocols import samples_of
+    from fdetect.bench.protocols import ALIGNED, samples_of
     from fdetect.bench.run import load_data, resolved, trials_for
 
     config = resolved(config)
@@ -226,13 +239,15 @@ def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
     trials = trials_for(samples, config)
     click.echo(f"\n{config.protocol.name}: {len(trials)} trials, crop {config.conditions.crop} px, "
                f"conditions {', '.join(config.conditions.names)}")  # fmt: skip
-    show_rows(
-        ("trial", "trained on", "to fit", "calibration reals", "to test"),
-        [(t.name, t.train, _to_fit(samples.label[t.fit]), str(len(t.calibration)), str(len(t.test))) for t in trials],
-    )
+    aligned = ALIGNED in config.protocol.train
+    of_trials = [(t.name, t.train, _to_fit(samples.label[t.fit], aligned), str(len(t.calibration)), str(len(t.test)))
+                 for t in trials]  # fmt: skip
+    show_rows(("trial", "trained on", "to fit", "calibration reals", "to test"), of_trials)
 
 
-def _to_fit(label: np.ndarray) -> str:
+def _to_fit(label: np.ndarray, aligned: bool) -> str:
+    if aligned:
+        return f"{len(label)} and round trips"
     missing = [name for name, k in (("real", 0), ("fake", 1)) if not (label == k).any()]
     return f"{len(label)}{f' (no {missing[0]}: nothing can be trained)' if missing else ''}"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "counted", "engine_options", "engine_settings", "leave", "list_options", "listed_inputs", "open_store", "printable",
-    "progress_bar", "read_options", "return_freed_memory", "say", "show", "show_rows", "words",
+    "progress_bar", "read_options", "return_freed_memory", "say", "shares", "show", "show_rows", "words",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +33,16 @@ def words(value: str | None) -> tuple[str, ...] | None:
         return None
     parts = tuple(part.strip() for part in value.split(",") if part.strip())
     return () if parts == ("none",) else parts
+
+
+def shares(value: str | None) -> tuple[float, ...] | None:
+    """Split a comma-separated option into numbers; an absent option stays None."""
+    from fdetect.errors import ParameterError
+
+    try:
+        return None if value is None else tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise ParameterError(f"--generated takes numbers separated by commas, such as 0,0.25; got '{value}'") from None
 
 
 def read_options(command: F) -> F:

@@ -25,6 +25,7 @@ from fdetect.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from fdetect.config import AlignedConfig
     from fdetect.types import Table
 
 __all__ = ["extract", "fit", "score"]
@@ -36,9 +37,12 @@ _OUT = click.Path(dir_okay=False)
 
 def network_options(command: F) -> F:
     """Add the options that say which network a training-free detector looks through."""
-    for name, what in (("--autoencoder", "Autoencoder"), ("--encoder", "Encoder")):
-        text = f"{what} of a training-free detector: a name (fdetect weights list), a hub id or a folder"
-        text += "; several are joined by +." if name == "--autoencoder" else "."
+    where = "a name (fdetect weights list), a hub id or a folder"
+    helps = {
+        "--autoencoder": f"Autoencoder of --detector, or of fit's --aligned: {where}; several are joined by +.",
+        "--encoder": f"Encoder of --detector: {where}.",
+    }
+    for name, text in helps.items():
         command = click.option(name, default="", help=text)(command)
     return command
 
@@ -77,6 +81,11 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 @click.option("-o", "--out", required=True, type=_OUT, help="File of the fitted detector, such as my.fdetect.")
 @click.option("--head", help="A head to train (fdetect list heads); default logreg.")
 @click.option("--features", help="Presets, features or patterns for the head; default standard.")
+@click.option("--aligned", is_flag=True, help="Train the head on photographs against their round trips through "
+              "autoencoders: those of --autoencoder, by default all that come with fdetect.")  # fmt: skip
+@click.option("--pairs", type=int, help="With --aligned: pairs of each photograph with each autoencoder; default 1.")
+@click.option("--generated", type=float, help="With --aligned: share of generated images of DATA among the fakes; "
+              "default 0.")  # fmt: skip
 @click.option("--detector", help="A training-free detector to calibrate instead, such as rigid or rigid:sigma=0.02.")
 @network_options
 @click.option("--condition", help="Done to every image first; default matched for heads, native for --detector.")
@@ -89,16 +98,23 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
     """Make a detector whose thresholds are set on real images, in one file that holds no code.
 
-    A head is trained on labelled DATA. With --detector, DATA may be real photographs alone, labelled or not: they set
-    the thresholds of a training-free detector, and make its bank where it has one.
+    A head is trained on labelled DATA; with --aligned on its photographs alone, labelled or not, and no generated image
+    is needed. With --detector, photographs alone set the thresholds of a training-free detector, and make its bank
+    where it has one.
     """
     from fdetect.errors import ParameterError
     from fdetect.files import check_writable
 
-    if detector and (flags["head"] or flags["features"]):
-        raise ParameterError("--head and --features are trained, --detector is not: give one or the other")
-    if not detector and (flags["encoder"] or flags["autoencoder"]):
-        raise ParameterError("--encoder and --autoencoder go with --detector")
+    aligned = flags["aligned"]
+    if detector and (flags["head"] or flags["features"] or aligned):
+        raise ParameterError("--head, --features and --aligned are of what is trained, --detector is not: "
+                             "give one or the other")  # fmt: skip
+    if flags["encoder"] and not detector:
+        raise ParameterError("--encoder goes with --detector")
+    if flags["autoencoder"] and not (detector or aligned):
+        raise ParameterError("--autoencoder goes with --detector or --aligned")
+    if not aligned and (flags["pairs"] is not None or flags["generated"] is not None):
+        raise ParameterError("--pairs and --generated go with --aligned")
     check_writable(Path(out).parent)
     n_failed = _calibrate(data, out, detector, flags) if detector else _fit_head(data, out, flags)
     if flags["strict"] and n_failed:
@@ -107,26 +123,43 @@ def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
 
 def _fit_head(data: str, out: str, flags: dict[str, Any]) -> int:
     """Fit a head, say what came of it, and return the number of images that failed."""
-    from fdetect.bench import steps
+    from fdetect.bench import fitting
+    from fdetect.bench.inputs import any_images
     from fdetect.bench.layouts import read_manifest
     from fdetect.classifiers.saved import save_detector
 
-    manifest = read_manifest(data, layout=flags["layout"] or "auto", root=flags["root"])
+    read = any_images if flags["aligned"] else read_manifest
+    manifest = read(data, layout=flags["layout"] or "auto", root=flags["root"])
     say(manifest.schema.metadata[b"fdetect.detected"].decode())
     with progress_bar() as progress:
-        fitted = steps.fit(
-            manifest, head=flags["head"] or "logreg", features=flags["features"] or "standard",
+        settings = dict(
+            head=flags["head"] or "logreg", features=flags["features"] or "standard",
             condition=flags["condition"] or "matched", crop=flags["crop"], calibration=flags["calibration"],
             seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
+        if flags["aligned"]:
+            fitted = fitting.fit_aligned(manifest, aligned=_aligned(flags), **settings)
+        else:
+            fitted = fitting.fit(manifest, **settings)
     save_detector(fitted, Path(out))
-    n = sum(fitted.trained_on.values())
-    click.echo(f"{fitted.name}, fitted on {n} of {len(manifest)} images under {fitted.condition}, {fitted.n_failed} "
-               f"failed, the others kept for thresholds: {printable(out)}")  # fmt: skip
+    counts = fitted.trained_on
+    what = f"{sum(counts.values())} of {len(manifest)} images"
+    if flags["aligned"]:
+        n_pairs, n_generated = counts[""], sum(n for name, n in counts.items() if name) - counts[""]
+        what = f"{n_pairs} aligned pairs" + (f" and {n_generated} generated images" if n_generated else "")
+    click.echo(f"{fitted.name}, fitted on {what} under {fitted.condition}, {fitted.n_failed} failed, the others kept "
+               f"for thresholds: {printable(out)}")  # fmt: skip
     click.echo(fitted.calibration.text)
     click.echo("achieved false-positive rate on other real sources: not available for heads (needs a refit for each; "
                "run fdetect bench --protocol leave_one_real_source_out)")  # fmt: skip
     return fitted.n_failed
+
+
+def _aligned(flags: dict[str, Any]) -> AlignedConfig:
+    from fdetect.config import AlignedConfig
+
+    names = tuple(flags["autoencoder"].split("+")) if flags["autoencoder"] else ("shipped",)
+    return AlignedConfig(names, 1 if flags["pairs"] is None else flags["pairs"], generated=(flags["generated"] or 0.0,))
 
 
 def _calibrate(data: str, out: str, name: str, flags: dict[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from importlib.metadata import version
+from inspect import getsourcefile
 from typing import Any
 
 import numpy as np
@@ -89,18 +90,21 @@ class Jobs:
 def _describe(plan: Plan, job: Job) -> dict[str, Any]:
     """Everything that a row depends on beside the content: the store's key, and its metadata in clear text."""
     condition, task = plan.conditions[job[0]], plan.tasks[job[1]]
+    # the kind of a condition may be defined elsewhere, as that of aligned pairs is
+    kind = getsourcefile(type(condition)) or ""
+    files = (images.__file__, geometry.__file__, perturb.__file__, arrays.__file__, kind)
     return {
         "name": task.name,
         "version": task.version,
         "settings": dict(task.settings),
         "columns": fingerprint(task.columns),
         "geometry": asdict(task.geometry),
-        "condition": asdict(condition),
+        "condition": condition.settings,
         "steps": [perturb.perturbation.get(step).code for step, _ in condition.steps],  # a plug-in's are elsewhere
         "crop": plan.crop,
         "seed": plan.seed,
         "backend": plan.backend.name,
         "decoder": images.decoder_id(),
-        "code": source_digest(images.__file__, geometry.__file__, perturb.__file__, arrays.__file__),
+        "code": source_digest(*dict.fromkeys(files)),
         "libraries": f"numpy {np.__version__}, scipy {scipy.__version__}, numba {version('numba')}",
     }

@@ -1,0 +1,126 @@
+"""Laundering: a picture's round trip through an autoencoder as something that conditions and aligned pairs do to it.
+
+A photograph that went through a generator's autoencoder shows the same scene and carries the decoder's trace.  Workers
+compute it, on the CPU and one image at a time, wherever they decode and crop; torch is loaded with the first picture.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdetect.errors import ParameterError, WeightsError
+from fdetect.nets.autoencoders import AUTOENCODERS, Autoencoder, autoencoder_card, load_autoencoder
+from fdetect.nets.evidence import identity
+from fdetect.nets.shipped import SHIPPED
+from fdetect.nets.weights import INSTALL_DEEP, torch_missing, weights_home
+from fdetect.perturb import launderer
+from fdetect.registry import nearest, source_digest
+
+__all__ = ["Laundering", "autoencoder"]
+
+_NETS = Path(__file__).parent
+_TRAINING = ("card", "critic", "data", "textures")  # of nets/own: no round trip passes through them
+
+
+@launderer
+def autoencoder(*, name: str = "") -> Laundering:
+    """Round trip through an autoencoder, as `launder_NAME`: (H, W, 3) uint8 -> the same shape.
+
+    Raises WeightsError, with its fix, where it or torch is absent; ParameterError for a path in place of a name, which
+    would stand in every table and mean another network in another folder.
+    """
+    known = (*AUTOENCODERS, *SHIPPED)
+    if name not in known and (not name or Path(name).name != name or not (weights_home() / name).is_dir()):
+        hint = nearest(name, known)
+        raise ParameterError(f"condition launder_{name}: no autoencoder is called so{hint} (fdetect weights list); a "
+                             "folder of yours has its name when it stands in $FDETECT_WEIGHTS")  # fmt: skip
+    return Laundering.of(name)
+
+
+@dataclass(frozen=True)
+class Laundering:
+    """Round trip of a picture through an autoencoder: (H, W, 3) uint8 -> the same shape, clamped and rounded.
+
+        x' = round(255 clamp(D(E(x / 255)), 0, 1))
+
+    Sides that are no multiple of the latent's cell are continued by their last pixels, and cut again afterwards.
+    `identity` and `code` say which weights and which code, so that rows made by others are not taken for these.
+    """
+
+    source: str
+    name: str
+    identity: str
+    code: str
+
+    @classmethod
+    def of(cls, source: str) -> Laundering:
+        """Find an autoencoder: a name of `fdetect weights list`, a hub id or a folder; errors are those of its card."""
+        if missing := torch_missing():
+            raise WeightsError(missing, INSTALL_DEEP)
+        card = autoencoder_card(source)
+        return cls(source, card.name, identity(asdict(card)), _code())
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The weights and the code, never where the weights lie."""
+        return {"identity": self.identity, "code": self.code}
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the round trip of a window; raises WeightsError where the weights changed since they were found."""
+        import torch
+
+        network = _loaded(self)
+        height, width = pixels.shape[:2]
+        missing = [-side % network.multiple for side in (height, width)]
+        padded = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        images = torch.from_numpy(padded).permute(2, 0, 1)[None].contiguous().float().div(255)
+        with _one_thread():
+            again = network.reconstruct(images)
+        rounded: np.ndarray[Any, Any] = again[0].mul(255).round().byte().permute(1, 2, 0).numpy()
+        return np.ascontiguousarray(rounded[:height, :width])
+
+
+@functools.lru_cache(maxsize=32)
+def _loaded(laundering: Laundering) -> Autoencoder:
+    network = load_autoencoder(laundering.source, device="cpu")
+    if identity(asdict(network.card)) != laundering.identity:
+        raise WeightsError(f"the weights of {laundering.source} changed during the run", "start again")
+    return network
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch compute on one thread: sums are split by their number, and a row must not depend on the workers'.
+
+    OpenMP counts its threads for each calling thread; torch.set_num_threads would change those of the device lane.
+    """
+    import torch
+
+    torch.get_num_threads()  # a thread's own count is set when it is first asked for
+    with _openmp().limit(limits=1, user_api="openmp"):
+        yield
+
+
+@functools.cache
+def _openmp() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()  # of the libraries that are loaded now, torch's among them
+
+
+@functools.cache
+def _code() -> str:
+    """Return a digest of everything that a round trip is computed by."""
+    own = (path for path in (_NETS / "own").glob("*.py") if path.stem not in _TRAINING)
+    files = [_NETS / f"{name}.py" for name in ("laundering", "autoencoders", "taef2", "memory")] + sorted(own)
+    libraries = [f"{name} {version(name)}" for name in ("torch", "diffusers") if importlib.util.find_spec(name)]
+    return f"{source_digest(*map(str, files))} {' '.join(libraries)}"
