@@ -401,7 +401,8 @@ def test_images_that_fail_in_a_half_alone_are_among_the_failures(
                                     for path in (half_lost, fake_lost, both_lost))  # fmt: skip
     for row in done.scores.to_pylist():
         assert (row["status"] == "failed") == (row["path"] == both_lost)
-    assert half_lost in (done.folder / "report.html").read_text(encoding="utf-8")
+    written = json.loads((done.folder / "result.json").read_text(encoding="utf-8"))["failures"]
+    assert sorted(one["path"] for one in written) == sorted((half_lost, fake_lost, both_lost))
     alone = bench(replace(config, aligned=replace(config.aligned, generated=(0.0,))), out=tmp_path / "alone",
                   store=Store(tmp_path / "store"))  # fmt: skip
     assert {failure.path for failure in alone.result.failures} == {half_lost, both_lost}
