@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from fdetect.engine.pool import TIME_LIMIT
 from fdetect.errors import ParameterError
 from fdetect.features import select_features
 from fdetect.features.base import require_native
+from fdetect.nets.evidence import identity
 from fdetect.perturb import Condition, condition
 from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, RunResult, Table
@@ -100,7 +101,7 @@ def bench(
     sources, none_aligned = sources_of(config)
     question, none_asked = ThreeWay.asked(config, entries, conditions)
     not_run += none_aligned + none_asked + generators_not_run(manifest)
-    weights = {one.name: [card.sha256 for card in one.cards] for one in prepared}
+    weights = {one.name: [identity(asdict(card)) for card in one.cards] for one in prepared}
     weights["conditions"] = [one.launder.settings["identity"] for one in conditions if one.launder]
     weights["aligned"] = [one.laundering.identity for one in sources]
     weights["three-way"] = [one.laundering.identity for one in question.sources] if question else []

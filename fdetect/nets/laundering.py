@@ -21,7 +21,7 @@ from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.autoencoders import AUTOENCODERS, Autoencoder, autoencoder_card, load_autoencoder
 from fdetect.nets.evidence import identity
 from fdetect.nets.shipped import SHIPPED
-from fdetect.nets.weights import INSTALL_DEEP, torch_missing, weights_home
+from fdetect.nets.weights import FOLDER_NAME, INSTALL_DEEP, torch_missing, weights_home
 from fdetect.perturb import launderer
 from fdetect.registry import nearest, source_digest
 
@@ -39,7 +39,7 @@ def autoencoder(*, name: str = "") -> Laundering:
     would stand in every table and mean another network in another folder.
     """
     known = (*AUTOENCODERS, *SHIPPED)
-    if name not in known and (not name or Path(name).name != name or not (weights_home() / name).is_dir()):
+    if name not in known and not (FOLDER_NAME.fullmatch(name) and (weights_home() / name).is_dir()):
         hint = nearest(name, known)
         raise ParameterError(f"condition launder_{name}: no autoencoder is called so{hint} (fdetect weights list); a "
                              "folder of yours has its name when it stands in $FDETECT_WEIGHTS")  # fmt: skip

@@ -2,7 +2,7 @@
 
 All were trained on synthetic dead leaves alone: no photograph is in them, and their licence is the package's.  A
 folder holds model.safetensors (float16), config.json and card.json as benchmarks/train_generators.py wrote them, and
-is known by its name, `own-<architecture><factor>`, wherever an autoencoder's name is taken.
+is known by its name, `own-<architecture's first word><factor>`, wherever an autoencoder's name is taken.
 """
 
 from __future__ import annotations

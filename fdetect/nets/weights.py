@@ -25,6 +25,7 @@ from fdetect.nets.folders import checked
 from fdetect.registry import nearest
 
 __all__ = [
+    "FOLDER_NAME",
     "HUB_ID",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
@@ -43,7 +44,7 @@ INSTALL_DEEP = "pip install 'fdetect[deep]'"
 WEIGHTS_HOME_VARIABLE = "FDETECT_WEIGHTS"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w./-]*)?")  # org/name or org/name@revision
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a folder in the weights home
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # of a folder in the weights home
 
 
 def find_weights(
@@ -80,7 +81,7 @@ def is_folder(text: str, names: Collection[str] = tuple(CARDS)) -> bool:
 
     A name has no separator: "taef2" is one, "./taef2" is not.
     """
-    is_name = _NAME.fullmatch(text) is not None and (text in names or (weights_home() / text).is_dir())
+    is_name = FOLDER_NAME.fullmatch(text) is not None and (text in names or (weights_home() / text).is_dir())
     return bool(text) and not is_name and Path(text).expanduser().is_dir()
 
 
@@ -133,15 +134,15 @@ def _place(name: str, hub_id: str, names: Collection[str], fix: str) -> tuple[Pa
     """Return the folder that a name stands for and what messages call it; raises WeightsAbsent where there is none."""
     if is_folder(name, names):
         return Path(name).expanduser(), f"the folder {name}"
-    if _NAME.fullmatch(name) and (weights_home() / name).is_dir():
+    if FOLDER_NAME.fullmatch(name) and (weights_home() / name).is_dir():
         return weights_home() / name, f"the weights home's {name}"
     card = CARDS.get(name)
     hub_id = hub_id or (f"{card.hub_id}@{card.revision}" if card else name)
     if HUB_ID.fullmatch(hub_id):
         return _snapshot(hub_id, name, fix), f"the hub cache's copy of {hub_id.removesuffix('@main')}"
-    if hint := nearest(name, CARDS) if _NAME.fullmatch(name) else "":
+    if hint := nearest(name, CARDS) if FOLDER_NAME.fullmatch(name) else "":
         raise WeightsAbsent(f"no weights '{name}'{hint} (fdetect weights list)", fix)
-    if _NAME.fullmatch(name):
+    if FOLDER_NAME.fullmatch(name):
         here = "" if name in names else ", and no folder of that name"
         raise WeightsAbsent(f"no weights '{name}' in the weights home{here}", fix)
     raise WeightsAbsent(f"no weights folder '{name}'", fix)
