@@ -20,6 +20,7 @@ KINDS = {
     "views": "fdetect.rigid:view",
     "distances": "fdetect.nets.distances:distance",
     "generators": "fdetect.nets.own:generator",
+    "noise-generators": "fdetect.nets.noise:noise_generator",
     "heads": "fdetect.classifiers:head",
     "reproductions": "fdetect.bench.published:reproduction",
     "protocols": "fdetect.bench.protocols:protocol",
