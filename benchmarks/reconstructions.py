@@ -4,8 +4,8 @@
 
 The photographs come with scikit-image and are free: astronaut (NASA, public domain), chelsea, coffee and rocket (CC0).
 None of the networks was trained on a photograph.  Rows are photographs, columns the original and the networks in the
-order of the table, which gives PSNR and how much of the fine detail is left: the mean power of the upper half of the
-frequencies, of the luma under a Hann window, relative to the original's in dB.
+order of the table, which gives PSNR and how much of the fine detail is left: the mean power in dB from half of
+Nyquist's frequency up (`fine_power` of train_generators.py), less the original's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from racing import write_between
 from skimage import data
+from train_generators import fine_power
 
 from fdetect.bench.grid import Grid, markdown
 from fdetect.nets.laundering import Laundering
@@ -35,7 +36,7 @@ def main() -> None:
         for row, (photograph, place) in zip(rows, PLACES.items(), strict=True):
             shown, inside = with_surroundings(getattr(data, photograph)(), Box(*place, SIDE))
             row.append(inside.of(network(shown)))
-            figures.append((psnr(row[0], row[-1]), fine(row[-1]) - fine(row[0])))
+            figures.append((psnr(row[0], row[-1]), fine_power([row[-1]]) - fine_power([row[0]])))
         table.append((f"`{name}`", *(f"{value:.1f} / {detail:+.1f}" for value, detail in figures)))
     picture = np.vstack([np.hstack(row) for row in rows])
     Image.fromarray(picture).save(HERE / "reconstructions.png", optimize=True)
@@ -46,15 +47,6 @@ def main() -> None:
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / np.mean((one.astype(np.float64) - other) ** 2)))
-
-
-def fine(pixels: np.ndarray) -> float:
-    """Return the mean power of frequencies from 1/4 to 1/2 cycle a pixel, in dB."""
-    luma = pixels @ np.array([0.299, 0.587, 0.114])
-    window = np.hanning(SIDE)[:, None] * np.hanning(SIDE)[None, :]
-    power = np.abs(np.fft.fft2((luma - luma.mean()) * window)) ** 2
-    radius = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)[None, :])
-    return float(10 * np.log10(power[(radius >= 0.25) & (radius < 0.5)].mean()))
 
 
 if __name__ == "__main__":
