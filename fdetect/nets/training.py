@@ -33,7 +33,7 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.files import write_atomic
 from fdetect.perturb import rng_for
 
-__all__ = ["Schedule", "TrainingRecord", "train"]
+__all__ = ["Schedule", "TrainingRecord", "held_still", "train"]
 
 _HEADER = "fdetect.training"  # the one entry of a checkpoint's metadata: more of them would be stored in any order
 _PRECISIONS = ("float32", "bfloat16")
@@ -151,6 +151,12 @@ def train(
             progress(step + 1, losses[-1])
     model.eval()
     return TrainingRecord(tuple(losses), seconds(), torch.get_num_threads(), str(device), torch.__version__)
+
+
+def held_still(network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return what a network makes of its input, through which gradients reach the input and none of the weights."""
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return torch.func.functional_call(network, weights, (images,))
 
 
 def _optimizer(model: torch.nn.Module, schedule: Schedule) -> torch.optim.AdamW:

@@ -11,13 +11,13 @@ trained on one of them can be tested on the others.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fdetect.errors import ParameterError
+from fdetect.nets.sizes import Sizes
 from fdetect.registry import Registry
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _MOST = 1024
 
 
 @dataclass(frozen=True)
-class NoiseConfig:
+class NoiseConfig(Sizes):
     """The sizes of a generator from noise; a subclass is an architecture and may add settings.
 
     width      channels of the finest level, 1 to 1024; coarser levels have multiples of it
@@ -61,19 +61,6 @@ class NoiseConfig:
     def model(self) -> NoiseModel:
         """Return the network, its tensors not yet filled."""
         raise NotImplementedError
-
-    def _check_whole(self, name: str, least: int, most: int) -> None:
-        value = getattr(self, name)
-        if type(value) is not int or not least <= value <= most:  # True is an int
-            wanted = f"a whole number from {least} to {most}"
-            raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
-
-    def _check_number(self, name: str, *, above_zero: bool = False) -> None:
-        value = getattr(self, name)
-        fits = type(value) in (int, float) and math.isfinite(value) and (value > 0 if above_zero else value >= 0)
-        if not fits:
-            wanted = "a number above 0" if above_zero else "a number of at least 0"
-            raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
 
 
 def build(config: NoiseConfig, *, seed: int = 0) -> NoiseModel:

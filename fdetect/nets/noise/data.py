@@ -12,15 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fdetect.engine.sources import Reader
-from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError
-from fdetect.images import decode
 from fdetect.nets.noise.base import SIDE
-from fdetect.nets.own.data import Crops
+from fdetect.nets.own.data import Crops, cut_images
 from fdetect.nets.own.textures import texture_pictures
 from fdetect.perturb import rng_for
-from fdetect.types import Failure
 
 __all__ = ["cell_means", "small_leaves", "small_photographs", "squares"]
 
@@ -60,27 +56,15 @@ def small_photographs(paths: Iterable[str], *, root: str | Path = ".", per_image
     """
     if per_image < 1:
         raise ParameterError(f"per_image is at least 1, got {per_image}")
-    pictures: dict[str, list[np.ndarray]] = {}
-    failures: list[Failure] = []
     given = list(paths)
-    with Reader(root) as reader:
-        for path in given:
-            stage, id = "read", content_id(path.encode("utf-8", "backslashreplace"))
-            try:
-                data = reader.read(path)
-                stage, id = "decode", content_id(data)
-                if id not in pictures:
-                    image = decode(data).pixels
-                    stage = "geometry"
-                    pictures[id] = squares(image, per_image, rng_for(seed, id, "small-photographs"))
-            except DataError as error:
-                failures.append(Failure(id, path, stage, str(error)))
-    if not pictures:
+    found, failures = cut_images(
+        given, root, lambda image, id: squares(image, per_image, rng_for(seed, id, "small-photographs"))
+    )
+    if not found:
         why = f": {failures[0].path}: {failures[0].reason}" if failures else ""
         raise DataError(f"none of {len(given)} images gives a picture of {SIDE} px{why}; give images that can be read "
                         f"and have sides of at least {2 * SIDE} px")  # fmt: skip
-    pixels = np.stack([one for cut in pictures.values() for one in cut])
-    return Crops(pixels, tuple(id for id, cut in pictures.items() for _ in cut), tuple(failures))
+    return Crops.of(found, failures)
 
 
 def small_leaves(count: int, *, per_image: int = 1, seed: int = 0) -> Crops:

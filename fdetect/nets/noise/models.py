@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from fdetect.nets.noise.base import SIDE
@@ -12,6 +11,7 @@ from fdetect.nets.noise.flow import Flow
 from fdetect.nets.noise.gan import Gan
 from fdetect.nets.noise.unet import UNet
 from fdetect.nets.noise.vae import Vae
+from fdetect.nets.training import held_still
 
 __all__ = ["FlowModel", "GanModel", "VaeModel", "divergence", "squared_slope"]
 
@@ -30,8 +30,7 @@ class GanModel(NoiseModel):
         """Return the maker's and the critic's loss, each with gradients of its own: see `Gan`."""
         made = self.maker(torch.randn((len(x), self.latent), device=x.device))
         # the critic's weights take no part in what the maker learns, and the maker none in what the critic learns
-        held = {name: parameter.detach() for name, parameter in self.critic.named_parameters()}
-        fooling = softplus(-functional_call(self.critic, held, (made,))).mean()
+        fooling = softplus(-held_still(self.critic, made)).mean()
         telling = softplus(self.critic(made.detach())).mean() + softplus(-self.critic(x)).mean()
         slope = squared_slope(self.critic, x[: max(1, len(x) // _PENALISED)])
         return fooling + telling + self.penalty / 2 * slope

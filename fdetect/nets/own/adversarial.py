@@ -53,7 +53,7 @@ class Adversarial(Nearest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_above_zero("weight")
+        self._check_number("weight", above_zero=True)
         self._check_whole("begin", 0, 1_000_000)
         self._check_whole("critic_width", 1, 1024)
 

@@ -12,12 +12,12 @@ differ in is the trace of that step.  `super_resolution` and `pixel` have no lat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fdetect.errors import ParameterError
+from fdetect.nets.sizes import Sizes
 from fdetect.registry import Registry, nearest
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _MOST = 1024
 
 
 @dataclass(frozen=True)
-class OwnConfig:
+class OwnConfig(Sizes):
     """The sizes of an autoencoder; a subclass is an architecture, says how sides double, and may add settings.
 
     width            channels at full size, 1 to 1024; 2, 4 and 4 times as many where sides are 1/2, 1/4 and 1/8
@@ -86,17 +86,6 @@ class OwnConfig:
     def training_model(self) -> OwnModel:
         """Return the network with what is needed in training alone, its tensors not yet filled."""
         return self.model()
-
-    def _check_whole(self, name: str, least: int, most: int) -> None:
-        value = getattr(self, name)
-        if type(value) is not int or not least <= value <= most:  # True is an int, and json has it
-            wanted = f"a whole number from {least} to {most}"
-            raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
-
-    def _check_above_zero(self, name: str) -> None:
-        value = getattr(self, name)
-        if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
-            raise ParameterError(f"{self.architecture}: {name} must be a number above 0, got {value!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Return what config.json holds."""

@@ -6,12 +6,12 @@ import math
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from fdetect.errors import ParameterError
 from fdetect.nets.own.adversarial import Adversarial
 from fdetect.nets.own.blocks import OwnModel, reconstruction_loss
+from fdetect.nets.training import held_still
 
 __all__ = ["AdversarialModel", "Critic"]
 
@@ -103,8 +103,7 @@ class AdversarialModel(OwnModel):
 
     def displeasure(self, again: torch.Tensor) -> torch.Tensor:
         """Return -mean D(x'), through which gradients reach the picture and not the critic: (B, 3, H, W) -> scalar."""
-        held = {name: parameter.detach() for name, parameter in self.critic.named_parameters()}
-        return -functional_call(self.critic, held, (again,)).mean()
+        return -held_still(self.critic, again).mean()
 
     def misjudged(self, again: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Return the critic's hinges, through which gradients reach the critic and not the picture: -> scalar."""

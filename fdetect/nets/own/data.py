@@ -8,7 +8,7 @@ step sees depends on the seed and the number of the step alone, so that training
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from fdetect.nets.own.textures import texture_pictures
 from fdetect.perturb import resize, rng_for
 from fdetect.types import Failure
 
-__all__ = ["MOST_CROPS", "Crops", "crops_of_images", "crops_of_textures"]
+__all__ = ["MOST_CROPS", "Crops", "crops_of_images", "crops_of_textures", "cut_images"]
 
 MOST_CROPS = 4096  # held in memory at once: 0.45 GB at 192 px
 
@@ -41,6 +41,12 @@ class Crops:
     ids: tuple[str, ...]
     failures: tuple[Failure, ...] = ()
     left_out: int = 0
+
+    @classmethod
+    def of(cls, found: Mapping[str, list[np.ndarray]], failures: tuple[Failure, ...], left_out: int = 0) -> Crops:
+        """Return what `cut_images` found, one after another."""
+        pixels = np.stack([one for cut in found.values() for one in cut])
+        return cls(pixels, tuple(id for id, cut in found.items() for _ in cut), failures, left_out)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -106,13 +112,27 @@ def crops_of_images(
     if len(given) > most:
         kept = rng_for(seed, f"{most} of {len(given)}", "training-images").choice(len(given), most, replace=False)
         given, left_out = [given[k] for k in sorted(kept)], len(given) - most
-    pixels: list[np.ndarray] = []
-    ids: list[str] = []
+    share = max(1, min(per_image, most // max(len(given), 1)))
+    found, failures = cut_images(given, root, lambda image, id: _cut(image, id, side, share, percent, seed))
+    if not found:
+        why = f": {failures[0].path}: {failures[0].reason}" if failures else ""
+        raise DataError(f"none of {len(given)} images gives a crop of {side} px{why}; give images that can be read and "
+                        "whose sides are at least as long")  # fmt: skip
+    return Crops.of(found, failures, left_out)
+
+
+def cut_images(
+    paths: Iterable[str], root: str | Path, cut: Callable[[np.ndarray, str], list[np.ndarray]]
+) -> tuple[dict[str, list[np.ndarray]], tuple[Failure, ...]]:
+    """Read and decode images and cut each: `cut(pixels, content id)` -> crops of one size.
+
+    Returns crops by content, one content under two paths once, and the images that gave none, with the reason.
+    """
+    found: dict[str, list[np.ndarray]] = {}
     failures: list[Failure] = []
     seen: set[str] = set()
-    share = max(1, min(per_image, most // max(len(given), 1)))
     with Reader(root) as reader:
-        for path in given:
+        for path in paths:
             stage, id = "read", content_id(path.encode("utf-8", "backslashreplace"))
             try:
                 data = reader.read(path)
@@ -122,17 +142,10 @@ def crops_of_images(
                 seen.add(id)
                 image = decode(data).pixels
                 stage = "geometry"
-                cut = _cut(image, id, side, share, percent, seed)
+                found[id] = cut(image, id)
             except DataError as error:
                 failures.append(Failure(id, path, stage, str(error)))
-                continue
-            pixels += cut
-            ids += [id] * len(cut)
-    if not pixels:
-        why = f": {failures[0].path}: {failures[0].reason}" if failures else ""
-        raise DataError(f"none of {len(given)} images gives a crop of {side} px{why}; give images that can be read and "
-                        "whose sides are at least as long")  # fmt: skip
-    return Crops(np.stack(pixels), tuple(ids), tuple(failures), left_out)
+    return found, tuple(failures)
 
 
 def crops_of_textures(count: int, *, side: int = 192, seed: int = 0) -> Crops:

@@ -48,7 +48,7 @@ class Pixel(OwnConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_above_zero("sigma")
+        self._check_number("sigma", above_zero=True)
         self._check_whole("halvings", 1, 3)
 
     @property

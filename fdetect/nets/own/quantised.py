@@ -54,7 +54,7 @@ class Quantised(Nearest):
         super().__post_init__()
         self._check_whole("codes", 2, 65536)
         self._check_whole("patience", 1, 65536)
-        self._check_above_zero("commitment")
+        self._check_number("commitment", above_zero=True)
 
     def model(self) -> QuantisedModel:
         """Return the network, its tensors not yet filled."""

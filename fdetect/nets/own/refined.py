@@ -56,8 +56,8 @@ class Refined(Nearest):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_whole("steps", 1, 64)
-        self._check_above_zero("sigma")
-        self._check_above_zero("weight")
+        self._check_number("sigma", above_zero=True)
+        self._check_number("weight", above_zero=True)
         self._check_whole("refiner_width", 1, 1024)
 
     def model(self) -> RefinedModel:

@@ -1,0 +1,31 @@
+"""What configurations of our own networks have in common: checks of their settings.  No torch here."""
+
+from __future__ import annotations
+
+import math
+
+from fdetect.errors import ParameterError
+
+__all__ = ["Sizes"]
+
+
+class Sizes:
+    """A configuration that checks its settings and names them; a frozen dataclass inherits from it."""
+
+    @property
+    def architecture(self) -> str:
+        """The name in the registry."""
+        raise NotImplementedError
+
+    def _check_whole(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if type(value) is not int or not least <= value <= most:  # True is an int, and json has it
+            wanted = f"a whole number from {least} to {most}"
+            raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
+
+    def _check_number(self, name: str, *, above_zero: bool = False) -> None:
+        value = getattr(self, name)
+        fits = type(value) in (int, float) and math.isfinite(value) and (value > 0 if above_zero else value >= 0)
+        if not fits:
+            wanted = "a number above 0" if above_zero else "a number of at least 0"
+            raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
