@@ -238,7 +238,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class NotRun:
-    """A detector that was asked for and could not run: the reason, and what to do about it."""
+    """What was asked for and could not run, a detector or a generator: the reason, and what to do about it."""
 
     detector: str
     reason: str

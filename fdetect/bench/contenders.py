@@ -14,7 +14,7 @@ from fdetect.bench.aligned import Aligned, aligned_name
 from fdetect.bench.models import Banked, Contender, Fixed, Trained
 from fdetect.bench.pairing import Halves, Pairs
 from fdetect.bench.protocols import ALIGNED, Samples
-from fdetect.bench.scoring import train_condition
+from fdetect.bench.scoring import shown_and_trained
 from fdetect.classifiers import head
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
@@ -138,14 +138,14 @@ def heads(
 
     Where nothing but aligned pairs is trained on, the heads that need generated images are left out.
     """
-    sets, conditions = head_sets(config, entries), _shown_and_trained(config.conditions.names)
+    sets, conditions = head_sets(config, entries), shown_and_trained(config.conditions.names)
     values: dict[str, Any] = {}
     for name, columns_name, mine in sets:
         tables = {c: [extraction.tables[c, e.name] for e in mine] for c in conditions}
         columns = tuple(column for table in next(iter(tables.values())) for column in table.columns)
         reasons = {c: _reasons(of_c) for c, of_c in tables.items()}
         values[columns_name] = (columns, _SideBySide(tables), reasons)
-        if set(config.protocol.train) != {ALIGNED}:
+        if ALIGNED not in config.protocol.train:
             yield Trained(f"{name}:{columns_name}", head.get(name), columns, values[columns_name][1], samples.label,
                           reasons)  # fmt: skip
     if halves is None:
@@ -160,16 +160,11 @@ def heads(
                           extraction.ids, pairs[columns_name], share, config.seed, reasons)  # fmt: skip
 
 
-def _shown_and_trained(names: Sequence[str]) -> tuple[str, ...]:
-    """The conditions of a run and those that its detectors are trained under, each once."""
-    return tuple(dict.fromkeys(name for c in names for name in (c, train_condition(c))))
-
-
 def untrained(
     prepared: Sequence[Prepared], samples: Samples, extraction: Extraction, conditions: tuple[Condition, ...]
 ) -> Iterator[Contender]:
     """Training-free detectors: their score of every image under every condition, from the views' vectors."""
-    names = _shown_and_trained([c.name for c in conditions])
+    names = shown_and_trained([c.name for c in conditions])
     for one in prepared:
         tables = {c: [extraction.tables[c, task.name] for task in one.tasks] for c in names}
         vectors = {c: one.vectors([table.values for table in of_c]) for c, of_c in tables.items()}

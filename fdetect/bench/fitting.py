@@ -56,24 +56,17 @@ def fit(
     manifest = data if isinstance(data, pa.Table) else read_manifest(data)
     chosen, entries = _chosen(head, features, condition)
     label = np.array(manifest.column("label").to_pylist())
-    paths, groups, sources, generators = (
-        manifest.column(name).to_pylist() for name in ("path", "group", "real_source", "generator")
-    )
-    group = np.array([g or path for g, path in zip(groups, paths, strict=True)], dtype=object)
+    generators = np.array(manifest.column("generator").to_pylist())
     reals = np.flatnonzero(label == REAL)
     if len(reals) < 2 or not (label == FAKE).any():
         raise DataError("fitting needs at least two real images and one fake; check the labels of the data")
     table = extract(manifest, features=features, condition=condition, crop=crop, seed=seed, **engine)
     if len({table.ids[k] for k in reals}) < 2:
         raise DataError("fitting needs at least two real images, and all of these are copies of one")
-    group = join_same_content(group, table.ids)  # or a copy under another name would be on both sides
-    held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=calibration, seed=seed)]
-    kept = set(group[held])
-    rows = np.array([name not in kept for name in group])
+    rows, once = _set_apart(manifest, table.ids, reals, share=calibration, seed=seed)
     fitted = fit_head(chosen, table.columns, table.values[rows], label[rows])
     used = rows & table.ok
-    trained_on = {name: int((np.array(generators) == name)[used].sum()) for name in sorted(set(generators))}
-    once = held[np.unique(np.array(table.ids)[held], return_index=True)[1]]  # of copies one counts
+    trained_on = {name: int((generators == name)[used].sum()) for name in sorted(set(generators.tolist()))}
     return _detector(
         fitted, entries, table.values[once], trained_on, condition=condition, crop=crop, seed=seed,
         n_failed=len(table.failures),
@@ -118,21 +111,18 @@ def fit_aligned(
     reals = np.flatnonzero(label == REAL)
     if len({table.ids[k] for k in reals}) < 2:
         raise DataError("aligned training needs at least two different photographs; check the labels of the data")
-    paths, groups, origin = (manifest.column(name).to_pylist() for name in ("path", "group", "real_source"))
-    group = join_same_content([g or path for g, path in zip(groups, paths, strict=True)], table.ids)
-    held = reals[hold_out(list(group[reals]), [origin[k] for k in reals], share=calibration, seed=seed)]
-    rows = np.flatnonzero(~np.isin(group.astype(str), group[held].astype(str)))
-    photographs = rows[label[rows] == REAL]
+    kept, once = _set_apart(manifest, table.ids, reals, share=calibration, seed=seed)
+    photographs, fakes = (np.flatnonzero(kept & (label == value)) for value in (REAL, FAKE))
     photographs = photographs[np.sort(np.unique(np.array(table.ids)[photographs], return_index=True)[1])]
-    knowing = [one.name for one in sources if one.contents & {table.ids[k] for k in held}]
+    knowing = [one.name for one in sources if one.contents & {table.ids[k] for k in once}]
     sources = tuple(one for one in sources if one.name not in knowing)
     if not sources:
         raise DataError(f"every autoencoder was trained on photographs that set the thresholds: {', '.join(knowing)}")
     if knowing and running.notice:
         running.notice(f"{', '.join(knowing)}: trained on photographs that set the thresholds, and left out")
     halves = Halves.compute(
-        config, sources, paths, photographs, rows[label[rows] == FAKE], entries, (condition,), crop=crop, seed=seed,
-        root=root_of(manifest), **running.engine(),
+        config, sources, manifest.column("path").to_pylist(), photographs, fakes, entries, (condition,), crop=crop,
+        seed=seed, root=root_of(manifest), **running.engine(),
     )  # fmt: skip
     pairs = halves.pairs(entries)
     pristine, laundered, source = pairs.of(condition, [one.name for one in sources])
@@ -143,7 +133,6 @@ def fit_aligned(
     generators = Counter(names[row] or "(unnamed)" for row in rows_of[made.generated])  # "" are the photographs
     laundered_by = Counter(f"launder_{name}" for name in source[made.pairs])
     trained_on = {"": len(made.pairs), **laundered_by, **generators}
-    once = held[np.unique(np.array(table.ids)[held], return_index=True)[1]]
     failures = halves.failures({failure.path for failure in table.failures})
     running.tell(halves.extraction, failures)
     return _detector(
@@ -163,6 +152,23 @@ def _chosen(head: str, features: str | Sequence[str], condition: str) -> tuple[E
         )
     require_native(entries, condition)
     return classifiers.head.get(head), entries
+
+
+def _set_apart(
+    manifest: Table, ids: Sequence[str], reals: np.ndarray, *, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keep a share of the reals, by whole groups, for thresholds.
+
+    Returns which rows may be fitted on, (N,) bool, and the rows of the reals that set thresholds: of copies one counts.
+    """
+    paths, groups, sources = (manifest.column(name).to_pylist() for name in ("path", "group", "real_source"))
+    group = join_same_content(  # or a copy under another name would be on both sides
+        np.array([g or path for g, path in zip(groups, paths, strict=True)], dtype=object), ids
+    )
+    held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=share, seed=seed)]
+    kept = set(group[held])
+    once = held[np.unique(np.array(ids)[held], return_index=True)[1]]
+    return np.array([name not in kept for name in group]), once
 
 
 def _detector(

@@ -65,9 +65,8 @@ def sources_of(config: RunConfig) -> tuple[tuple[PairSource, ...], list[NotRun]]
 
     With `train_on aligned`, those that are shipped are the default, and WeightsError is raised where one is absent.
     """
-    alone = set(config.protocol.train) == {ALIGNED}
-    wanted = config.aligned
-    names = wanted.autoencoders or ((SHIPPED_WORD,) if ALIGNED in config.protocol.train else ())
+    alone = ALIGNED in config.protocol.train  # where it stands, nothing stands beside it
+    names = config.aligned.autoencoders or ((SHIPPED_WORD,) if alone else ())
     _check(config, alone, names)
     try:
         return find_sources(names), []
@@ -95,8 +94,8 @@ def _check(config: RunConfig, alone: bool, names: Sequence[str]) -> None:
     if names and (not wanted.generated or len(set(wanted.generated)) < len(wanted.generated)):
         raise ParameterError(f"--generated names each share once, and at least one; got {list(wanted.generated)}")
     if alone and any(wanted.generated):
-        raise ParameterError("--train aligned knows no generated image to mix in; leave --generated out, or name "
-                             "generators in --train too")  # fmt: skip
+        raise ParameterError(f"--train {ALIGNED} knows no generated image to mix in; leave --generated out, or give "
+                             "--aligned AUTOENCODERS with another protocol")  # fmt: skip
 
 
 def usable_sources(
@@ -108,13 +107,12 @@ def usable_sources(
     those of the built-in benchmark may be.
     """
     tested, generators = set(samples.group[trial.test]), set(samples.generator[trial.test])
-    groups: dict[str, set[Any]] = {}
-    for id, group in zip(ids, samples.group, strict=True):
-        groups.setdefault(id, set()).add(group)
-    return tuple(
-        name for name, source in sources.items()
-        if name not in generators and not any(groups.get(content, set()) & tested for content in source.contents)
-    )  # fmt: skip
+
+    def knows(source: PairSource) -> bool:
+        rows = zip(ids, samples.group, strict=True) if source.contents else ()
+        return any(id in source.contents and group in tested for id, group in rows)
+
+    return tuple(name for name, source in sources.items() if name not in generators and not knows(source))
 
 
 def cards_of(conditions: Sequence[Condition]) -> dict[str, tuple[AutoencoderCard, ...]]:

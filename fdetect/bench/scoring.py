@@ -24,7 +24,9 @@ from fdetect.engine.loop import Progress
 from fdetect.errors import DataError
 from fdetect.types import Failure
 
-__all__ = ["SCORE_COLUMNS", "score_failures", "score_trials", "thresholds_table", "train_condition"]
+__all__ = [
+    "SCORE_COLUMNS", "score_failures", "score_trials", "shown_and_trained", "thresholds_table", "train_condition",
+]  # fmt: skip
 
 SCORE_COLUMNS = (
     "id", "path", "label", "generator", "real_source", "group", "split", "trial", "train", "seen", "detector",
@@ -36,6 +38,11 @@ SCORE_COLUMNS = (
 def train_condition(condition: str) -> str:
     """Return the condition under which detectors are trained and thresholds frozen for a test condition."""
     return "native" if condition == "native" else "matched"
+
+
+def shown_and_trained(names: Iterable[str]) -> tuple[str, ...]:
+    """Return test conditions and those that detectors are trained under for them, each once."""
+    return tuple(dict.fromkeys(name for condition in names for name in (condition, train_condition(condition))))
 
 
 def score_trials(

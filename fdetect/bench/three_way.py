@@ -16,7 +16,7 @@ import numpy as np
 
 from fdetect.bench.pair_sources import SHIPPED_WORD, PairSource, find_sources, usable_sources
 from fdetect.bench.protocols import ALIGNED, Samples, Trial
-from fdetect.bench.scoring import train_condition
+from fdetect.bench.scoring import shown_and_trained
 from fdetect.bench.three_way_answers import Shown, TrialAnswers, answers_in_trial, turns
 from fdetect.classifiers import head, in_parallel
 from fdetect.config import RunConfig
@@ -55,8 +55,7 @@ class ThreeWay:
             return None, []
         for name in heads:
             head.get(name)
-        _need(config.protocol.train != (ALIGNED,), f"generated images in training; name generators beside {ALIGNED} in "
-              "--train, or leave it out")  # fmt: skip
+        _need(ALIGNED not in config.protocol.train, f"generated images in training; leave --train {ALIGNED} out")
         asked = tuple(one.name for one in conditions if not one.is_native and one.launder is None)
         _need(bool(asked), "a condition that cuts photographs and their round trips alike and launders nothing by "
               "itself; add matched to --conditions")  # fmt: skip
@@ -121,7 +120,7 @@ class ThreeWay:
     @property
     def _shown(self) -> tuple[str, ...]:
         """The conditions that are tested and trained under, each once."""
-        return tuple(dict.fromkeys(name for c in self.conditions for name in (c, train_condition(c))))
+        return shown_and_trained(self.conditions)
 
     def _values(self, extraction: Extraction, name: str) -> np.ndarray:
         return np.concatenate([extraction.tables[name, entry.name].values for entry in self.entries], axis=1)
