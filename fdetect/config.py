@@ -74,9 +74,10 @@ class AlignedConfig:
 
     def __post_init__(self) -> None:
         if self.draws < 1:
-            raise ParameterError(f"aligned: draws is {self.draws}; give 1 or more")
+            raise ParameterError(f"aligned: draws is {self.draws}; give 1 or more (--pairs)")
         if wrong := [share for share in self.generated if not 0 <= share < 1]:
-            raise ParameterError(f"aligned: the share of generated images is {wrong[0]:g}; give 0 or more, below 1")
+            share = f"aligned: the share of generated images is {wrong[0]:g}"
+            raise ParameterError(f"{share}; give 0 or more, below 1 (--generated)")
 
 
 @dataclass(frozen=True)
