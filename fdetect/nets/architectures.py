@@ -25,7 +25,8 @@ from fdetect.nets.cards import EncoderCard
 from fdetect.nets.folders import listed, one_line
 from fdetect.nets.weights import remove_first, where_to_get
 
-__all__ = ["ARCHITECTURES", "Architecture", "authors_position_table", "load_network", "resolve_positions"]
+__all__ = ["ARCHITECTURES", "Architecture", "authors_position_table", "load_network", "quiet",
+           "resolve_positions"]  # fmt: skip
 
 _OFFSET = 0.1  # `interpolate_offset` of the authors' hub models without registers
 
@@ -98,7 +99,7 @@ def load_network(folder: Path, card: EncoderCard, positions: str, size: int) -> 
     architecture = ARCHITECTURES[card.family]
     fix = remove_first(folder, where_to_get(card.source))
     try:
-        with _quiet():
+        with quiet():
             model, report = getattr(transformers, architecture.network).from_pretrained(
                 folder,
                 local_files_only=True,
@@ -149,7 +150,7 @@ def authors_position_table(table: torch.Tensor, *, grid: int) -> torch.Tensor:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence transformers' progress bar and load report, and give both back: what matters is raised."""
     from transformers.utils import logging
 

@@ -1,0 +1,93 @@
+"""What a detector network is: a registered frozen dataclass of sizes that makes a network.  No torch at import.
+
+    config = network.read("npr:factor=4")()          # or network.get("npr")(), or Npr(factor=4)
+    model = build(config, seed=0)                    # (B, 3, H, W) RGB 0..1 -> (B,) logit, larger = generated
+    written = config.to_json()                       # config.json; config_from_json reads it back
+
+A network sees pictures as they are, without a resize: it takes any size from `least` px, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fdetect.errors import ParameterError
+from fdetect.nets.sizes import Sizes
+from fdetect.registry import Registry, nearest
+
+if TYPE_CHECKING:
+    from fdetect.nets.detectors.model import DetectorNetwork
+
+__all__ = ["CLASS_NAME", "NetworkConfig", "build", "config_from_json", "network"]
+
+network = Registry("network")
+
+CLASS_NAME = "DetectorNetwork"  # `_class_name` of config.json
+
+
+@dataclass(frozen=True)
+class NetworkConfig(Sizes):
+    """The sizes of a detector network; a subclass is an architecture and adds settings.
+
+    RECIPE        how its authors train it, as settings of `fdetect.nets.training.Schedule` that differ from ours
+    AUGMENTATION  name of the augmentation that they train with (fdetect/augment.py)
+    LEAST         px that a side must have
+    """
+
+    RECIPE: ClassVar[Mapping[str, Any]] = {}
+    AUGMENTATION: ClassVar[str] = "full"
+    LEAST: ClassVar[int] = 32
+
+    @property
+    def architecture(self) -> str:
+        """The name in the registry."""
+        return network.of(type(self)).name
+
+    def model(self) -> DetectorNetwork:
+        """Return the network with torch's first values; `build` is what makes them those of a seed."""
+        raise NotImplementedError
+
+    def pretrain(self, model: DetectorNetwork) -> None:
+        """Fill what training starts from with weights that a setting names; `build` calls it, loading does not.
+
+        Raises WeightsError where they are absent or do not fit.
+        """
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what config.json holds."""
+        settings = {name: getattr(self, name) for name in network.of(type(self)).settings}
+        return {"_class_name": CLASS_NAME, "architecture": self.architecture, **settings}
+
+
+def config_from_json(content: Mapping[str, Any]) -> NetworkConfig:
+    """Return the sizes that config.json states: every setting of its architecture, and nothing else.
+
+    Raises ParameterError (UnknownName for an architecture) otherwise.
+    """
+    given = {name: value for name, value in content.items() if not name.startswith("_")}
+    entry = network.get(str(given.pop("architecture", "")))
+    if missing := sorted(set(entry.settings) - set(given)):
+        raise ParameterError(f"network '{entry.name}' lacks {', '.join(missing)}")
+    if unknown := sorted(set(given) - set(entry.settings)):
+        hint = nearest(unknown[0], entry.settings)
+        raise ParameterError(f"network '{entry.name}' has no setting '{unknown[0]}'{hint}")
+    config = entry(**given)
+    assert isinstance(config, NetworkConfig)
+    return config
+
+
+def build(config: NetworkConfig, *, seed: int = 0) -> DetectorNetwork:
+    """Return the network of a configuration in training mode, float32 on the CPU; the seed decides every tensor.
+
+    Torch's global generator is not touched.  Raises WeightsError where the architecture needs pretrained weights that
+    are absent.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: DetectorNetwork = config.model().train()
+    config.pretrain(model)
+    return model
