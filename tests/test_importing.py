@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,19 @@ class Evil:
 
     def __reduce__(self) -> tuple:
         return print, ("code of the file ran",)
+
+
+def test_options_of_a_training_may_lie_beside_the_tensors_and_still_run_no_code(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    state = {"weight": torch.zeros(1, 768), "bias": torch.zeros(1)}
+    evil = argparse.Namespace(lr=0.1, resume=Evil())
+    torch.save({"model": state, "args": evil}, tmp_path / "evil.pth")
+    assert "holds more than tensors, and reading it would run its code" in refused(tmp_path / "evil.pth", "univfd")
+    assert "code of the file ran" not in "".join(capfd.readouterr())
+    torch.save({"model": state, "args": argparse.Namespace(lr=0.1, betas=(0.9, 0.95))}, tmp_path / "plain.pth")
+    assert import_weights([tmp_path / "plain.pth"], "univfd").is_dir()
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()  # nobody else's loads are loosened
 
 
 def test_two_files_of_one_name_are_both_in_the_card(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from fdetect.config import RunConfig, override
 from fdetect.decide import conformal_pvalue
 from fdetect.engine import Store
 from fdetect.errors import ParameterError, UnknownName
+from fdetect.nets.detectors import build, network
 from fdetect.rigid import detector, prepare
 
 pytest.importorskip("transformers", reason="the extra 'deep' is not installed")
@@ -25,6 +26,8 @@ pytest.importorskip("diffusers", reason="the extra 'diffusion' is not installed"
 import test_reconstruction
 import tiny_dinov2
 import tiny_encoders
+
+from fdetect.nets.detectors.loading import save_network
 
 QUICK = {
     "conditions.names": ("native", "matched"), "conditions.crop": 128, "features.names": (), "metrics.replicates": 20,
@@ -37,12 +40,15 @@ def name_of(entry, networks: dict[str, str]) -> str:
     settings = {"distance": "mse"} if str(entry.settings.get("distance", "")).startswith("lpips") else {}
     settings |= {"skip_last": 1} if "skip_last" in entry.settings else {}
     settings |= {key: networks[f"detectors.{key}"] for key in ("encoder", "autoencoder") if key in entry.settings}
+    tiny = str(Path(networks["detectors.encoder"]).with_name("network"))
+    settings |= {"weights": tiny} if "weights" in entry.settings else {}
     return ":".join((entry.name, *(f"{key}={value}" for key, value in settings.items())))
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     base = tmp_path_factory.mktemp("networks")
+    save_network(build(network.get("tiny_ladeda")(), seed=0), base / "network")
     return {
         "detectors.encoder": str(tiny_dinov2.save_tiny(base / "encoder", image_size=56)),
         "detectors.autoencoder": str(test_reconstruction.save_tiny(base / "autoencoder", 0)),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import json
@@ -21,12 +22,15 @@ from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.files import check_writable
 from fdetect.nets.cards import CARDS, encoder_card
 from fdetect.nets.catalogue import FAMILIES
+from fdetect.nets.detectors import CLASS_NAME
 from fdetect.nets.evidence import identity, record_evidence
-from fdetect.nets.folders import file_sha256
+from fdetect.nets.folders import file_sha256, listed
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing, weights_home
 from fdetect.registry import Registry, nearest
 
-__all__ = ["Imported", "import_weights", "importer", "importers"]
+__all__ = ["FITTING_FILE", "Imported", "import_weights", "importer", "importers", "same_keys"]
+
+FITTING_FILE = "give the authors' own file, or the name that fits this one with --as"
 
 importer = Registry("importer")  # (state dict of each given file, in order) -> Imported
 
@@ -44,7 +48,7 @@ class Imported:
 
 def importers() -> Registry:
     """Return the registry with every importer in it; those of networks of our own need torch and come with it."""
-    from fdetect.nets import keymaps  # noqa: F401 (they register themselves)
+    from fdetect.nets import detector_keymaps, head_keymaps, keymaps  # noqa: F401 (they register themselves)
 
     if not torch_missing():
         from fdetect.nets import lpips, taef2  # noqa: F401
@@ -86,6 +90,16 @@ def import_weights(files: Sequence[str | Path], name: str) -> Path:
     return folder
 
 
+def same_keys(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
+    """Raise WeightsError with the keys that `found` lacks, and those that it should not have."""
+    missing = [key for key in wanted if key not in found]
+    extra = [key for key in found if key not in wanted]
+    if missing or extra:
+        parts = [f"lacks {listed(missing)}"] if missing else []
+        parts += [f"holds {listed(extra)}, for which there is no place"] if extra else []
+        raise WeightsError(f"the file is not {what}: it {' and '.join(parts)}", FITTING_FILE)
+
+
 def _there_already(folder: Path) -> DataError:
     return DataError(f"{folder} is there already; remove it to import '{folder.name}' again")
 
@@ -104,7 +118,8 @@ def _tensors(path: Path) -> dict[str, Any]:
             start = file.read(4)
         if not start.startswith(_TORCH):
             raise WeightsError(f"{path} is neither a torch file nor safetensors", "give the authors' file of weights")
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        with torch.serialization.safe_globals([argparse.Namespace]):  # trainers' options, which hold no code
+            content = torch.load(path, weights_only=True, map_location="cpu")
     except WeightsError:
         raise
     except Exception as error:  # each format and each kind of damage in its own class
@@ -137,6 +152,8 @@ def _write(folder: Path, imported: Imported, card: Mapping[str, Any]) -> None:
         shutil.copymode(temporary / "config.json", temporary / "model.safetensors")
         if imported.config.get("model_type") in FAMILIES:
             _check_encoder(temporary, folder.name)
+        if imported.config.get("_class_name") == CLASS_NAME:
+            _check_network(temporary, folder.name)
         os.replace(temporary, folder)
     except WeightsError:
         raise
@@ -158,4 +175,11 @@ def _check_encoder(folder: Path, name: str) -> None:
         load_network(folder, encoder_card(str(folder)), "size", 224)
     except WeightsError as error:
         reason = error.reason.replace(str(folder), f"the file for {name}")
-        raise WeightsError(reason, "give the authors' own file, or the name that fits this one with --as") from None
+        raise WeightsError(reason, FITTING_FILE) from None
+
+
+def _check_network(folder: Path, name: str) -> None:
+    """Load a detector network as it will be loaded; raises WeightsError with the keys whose shapes do not fit."""
+    from fdetect.nets.detectors.loading import load_network_folder
+
+    load_network_folder(folder, name=f"the file for {name}", fix=FITTING_FILE)

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fdetect.errors import WeightsAbsent, WeightsError
+from fdetect.errors import FdetectError, WeightsAbsent, WeightsError
 from fdetect.nets.autoencoder_cards import AUTOENCODERS, autoencoder_card, find_autoencoder
 from fdetect.nets.cards import CARDS, encoder_card
+from fdetect.nets.detector_cards import PUBLISHED, detector_card
 from fdetect.nets.evidence import evidence_of, identity
 from fdetect.nets.folders import digests
 from fdetect.nets.shipped import LICENCE, SHIPPED
@@ -20,8 +21,7 @@ __all__ = ["Row", "inventory"]
 _OTHERS = {
     "dncnn": ("map", "MIT"),
     "lpips-vgg": ("distance", "BSD-3-Clause and BSD-2-Clause"),
-    "univfd": ("head", "MIT"),
-}
+} | {card.name: ("detector", card.licence) for card in PUBLISHED.values()}
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,18 @@ def inventory() -> list[Row]:
     home = weights_home()
     folders = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
     others = [name for name in folders if name not in known and not name.startswith(".")]
-    rows += [_row(name, "unknown", "", "not stated", "test") for name in others]
+    rows += [_other(name) for name in others]
     hidden = "not used: fdetect comes with weights of this name; rename this folder of the weights home"
     return rows + [Row(name, "unknown", "-", "not stated", "test", hidden) for name in folders if name in SHIPPED]
+
+
+def _other(name: str) -> Row:
+    """The row of a folder that no catalogue knows: a detector network says what it is, of others nothing is known."""
+    try:
+        card = detector_card(name)
+    except FdetectError:
+        return _row(name, "unknown", "", "not stated", "test")
+    return _row(name, "detector", "", card.licence, card.purpose)
 
 
 def _row(name: str, kind: str, hub_id: str, licence: str, purpose: str) -> Row:

@@ -14,7 +14,7 @@ from typing import Any
 from fdetect.errors import WeightsError
 from fdetect.nets.catalogue import CARDS
 from fdetect.nets.folders import listed
-from fdetect.nets.importing import Imported, importer
+from fdetect.nets.importing import FITTING_FILE, Imported, importer, same_keys
 
 __all__ = ["dinov2", "dncnn", "univfd"]
 
@@ -63,7 +63,7 @@ def dinov2(checkpoint: Mapping[str, Any], *, size: str = "", registers: int = 0)
         ours = f"encoder.layer.{k}."
         places |= {f"blocks.{k}.{key}": _renamed(ours + new) for key, new in in_block.items()}
         places |= {f"blocks.{k}.{key}": _cut(f"{ours}attention.attention.", part) for key, part in _QKV.items()}
-    _same_keys(checkpoint, places, what)
+    same_keys(checkpoint, places, what)
     _same_axes(checkpoint, what)
     state = {new: part for key, tensor in checkpoint.items() for new, part in places[key](tensor).items()}
     width, patch = state["embeddings.patch_embeddings.projection.weight"].shape[0::3]
@@ -106,8 +106,8 @@ def dncnn(checkpoint: Mapping[str, Any]) -> Imported:
 
     layers = max((len(checkpoint) + 1) // 2, 1)
     wanted = {f"model.{2 * k}.{part}": None for k in range(layers) for part in ("weight", "bias")}
-    _same_keys(checkpoint, wanted, "a DnCNN")
-    arranged(checkpoint, "the file", _FIX)
+    same_keys(checkpoint, wanted, "a DnCNN")
+    arranged(checkpoint, "the file", FITTING_FILE)
     channels = len(checkpoint["model.0.bias"])
     return Imported(dict(checkpoint), {"model_type": "dncnn", "layers": layers, "channels": channels})
 
@@ -121,15 +121,12 @@ def univfd(head: Mapping[str, Any]) -> Imported:
     Raises WeightsError for other keys or shapes.
     """
     state = {key.removeprefix("fc."): tensor for key, tensor in head.items()}
-    _same_keys(state, {"weight": None, "bias": None}, "the head of UniversalFakeDetect")
+    same_keys(state, {"weight": None, "bias": None}, "the head of UniversalFakeDetect")
     dim = CARDS["clip-vit-l14"].dim
     if (tuple(state["weight"].shape), tuple(state["bias"].shape)) != ((1, dim), (1,)):
         shape = tuple(state["weight"].shape)
-        raise WeightsError(f"the file is not the head of UniversalFakeDetect: weight has shape {shape}", _FIX)
+        raise WeightsError(f"the file is not the head of UniversalFakeDetect: weight has shape {shape}", FITTING_FILE)
     return Imported(state, {"model_type": "linear_head", "encoder": "clip-vit-l14", "dim": dim})
-
-
-_FIX = "give the authors' own file, or the name that fits this one with --as"
 
 
 def _renamed(new: str) -> Callable[[Any], dict[str, Any]]:
@@ -150,14 +147,4 @@ def _same_axes(checkpoint: Mapping[str, Any], what: str) -> None:
     odd += [key for key, shape in shapes.items() if ".attn.qkv." in key and shape[:1] != tuple(3 * w for w in width)]
     if odd:
         named = listed([f"{key} of shape {shapes[key]}" for key in odd])
-        raise WeightsError(f"the file is not {what}: it has {named}", _FIX)
-
-
-def _same_keys(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
-    """Raise WeightsError with the keys that `found` lacks, and those that it should not have."""
-    missing = [key for key in wanted if key not in found]
-    extra = [key for key in found if key not in wanted]
-    if missing or extra:
-        parts = [f"lacks {listed(missing)}"] if missing else []
-        parts += [f"holds {listed(extra)}, for which there is no place"] if extra else []
-        raise WeightsError(f"the file is not {what}: it {' and '.join(parts)}", _FIX)
+        raise WeightsError(f"the file is not {what}: it has {named}", FITTING_FILE)
