@@ -15,6 +15,7 @@ import rich_click as click
 from fdetect import __version__
 from fdetect.cli.benchmark import audit, bench, evaluate
 from fdetect.cli.common import say
+from fdetect.cli.explain import explain
 from fdetect.cli.info import doctor, list_
 from fdetect.cli.reproduce import reproduce
 from fdetect.cli.single import extract, fit, score
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (bench, extract, fit, score, evaluate, audit, reproduce, weights, list_, doctor):
+for command in (bench, extract, fit, score, explain, evaluate, audit, reproduce, weights, list_, doctor):
     cli.add_command(command)
 
 

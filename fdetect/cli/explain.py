@@ -1,0 +1,96 @@
+"""explain: pictures of where in an image a network's logit comes from, or what families add to a head's score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from fdetect.cli.common import (
+    counted,
+    engine_options,
+    engine_settings,
+    leave,
+    list_options,
+    listed_inputs,
+    printable,
+    progress_bar,
+    say,
+    show_rows,
+    words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fdetect.bench.explained import Explained
+    from fdetect.types import Failure
+
+__all__ = ["explain"]
+
+
+@click.command()
+@list_options
+@click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="Folder for pictures and JSON.")
+@click.option("--model", required=True, type=click.Path(), help="Folder of a detector network, or a model of fdetect "
+              "fit with a linear head.")  # fmt: skip
+@click.option("--method", help="For networks: all, or some explanations separated by commas (fdetect list "
+              "explanations); settings behind a colon, such as grad_cam:layer=trunk. Default all.")  # fmt: skip
+@click.option("--crop", type=int, help="For networks: side in px of the middle of larger images that is explained, as "
+              "stored; 0 the whole image. Default 512.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
+@engine_options
+def explain(data: tuple[str, ...], out: str, model: str, **flags: Any) -> None:
+    """Write pictures of why a detector scores the images of DATA as it does, and the numbers as JSON.
+
+    Of a network, maps of where its logit comes from; of a fitted linear head, what each family of features adds to its
+    score. A map shows what a detector looks at; it is no proof that an image, or a part of it, was generated.
+    """
+    from fdetect.bench import explained
+    from fdetect.errors import ParameterError
+
+    given = listed_inputs(data, flags["files_from"])
+    with progress_bar() as progress:
+        if explained.is_network(Path(model)):
+            from fdetect.classifiers.explain import NetworkView, read_methods
+
+            methods = read_methods(words(flags["method"] or "all") or ())
+            view, crop = NetworkView.load(Path(model)), 512 if flags["crop"] is None else flags["crop"]
+            _show(explained.explain_with_network(given, view, methods, Path(out), crop=crop, progress=progress), out,
+                  flags["strict"])  # fmt: skip
+            return
+        from fdetect.classifiers.saved import FittedDetector, load_detector
+
+        detector = load_detector(Path(model))
+        if not isinstance(detector, FittedDetector):
+            raise ParameterError(f"{model} holds a training-free detector, of which there is no explanation; give a "
+                                 "network, or a model with a linear head")  # fmt: skip
+        if flags["method"] or flags["crop"] is not None:
+            raise ParameterError(f"--method and --crop go with networks, and {model} holds a head")
+        settings = engine_settings(flags, progress)
+        _show(explained.explain_with_head(given, detector, Path(out), notice=say, **settings), out, flags["strict"])
+
+
+def _show(results: Iterable[Explained | Failure], out: str, strict: bool) -> None:
+    """Say what came of each image, and leave with the exit code that it means."""
+    from fdetect.types import Failure
+
+    n_images = n_failed = n_files = 0
+    for one in results:
+        n_images += 1
+        if isinstance(one, Failure):
+            n_failed += 1
+            say(f"{one.path}: {one.stage}: {one.reason}")
+            continue
+        n_files += len(one.files)
+        click.echo(f"{printable(one.path)}: score {one.score:+.4f}")
+        for method, reason in one.absent.items():
+            click.echo(f"  no {method}: {reason}")
+        if one.head:
+            rows = [(share.family, str(share.n_columns), f"{share.adds:+.4f}", share.top[0][0])
+                    for share in one.head.families]  # fmt: skip
+            rows.append(("average image", "", f"{one.head.constant:+.4f}", ""))
+            show_rows(("family", "columns", "adds", "most of it"), rows)
+    click.echo(f"{counted(n_images, 'image')}, {n_failed} failed, {counted(n_files, 'file')}: {printable(out)}")
+    leave(n_images, n_failed, strict)

@@ -1,0 +1,249 @@
+"""`fdetect explain` and what it is made of: pictures, numbers, families that sum to the score, failures in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from fdetect.bench.columns import Columns
+from fdetect.bench.drawing import bars, colours, overlay, side_by_side
+from fdetect.bench.steps import extract
+from fdetect.classifiers import head
+from fdetect.classifiers.explain import explain_fused, explain_head, read_methods
+from fdetect.classifiers.fused import FusedRows, FusedSettings
+from fdetect.classifiers.heads import FittedHead, fit_head
+from fdetect.classifiers.saved import FittedDetector, save_detector
+from fdetect.cli.explain import explain
+from fdetect.decide import Calibration
+from fdetect.errors import DataError, FdetectError, ParameterError, UnknownName
+from fdetect.features import feature
+from fdetect.nets.explaining import explanation
+
+torch = pytest.importorskip("torch", reason="the extra 'deep' is not installed")
+
+from fdetect.classifiers.fused_fit import fit_fused  # noqa: E402
+from fdetect.nets.detectors import build, network  # noqa: E402
+from fdetect.nets.detectors.loading import save_network  # noqa: E402
+
+LINEAR = ("logreg", "lda", "elastic", "svm_linear")
+FEATURES = "npr_statistics,radial_spectrum,noise_level"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(explain, [str(one) for one in arguments])
+
+
+def table(rows: int = 60) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Columns of two registered families and one that is of none, and labels that they tell of."""
+    rng = np.random.default_rng(0)
+    columns = ("npr_statistics:a", "npr_statistics:b", "noise_level:c", "another:d")
+    label = np.arange(rows) % 2
+    values = rng.normal([0, 3, -2, 100], [1, 2, 0.1, 30], (rows, 4)) + label[:, None] * [0.8, 0, 0.1, 10]
+    return columns, values.astype(np.float32), label
+
+
+def fitted(name: str) -> tuple[FittedHead, np.ndarray]:
+    columns, values, label = table()
+    return fit_head(head.get(name), columns, values, label), values
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    """The folder of an untrained network."""
+    save_network(build(network.get("tiny_ladeda")()), tmp_path / "net")
+    return tmp_path / "net"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (72, 88, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a picture.png")
+    return tmp_path / "a picture.png"
+
+
+# --- heads ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_what_families_add_sums_to_the_score_and_is_weight_times_standardised_column(name: str) -> None:
+    one, values = fitted(name)
+    coefficients = np.ravel(one.pipeline[-1].coef_)
+    families = (feature.get("npr_statistics").family, feature.get("noise_level").family, "another")
+    for row in values[:5]:
+        found = explain_head(one, row)
+        assert found.constant + sum(share.adds for share in found.families) == pytest.approx(found.score, abs=1e-5)
+        assert found.score == pytest.approx(float(one.score(row[None])[0]), abs=1e-6)
+        standard = (row - values.astype(np.float64).mean(axis=0)) / values.astype(np.float64).std(axis=0)
+        by_hand = dict.fromkeys(families, 0.0)
+        for k, family in enumerate((families[0], *families)):  # the first two columns are of one family
+            by_hand[family] += coefficients[k] * standard[k]
+        assert {share.family: share.adds for share in found.families} == pytest.approx(by_hand, abs=1e-4)
+        sizes = [abs(share.adds) for share in found.families]
+        assert sizes == sorted(sizes, reverse=True)
+        assert sum(share.n_columns for share in found.families) == 4
+    average = explain_head(one, values.astype(np.float64).mean(axis=0).astype(np.float32))
+    assert average.score == pytest.approx(average.constant, abs=1e-3)
+
+
+def test_heads_that_are_no_sums_and_rows_without_numbers_are_refused() -> None:
+    for name in ("hist_gb", "svm_rbf", "knn", "random_forest"):
+        one, values = fitted(name)
+        with pytest.raises(ParameterError, match="no sum over columns"):
+            explain_head(one, values[0])
+    one, values = fitted("logreg")
+    values[0, 2] = np.nan
+    with pytest.raises(DataError, match="finite"):
+        explain_head(one, values[0])
+
+
+def test_what_branches_of_the_fused_detector_add_sums_to_its_score() -> None:
+    columns, values, label = table()
+    rows = FusedRows(
+        {"x": values[:, :2], "y": values[:, 2:]}, {"x": columns[:2], "y": columns[2:]}, label,
+        np.array([f"{k}" for k in range(60)]), np.where(label == 1, np.where(np.arange(60) % 4 == 1, "g", "h"), ""),
+    )  # fmt: skip
+    one = fit_fused(rows, FusedSettings(folds=2, inner="group"))
+    found = explain_fused(one, {"x": values[:1, :2], "y": values[:1, 2:]})
+    assert sum(found.adds.values()) == pytest.approx(found.score, abs=1e-5)
+    assert sum(found.shares.values()) == pytest.approx(1)
+    alone = explain_fused(one, {"x": values[:1, :2]})
+    assert np.isnan(alone.logits["y"])
+    assert (alone.adds["y"], alone.shares["x"]) == (0, pytest.approx(1))
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_colours_are_red_for_generated_and_blue_for_real_and_the_picture_is_grey_where_nothing_is_said() -> None:
+    red, grey, blue = colours(np.array([1.0, 0.0, -1.0]))
+    assert red[0] > 150 > 50 > red[2]
+    assert blue[2] > 150 > 60 > blue[0]
+    assert np.ptp(grey) == 0
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    shown = np.zeros((40, 40))
+    assert np.ptp(overlay(pixels, shown), axis=2).max() == 0
+    shown[3, 5], shown[7, 9] = 2.0, -2.0
+    laid = overlay(pixels, shown).astype(int)
+    assert laid[3, 5, 0] - laid[3, 5, 2] > 60
+    assert laid[7, 9, 2] - laid[7, 9, 0] > 60
+    assert np.ptp(laid[20:], axis=2).max() == 0
+
+
+def test_pictures_are_side_by_side_and_captions_fit() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    whole = np.asarray(side_by_side(pixels, np.ones((40, 60)), ["a caption " * 30, "x" * 500]))
+    assert np.array_equal(whole[: 40 * 7 : 7, : 60 * 7 : 7], pixels)  # 256 px at least, each pixel repeated 7 times
+    assert whole.shape[1] == 2 * 60 * 7 + 4
+    assert whole[40 * 7 :].min() < 100  # text
+    assert whole[40 * 7 :, -6:].min() == 255  # none of it reaches the edge
+    drawn = np.asarray(bars([("up", 2.0), ("down", -1.0), ("away", float("nan"))], ["c"])).astype(int)
+    redder, bluer = drawn[..., 0] - drawn[..., 2] > 100, drawn[..., 2] - drawn[..., 0] > 100
+    assert np.flatnonzero(redder.any(0)).min() > np.flatnonzero(bluer.any(0)).max()
+    assert redder.any(0).sum() == pytest.approx(2 * bluer.any(0).sum(), abs=4)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_explain_writes_a_picture_for_each_explanation_and_the_numbers(
+    tmp_path: Path, net: Path, picture: Path
+) -> None:
+    done = run(picture, "-o", tmp_path / "out", "--model", net)
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "out" / "a_picture.json").read_text())
+    assert set(content["explanations"]) == set(explanation.names())
+    for one in content["explanations"].values():
+        with Image.open(tmp_path / "out" / one["picture"]) as image:
+            assert image.size[0] == 2 * 88 * 4 + 4
+    pixels = torch.from_numpy(np.asarray(Image.open(picture)).copy()).permute(2, 0, 1)[None] / 255
+    model = build(network.get("tiny_ladeda")()).eval()
+    assert content["logit"] == pytest.approx(model(pixels).item(), abs=1e-5)
+    assert content["patches"][0]["logit"] == pytest.approx(model.patch_logits(pixels).max().item(), abs=1e-5)
+    assert len(list((tmp_path / "out").iterdir())) == len(explanation) + 1
+
+
+def test_explain_names_what_failed_and_explains_the_rest(tmp_path: Path, net: Path, picture: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"nothing")
+    Image.new("RGB", (9, 9)).save(tmp_path / "tiny.png")
+    (tmp_path / "other").mkdir()
+    picture.rename(tmp_path / "other" / "tiny.png")
+    out, given = tmp_path / "out", (tmp_path / "broken.jpg", tmp_path / "tiny.png", tmp_path / "other" / "tiny.png")
+    options = ("-o", out, "--model", net, "--method", "patch_logits,grad_cam:layer=trunk", "--crop", 64)
+    done = run(*given, *options)
+    assert done.exit_code == 0, done.output
+    assert "3 images, 2 failed, 3 files" in done.output
+    assert "broken.jpg: decode" in done.output
+    assert "at least" in done.output
+    assert {one.name for one in out.iterdir()} == {"tiny-2.json", "tiny-2_patch_logits.png",
+                                                   "tiny-2_grad_cam_layer=trunk.png"}  # fmt: skip
+    explained = json.loads((out / "tiny-2.json").read_text())["explained"]
+    assert explained == {"top": 0, "left": 8, "height": 64, "width": 64}
+    assert run(*given, *options, "--strict").exit_code == 3
+    assert run(*given[:2], *options).exit_code == 2
+
+
+def test_explain_says_what_a_network_does_not_have(tmp_path: Path, picture: Path) -> None:
+    save_network(build(network.get("mlp")()), tmp_path / "mlp")
+    done = run(picture, "-o", tmp_path / "out", "--model", tmp_path / "mlp", "--method", "grad_cam,positive_saliency")
+    assert done.exit_code == 0, done.output
+    assert "no grad_cam: mlp has no convolutional features" in done.output
+    content = json.loads((tmp_path / "out" / "a_picture.json").read_text())
+    assert (list(content["explanations"]), list(content["absent"])) == (["positive_saliency"], ["grad_cam"])
+
+
+def test_explain_shows_what_families_add_to_a_fitted_head(tmp_path: Path, own: Path) -> None:
+    columns = Columns.of(FEATURES, condition="matched", crop=64)
+    values = extract([own], features=FEATURES, condition="matched", crop=64, workers=0)
+    one = fit_head(head.get("logreg"), values.columns, values.values, np.arange(len(values.values)) % 2)
+    detector = FittedDetector(
+        one, columns.names, columns.codes, "matched", 64, 0, Calibration((0.0, 1.0)), {"": 4, "x": 4}, 0, "test",
+    )  # fmt: skip
+    save_detector(detector, tmp_path / "model")
+    images = sorted(own.rglob("*.png"))[:2]
+    done = run(*images, "-o", tmp_path / "out", "--model", tmp_path / "model", "--workers", 0)
+    assert done.exit_code == 0, done.output
+    assert "average image" in done.output
+    for image in images:
+        content = json.loads((tmp_path / "out" / f"{image.stem}.json").read_text())
+        adds = sum(share["adds"] for share in content["families"])
+        assert content["constant"] + adds == pytest.approx(content["score"], abs=1e-4)
+        assert f"{content['score']:+.4f}" in done.output
+        assert (tmp_path / "out" / content["picture"]).stat().st_size > 1000
+    refused = run(*images, "-o", tmp_path / "out", "--model", tmp_path / "model", "--method", "grad_cam")
+    assert isinstance(refused.exception, ParameterError)
+    assert "--method" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("--method", "grad_cm"), "did you mean 'grad_cam'"),
+        (("--method", "none"), "no explanation is named"),
+        (("--method", "grad_cam:lair=x"), "no setting 'lair'"),
+        (("--crop", "-8"), "--crop"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    tmp_path: Path, net: Path, picture: Path, options: tuple[str, str], words: str
+) -> None:
+    done = run(picture, "-o", tmp_path / "out", "--model", net, *options)
+    assert isinstance(done.exception, FdetectError)
+    assert words in str(done.exception)
+
+
+def test_a_model_that_is_none_is_said(tmp_path: Path, picture: Path) -> None:
+    done = run(picture, "-o", tmp_path / "out", "--model", tmp_path / "nowhere")
+    assert isinstance(done.exception, DataError)
+    assert "nowhere" in str(done.exception)
+
+
+def test_methods_are_read_once_each() -> None:
+    names = [entry.name for entry in read_methods(["grad_cam", "all", "grad_cam:layer=trunk"])]
+    assert sorted(names) == sorted([*explanation.names(), "grad_cam:layer=trunk"])
+    with pytest.raises(UnknownName):
+        read_methods(["all", "nothing"])
