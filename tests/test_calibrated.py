@@ -1,4 +1,4 @@
-"""Training-free detectors with thresholds from real images: calibration, banks, the file, and the commands."""
+"""Training-free detectors with thresholds from real images: calibration, banks, the model, and the commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 from fdetect.bench import steps
 from fdetect.bench.calibrating import fit_detector
 from fdetect.bench.layouts import read_manifest
-from fdetect.classifiers import saved
+from fdetect.classifiers import model_folder
 from fdetect.classifiers.calibrated import CalibratedDetector, KeptBank, Pictures, calibrate, identity
 from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.cli import main
@@ -186,7 +186,7 @@ def test_exchangeable_reals_are_called_fake_no_more_often_than_promised(name):
     assert np.mean(p_small) == pytest.approx(0.2, abs=0.018)
 
 
-# -- the file --------------------------------------------------------------------------------------------------------
+# -- the folder ------------------------------------------------------------------------------------------------------
 
 
 def example(name: str = "knn", **settings: object) -> CalibratedDetector:
@@ -214,7 +214,20 @@ def test_what_is_saved_comes_back_bit_for_bit(name, tmp_path):
             assert back.bank.arrays[key].dtype == np.float32
         assert back.bank.known == one.bank.known
     save_detector(back, tmp_path / "b.fdetect")
-    assert (tmp_path / "b.fdetect").read_bytes() == (tmp_path / "a.fdetect").read_bytes()
+    for file in ("card.json", "arrays.safetensors"):
+        assert (tmp_path / "b.fdetect" / file).read_bytes() == (tmp_path / "a.fdetect" / file).read_bytes()
+
+
+def test_the_card_says_what_the_detector_is_and_where_its_thresholds_lie(tmp_path):
+    one = example()
+    save_detector(one, tmp_path / "a")
+    card = json.loads((tmp_path / "a" / "card.json").read_text())
+    assert (card["kind"], card["name"], card["settings"]["k"], card["space"]) == ("training-free", "knn", 2, one.space)
+    assert card["bank"] == {"sha256": one.bank.sha256, "n_reals": one.bank.n_reals, "n_fakes": 0, "n_dropped": 0}
+    five = one.calibration.five
+    assert card["thresholds"][0] == {"false_positive_rate": 0.05, "value": five.value, "n_reals": five.n_reals,
+                                     "attainable": True}  # fmt: skip
+    assert "torch" in card["versions"]
 
 
 def test_settings_come_back_whatever_the_name_says(tmp_path):
@@ -224,45 +237,41 @@ def test_settings_come_back_whatever_the_name_says(tmp_path):
     assert (back.name, back.instance.sigma, back.instance.n_draws) == ("rigid:sigma=0.02:n_draws=3", 0.02, 3)
 
 
-def test_a_changed_byte_anywhere_is_noticed(tmp_path):
+@pytest.mark.parametrize("file", ["card.json", "arrays.safetensors"])
+def test_a_changed_byte_anywhere_is_noticed(file, tmp_path):
     save_detector(example(), tmp_path / "a")
-    whole = (tmp_path / "a").read_bytes()
-    for at in [*range(0, len(whole), 97), len(whole) - 1]:
+    whole = (tmp_path / "a" / file).read_bytes()
+    for at in [*range(0, len(whole), 97), len(whole) - 2]:
+        if file == "card.json" and whole[at : at + 1].isspace():
+            continue  # how it is laid out is nobody's concern
         changed = bytearray(whole)
         changed[at] ^= 1
-        (tmp_path / "b").write_bytes(changed)
+        (tmp_path / "a" / file).write_bytes(changed)
         with pytest.raises(DataError) as caught:
-            load_detector(tmp_path / "b")
-        assert str(caught.value).startswith(str(tmp_path / "b"))
+            load_detector(tmp_path / "a")
+        assert str(caught.value).startswith(str(tmp_path / "a"))
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["truncated", "longer", "no card", "text", "old"])
-def test_a_file_that_is_no_detector_is_one_sentence(kind, tmp_path):
-    save_detector(example(), tmp_path / "a")
-    whole = (tmp_path / "a").read_bytes()
-    (tmp_path / "b").write_bytes({
-        "truncated": whole[: len(whole) // 2], "longer": whole + b"x", "no card": save({"a": np.zeros(3)}),
-        "text": b"12345678{not json", "old": signed(tmp_path / "a", card={"format": 1}),
-    }[kind])  # fmt: skip
-    with pytest.raises(DataError, match="another version" if kind == "old" else "not a fitted detector") as caught:
-        load_detector(tmp_path / "b")
-    assert "\n" not in str(caught.value)
-
-
-def signed(file: Path, *, card: dict | None = None, arrays: dict | None = None, bank: dict | None = None) -> bytes:
-    """The file again with other content and a digest that fits it, as somebody who knows the format would write it."""
-    data = file.read_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    held = json.loads(header["__metadata__"][saved.CARD])
-    values = {**load(data), **(arrays or {})}
+def signed(
+    model: Path, target: Path, *, card: dict | None = None, arrays: dict | None = None, bank: dict | None = None
+) -> Path:
+    """The model again with other content and digests that fit it, as somebody who knows the format would write it."""
+    held = json.loads((model / "card.json").read_text())
+    values = {**load((model / "arrays.safetensors").read_bytes()), **(arrays or {})}
     values = {name: array for name, array in values.items() if array is not None}
-    del held["digest"]
+    del held["digest"], held["files"]
     held |= card or {}
+    if "calibration" in values and "calibration" in (arrays or {}):
+        held["thresholds"] = []  # what they would be is not asked before the scores were found right
     if held["bank"]:
         here = {k.removeprefix("bank."): v for k, v in values.items() if k.startswith("bank.")}
         held["bank"] = {**held["bank"], "sha256": bank_sha256(here), **(bank or {})}
-    return save(values, {saved.CARD: json.dumps(held | {"digest": saved._digest(held, values)})})
+    files = {"arrays.safetensors": save(values)}
+    target.mkdir()
+    (target / "arrays.safetensors").write_bytes(files["arrays.safetensors"])
+    (target / "card.json").write_bytes(model_folder.signed(held, files))
+    return target
 
 
 ROWS = embeddings(30)
@@ -284,6 +293,7 @@ SETTINGS = {"k": 2, "encoder": "dinov2-large", "dtype": "float32", "pos_interp":
         ({"card": {"space": []}}, "not a fitted detector .space is"),
         ({"card": {"name": "rigid", "settings": {}}}, "a bank where rigid has none"),
         ({"card": {"bank": None}}, "none where it has one"),
+        ({"card": {"thresholds": [0.1, 0.2]}}, "the thresholds of its card are not those of its calibration scores"),
         ({"arrays": {"calibration": np.zeros(3, np.float32)}}, "its calibration must be finite float64"),
         ({"arrays": {"calibration": np.array([2.0, 1.0])}}, "its calibration must be finite float64"),
         ({"arrays": {"calibration": np.array([1.0, np.nan])}}, "its calibration must be finite float64"),
@@ -299,9 +309,9 @@ SETTINGS = {"k": 2, "encoder": "dinov2-large", "dtype": "float32", "pos_interp":
         ({"bank": {"n_reals": 29}}, "its bank of 29 reals and 0 fakes has ids of uint8"),
     ],
 )
-def test_a_file_that_is_signed_and_wrong_is_refused(change, text, tmp_path):
+def test_a_model_that_is_signed_and_wrong_is_refused(change, text, tmp_path):
     save_detector(example(), tmp_path / "a")
-    (tmp_path / "b").write_bytes(signed(tmp_path / "a", **change))
+    signed(tmp_path / "a", tmp_path / "b", **change)
     with pytest.raises(DataError, match=text) as caught:
         load_detector(tmp_path / "b")
     assert str(tmp_path / "b") in str(caught.value)
@@ -310,7 +320,7 @@ def test_a_file_that_is_signed_and_wrong_is_refused(change, text, tmp_path):
 
 def test_signing_alone_changes_nothing(tmp_path):
     save_detector(example(), tmp_path / "a")
-    (tmp_path / "b").write_bytes(signed(tmp_path / "a"))
+    signed(tmp_path / "a", tmp_path / "b")
     assert load_detector(tmp_path / "b") == example()
 
 

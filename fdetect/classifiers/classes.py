@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from fdetect.errors import DataError
+from fdetect.classifiers.heads import LOG_ODDS, Rows, fit_rows, head, raw_scores, registered, scale_of
+from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Entry
 
 __all__ = ["NO_ANSWER", "FittedClasses", "fit_classes"]
@@ -45,7 +46,7 @@ class FittedClasses:
         scores = np.full((len(values), len(self.classes)), np.nan)
         if (ok := np.isfinite(values).all(axis=1)).any():
             # log P but for a term that all classes share; with two classes, log P(1) / P(0) alone
-            log_odds = np.asarray(self.pipeline.decision_function(values[ok].astype(np.float64)), np.float64)
+            log_odds = raw_scores(registered(self.name), self.pipeline, values[ok].astype(np.float64))
             each = np.stack([np.zeros_like(log_odds), log_odds], axis=1) if log_odds.ndim == 1 else log_odds
             balanced = each - np.log(self.n_rows)
             scores[ok] = (balanced - np.logaddexp.reduce(balanced, axis=1, keepdims=True)).astype(np.float32)
@@ -66,13 +67,16 @@ def fit_classes(
 ) -> FittedClasses:
     """Fit a registered head on (N, D) float32 `values` and (N,) numbers 0..K-1 of `classes`, K >= 2.
 
-    Rows that are not finite are left out.  Raises DataError where a class is empty then.
+    Rows that are not finite are left out.  Raises DataError where a class is empty then, ParameterError for a head
+    whose scores are no log-odds.
     """
+    if scale_of(entry) != LOG_ODDS:
+        usable = ", ".join(one.name for one in head if scale_of(one) == LOG_ODDS and one.name != "stacking")
+        raise ParameterError(f"head {entry.name} gives no log-odds between classes; choose of {usable}")
     ok = np.isfinite(values).all(axis=1)
     n_rows = np.bincount(label[ok], minlength=len(classes))
     if not n_rows.all():
         missing = classes[int(n_rows.argmin())]
         raise DataError(f"head {entry.name} cannot be fitted: no {missing} image among its {len(label)} rows")
-    pipeline = entry()
-    pipeline.fit(values[ok].astype(np.float64), label[ok])
+    pipeline = fit_rows(entry, Rows(values[ok].astype(np.float64), label[ok]))
     return FittedClasses(entry.name, tuple(classes), columns, pipeline, n_rows)

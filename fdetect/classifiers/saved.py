@@ -1,46 +1,47 @@
-"""A fitted detector in one file, of either kind, with its calibration.  No pickle.
+"""A fitted detector in a folder, of either kind, with its calibration and its card.  No pickle.
 
-A head and the features it reads are written by skops.  On loading, the estimator must consist of the very types that
-its head makes, and the branches of its trees must lead to nodes and columns that exist: scikit-learn follows them
-unchecked.  A calibrated training-free detector is arrays in safetensors with a JSON card in their metadata; the card
-holds a digest of all of it.  A file from a stranger can so hold numbers, but neither code nor a way out of its arrays.
+A trained head is an estimator (estimator_files.py), a calibrated training-free detector is arrays; what belongs to them
+stands in card.json, and all of it under one digest (model_folder.py).  A model from a stranger can so hold numbers,
+but neither code nor a way out of its arrays.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fdetect.classifiers.calibrated import CalibratedDetector, KeptBank
+from fdetect.classifiers.calibration import Calibrator, calibrator_of, state_of
+from fdetect.classifiers.card import PURPOSE, need, thresholds, versions
+from fdetect.classifiers.estimator_files import TRUSTED, estimator_bytes, read_estimator
 from fdetect.classifiers.heads import FittedHead, head
+from fdetect.classifiers.model_folder import ARRAYS, HEAD, check_target, read_folder, write_folder
 from fdetect.decide import Calibration
 from fdetect.errors import DataError, FdetectError
-from fdetect.files import write_atomic
 from fdetect.perturb import condition
+from fdetect.registry import Entry
 from fdetect.rigid import detector as training_free
 from fdetect.rigid.references import bank_sha256
 
-__all__ = ["TRUSTED", "FittedDetector", "load_detector", "save_detector"]
-
-FORMAT = 2
-CARD = "fdetect"  # the key of the card in the metadata of a safetensors file
-
-_ANOTHER_VERSION = "was written by another version of fdetect; fit it again"
-
-# What our heads consist of beside the types that skops trusts by itself; it leaves out trees, see `_check_trees`.
-TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+__all__ = ["TRUSTED", "FittedDetector", "check_target", "load_detector", "save_detector"]
 
 
 @dataclass(frozen=True)
 class FittedDetector:
     """A head that was fitted on features under one condition, with all that is needed to score another image.
 
-    `codes` maps each feature to the digest of its source at the time of fitting.
+    codes          by feature, the digest of its source at the time of fitting
+    trained_on     rows by generator; "" = photographs, launder_NAME = their round trips
+    n_failed       images that could not be used
+    settings       of the head, all of them; empty where it has those of its name
+    about          by feature, all that its columns depend on beside the image; see `FeatureTable`
+    calibrate      the registered calibrator that makes probabilities of scores; "none": they are the head's own
+    probabilities  the same, fitted
+    record         how it was made and what it came to, as JSON values, for its card
     """
 
     head: FittedHead
@@ -50,119 +51,163 @@ class FittedDetector:
     crop: int
     seed: int
     calibration: Calibration
-    trained_on: dict[str, int]  # rows by generator; "" = photographs, launder_NAME = their round trips
-    n_failed: int  # images that could not be used
+    trained_on: dict[str, int]
+    n_failed: int
     version: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    calibrate: str = "none"
+    probabilities: Calibrator | None = field(default=None, compare=False)  # its numbers are in the card
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Return the head and the families or features it reads."""
         return f"{self.head.name}:{'+'.join(self.features)}"
 
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """(N,) scores -> (N,) probabilities of "generated", classes balanced; NaN where there is none."""
+        return np.asarray((self.probabilities or self.head).probability(scores))
+
 
 def save_detector(detector: FittedDetector | CalibratedDetector, path: Path) -> None:
-    """Write a fitted detector to one file, atomically."""
-    data = _calibrated_bytes(detector) if isinstance(detector, CalibratedDetector) else _fitted_bytes(detector)
-    write_atomic(path, lambda temporary: temporary.write_bytes(data))
+    """Write a fitted detector to a folder that is whole or absent; a model in its place is replaced.
+
+    Raises DataError where it cannot be written, and for a file or a folder of anything else in its place.
+    """
+    made = _of_calibrated(detector) if isinstance(detector, CalibratedDetector) else _of_head(detector)
+    write_folder(path, *made)
 
 
 def load_detector(path: Path) -> FittedDetector | CalibratedDetector:
-    """Read a fitted detector of either kind, whichever the file holds.
+    """Read a fitted detector of either kind, whichever the folder holds.
 
-    Raises DataError for a file that is none, for one that was changed, and for one that holds a type its head is not
-    made of or arrays that its detector does not keep.
+    Raises DataError for a folder that is none, for one that was changed, for one that holds a type its head is not
+    made of or arrays that its detector does not keep, and for the single files of earlier versions.
     """
     try:
-        data = path.read_bytes()
-        return _read_calibrated(data, path) if data[8:9] == b"{" else _read_fitted(data, path)
+        card, files = read_folder(path)
+        return _read_calibrated(card, files) if card["kind"] == "training-free" else _read_head(card, files)
     except DataError as error:
         raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except Exception as error:  # a damaged file fails in many ways; each is a file that is no detector
+    except Exception as error:  # a damaged folder fails in many ways; each is one that is no detector
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(f"{path}: not a fitted detector ({reason})") from None
 
 
-def _fitted_bytes(detector: FittedDetector) -> bytes:
-    import skops.io
-
-    card = {k: v for k, v in asdict(detector).items() if k not in ("head", "calibration")}
-    card |= {"format": FORMAT, "head": detector.head.name, "columns": list(detector.head.columns)}
-    card |= {"prior": detector.head.prior, "calibration": list(detector.calibration.scores)}
-    content = {"card": json.dumps(card, sort_keys=True), "estimator": detector.head.pipeline}
-    return bytes(skops.io.dumps(content))
+_SHARED = {"condition": str, "crop": int, "seed": int, "n_failed": int, "version": str}
+_OF_HEAD = _SHARED | {"columns": list, "features": list, "trained_on": dict, "record": dict, "head": dict}
+_OF_FREE = _SHARED | {"name": str, "space": dict, "settings": dict}
 
 
-def _read_fitted(data: bytes, path: Path) -> FittedDetector:
-    import skops.io
+def _of_head(detector: FittedDetector) -> tuple[dict[str, Any], dict[str, bytes]]:
+    from safetensors.numpy import save
 
-    unknown = [name for name in skops.io.get_untrusted_types(data=data) if name not in TRUSTED]
-    if unknown:
-        raise DataError(f"{path}: holds the type {unknown[0]}, which no fitted head of fdetect needs; not loaded")
-    content: dict[str, Any] = skops.io.loads(data, trusted=list(TRUSTED))
-    card = json.loads(content["card"])
-    if card.pop("format") != FORMAT:
-        raise DataError(f"{path}: {_ANOTHER_VERSION}")
-    fitted = FittedHead(card.pop("head"), tuple(card.pop("columns")), content["estimator"], card.pop("prior"))
-    made_of, expected = _types(fitted.pipeline), _types(head.get(fitted.name)())
-    if made_of != expected:
-        strange = next((name for name in made_of if name not in expected), made_of[-1])
-        raise DataError(f"{path}: holds the type {strange}, of which no head {fitted.name} is made; not loaded")
-    _check_trees(fitted.pipeline, len(fitted.columns))
-    fitted.score(np.zeros((1, len(fitted.columns)), np.float32))
-    calibration = _calibration(np.array(card.pop("calibration"), np.float64))
-    return FittedDetector(head=fitted, features=tuple(card.pop("features")), calibration=calibration, **card)
+    fitted = detector.head
+    own = {f.name: getattr(fitted, f.name) for f in fields(fitted) if f.name not in ("columns", "pipeline")}
+    features = [
+        {"name": name, "code": detector.codes[name], "about": detector.about.get(name)} for name in detector.features
+    ]
+    numbers, arrays = _probability_parts(detector)
+    card = {
+        "kind": "head",
+        "name": detector.name,
+        "purpose": PURPOSE,
+        "head": own | {"settings": dict(detector.settings)},
+        **{name: getattr(detector, name) for name in _SHARED},
+        "trained_on": detector.trained_on,
+        "thresholds": thresholds(detector.calibration),
+        "probabilities": numbers,
+        "record": detector.record,
+        "features": features,
+        "columns": list(fitted.columns),
+        "versions": versions(networks=any(name.startswith("embedding") for name in detector.features)),
+    }
+    arrays["calibration"] = np.array(detector.calibration.scores, np.float64)
+    estimator = estimator_bytes(fitted.name, fitted.pipeline, _template(fitted.name, detector.settings)())
+    return card, {HEAD: estimator, ARRAYS: bytes(save(arrays))}
 
 
-def _calibrated_bytes(detector: CalibratedDetector) -> bytes:
+def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetector:
+    from safetensors.numpy import load
+
+    known, arrays = need(card, _OF_HEAD), load(files[ARRAYS])
+    condition(known["condition"])
+    columns, own = tuple(known.pop("columns")), dict(known.pop("head"))
+    settings = own.pop("settings")
+    entry = _template(own["name"], settings)
+    estimator = read_estimator(own["name"], files[HEAD], entry(), len(columns))
+    fitted = FittedHead(columns=columns, pipeline=estimator, **own)
+    fitted.score(np.zeros((1, len(columns)), np.float32))
+    features = known.pop("features")
+    calibration = _calibration(arrays.pop("calibration"), card)
+    calibrate, probabilities = _probabilities(card["probabilities"], arrays)
+    return FittedDetector(
+        head=fitted,
+        features=tuple(one["name"] for one in features),
+        codes={one["name"]: one["code"] for one in features},
+        about={one["name"]: one["about"] for one in features if one["about"] is not None},
+        calibration=calibration,
+        settings=settings,
+        calibrate=calibrate,
+        probabilities=probabilities,
+        **known,
+    )
+
+
+def _template(name: str, settings: Mapping[str, Any]) -> Entry:
+    """Return the entry that makes the head's estimator before it is fitted; raises DataError where it cannot be."""
+    try:
+        return head.get(name.partition(":")[0]).configured(**settings) if settings else head.read(name)
+    except FdetectError as error:
+        raise DataError(f"its head cannot be made here: {error}") from None
+
+
+def _of_calibrated(detector: CalibratedDetector) -> tuple[dict[str, Any], dict[str, bytes]]:
     from safetensors.numpy import save
 
     arrays: dict[str, np.ndarray] = {"calibration": np.array(detector.calibration.scores, np.float64)}
-    settings = {one.name: getattr(detector.instance, one.name) for one in fields(detector.instance)}
-    card: dict[str, Any] = {"format": FORMAT, "settings": settings, "bank": None}
-    card |= {name: getattr(detector, name) for name in _PLAIN}
+    card: dict[str, Any] = {
+        "kind": "training-free",
+        "name": detector.name,
+        "purpose": PURPOSE,
+        "settings": {one.name: getattr(detector.instance, one.name) for one in fields(detector.instance)},
+        "space": detector.space,
+        **{name: getattr(detector, name) for name in _SHARED},
+        "thresholds": thresholds(detector.calibration),
+        "bank": None,
+        "versions": versions(networks="sha256" in detector.space or "autoencoders" in detector.space),
+    }
     if bank := detector.bank:
         arrays |= {f"bank.{name}": np.ascontiguousarray(array) for name, array in bank.arrays.items()}
         arrays["bank_ids"] = np.frombuffer(bytes.fromhex("".join(bank.ids)), np.uint8).reshape(-1, 16)
         card["bank"] = {name: getattr(bank, name) for name in ("sha256", "n_reals", "n_fakes", "n_dropped")}
-    return bytes(save(arrays, {CARD: json.dumps(card | {"digest": _digest(card, arrays)}, sort_keys=True)}))
+    return card, {ARRAYS: bytes(save(arrays))}
 
 
-_PLAIN = {"name": str, "space": dict, "condition": str, "crop": int, "seed": int, "n_failed": int, "version": str}
-
-
-def _read_calibrated(data: bytes, path: Path) -> CalibratedDetector:
+def _read_calibrated(card: dict[str, Any], files: Mapping[str, bytes]) -> CalibratedDetector:
     from safetensors.numpy import load
 
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    card = json.loads(header.get("__metadata__", {}).get(CARD, "{}"))
-    if not card:
-        raise DataError(f"{path}: not a fitted detector (safetensors without the card of one)")
-    if card.get("format") != FORMAT:
-        raise DataError(f"{path}: {_ANOTHER_VERSION}")
-    arrays: dict[str, np.ndarray] = load(data)
-    if card.pop("digest", "") != _digest(card, arrays):
-        raise DataError(f"{path}: was changed since it was written, or is damaged; fit it again")
-    plain = {name: card[name] for name in _PLAIN}
-    if wrong := [name for name, kind in _PLAIN.items() if type(plain[name]) is not kind]:
-        raise DataError(f"{path}: not a fitted detector ({wrong[0]} is {plain[wrong[0]]!r})")
+    plain, arrays = need(card, _OF_FREE), load(files[ARRAYS])
+    settings = plain.pop("settings")
     condition(plain["condition"])
     try:
-        entry = training_free.get(plain["name"].partition(":")[0]).configured(**card["settings"])
+        entry = training_free.get(plain["name"].partition(":")[0]).configured(**settings)
         for name, default in training_free.get(entry.name).settings.items():
             if type(entry.settings[name]) not in (type(default), int if isinstance(default, float) else type(default)):
                 raise DataError(f"its setting {name} is {entry.settings[name]!r}")
         instance = entry()
     except FdetectError as error:
-        raise DataError(f"{path}: its detector cannot be made here: {error}") from None
-    calibration, bank = _calibration(arrays.pop("calibration")), None
+        raise DataError(f"its detector cannot be made here: {error}") from None
+    calibration, bank = _calibration(arrays.pop("calibration"), card), None
     if card["bank"] is not None:
         ids = arrays.pop("bank_ids")
         bank = _kept_bank(card["bank"], ids, {name.removeprefix("bank."): array for name, array in arrays.items()})
         getattr(instance, "check_bank", lambda _: None)(bank.arrays)
     if (bank is not None) != bool(instance.references) or (arrays and bank is None):
-        raise DataError(f"{path}: not a fitted detector (a bank where {entry.name} has none, or none where it has one)")
+        raise DataError(f"not a fitted detector (a bank where {entry.name} has none, or none where it has one)")
     return CalibratedDetector(instance=instance, calibration=calibration, bank=bank, **plain)
 
 
@@ -176,35 +221,28 @@ def _kept_bank(card: dict[str, Any], ids: np.ndarray, arrays: dict[str, np.ndarr
     return KeptBank(arrays, card["sha256"], n_reals, n_fakes, int(card["n_dropped"]), names)
 
 
-def _calibration(scores: np.ndarray) -> Calibration:
+def _calibration(scores: np.ndarray, card: Mapping[str, Any]) -> Calibration:
     if scores.dtype != np.float64 or scores.ndim != 1 or not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
         raise DataError("its calibration must be finite float64 scores in ascending order; fit it again")
-    return Calibration(tuple(scores.tolist()))
+    calibration = Calibration(tuple(scores.tolist()))
+    if card["thresholds"] != thresholds(calibration):
+        raise DataError("the thresholds of its card are not those of its calibration scores; fit it again")
+    return calibration
 
 
-def _digest(card: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    text = json.dumps(card, sort_keys=True)
-    return hashlib.sha256(f"{bank_sha256(arrays)} {text}".encode()).hexdigest()
+def _probability_parts(detector: FittedDetector) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:
+    """Return what a card says of a calibrator, its method and plain numbers, and its arrays."""
+    if detector.probabilities is None:
+        return None, {}
+    state = state_of(detector.probabilities)
+    numbers = {name: float(value) for name, value in state.items() if not value.ndim}
+    arrays = {f"probability.{name}": np.ascontiguousarray(value) for name, value in state.items() if value.ndim}
+    return {"method": detector.calibrate, **numbers}, arrays
 
 
-def _types(estimator: Any) -> list[str]:
-    """Name the type of an estimator and, if it is a pipeline, of its steps."""
-    parts = [estimator, *(step for _, step in getattr(estimator, "steps", ()))]
-    return [f"{type(part).__module__}.{type(part).__qualname__}" for part in parts]
-
-
-def _check_trees(estimator: Any, width: int) -> None:
-    """Raise ValueError for a tree that a fit on `width` numeric columns cannot have made."""
-    trees = [tree for of_class in getattr(estimator, "_predictors", ()) for tree in of_class]
-    if not trees:
-        return
-    mapper = estimator._bin_mapper
-    if estimator._preprocessor is not None or np.any(mapper.is_categorical_) or len(mapper.is_categorical_) != width:
-        raise ValueError("its trees were fitted on other columns")
-    for tree in trees:
-        at = np.flatnonzero(tree.nodes["is_leaf"] == 0)
-        inner = tree.nodes[at]
-        forward = [(inner[side] > at) & (inner[side] < len(tree.nodes)) for side in ("left", "right")]
-        known = (inner["feature_idx"] >= 0) & (inner["feature_idx"] < width) & (inner["is_categorical"] == 0)
-        if not len(tree.nodes) or not np.all([*forward, known]):
-            raise ValueError("a branch of a tree leads nowhere")
+def _probabilities(said: Mapping[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> tuple[str, Calibrator | None]:
+    if said is None:
+        return "none", None
+    numbers = {name: value for name, value in said.items() if name != "method"}
+    state = numbers | {name.removeprefix("probability."): array for name, array in arrays.items()}
+    return said["method"], calibrator_of(said["method"], state)

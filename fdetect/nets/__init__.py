@@ -6,10 +6,17 @@
     hub.py, importing.py, keymaps.py         how weights come here: downloaded, or turned from the authors' files
     architectures.py, encoders.py            encoders that run; network_noise.py disturbs a copy
     autoencoders.py, taef2.py                autoencoders that run
-    own/, training.py                        small autoencoders of our own, and the one training loop
+    own/                                     small autoencoders of our own
+    detectors/, learning.py                  detector networks, and how they learn from pictures
+    training.py                              the one training loop; schedule.py, checkpoints.py, learning_curve.py
+    detector_keymaps.py, head_keymaps.py     detectors that others published: detector_cards.py, pretrained.py,
+                                             clip_heads.py
+    fusion.py                                branches of a fused model, and the gates between them
+    explaining/                              which places of a picture a network's answer rests on
     distances.py, lpips.py                   how far a reconstruction is from its picture
     denoiser.py                              a map that needs weights
     memory.py                                chunks that fit into memory
 
-Importing those of the first four lines, `autoencoders`, `distances`, `denoiser` or `own` loads no torch.
+Importing those of the first four lines, `autoencoders`, `distances`, `denoiser`, `own`, `detectors`, `explaining`,
+`fusion`, `schedule` or `detector_cards` loads no torch.
 """

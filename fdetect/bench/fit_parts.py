@@ -1,0 +1,123 @@
+"""What every fit of a head does: columns by name, groups set apart, and the detector that is learnt, with its record.
+
+Whole groups are set apart: reals that set the thresholds, and, where probabilities are wanted, images of both classes.
+What the head is worth is measured beside it, by heads that were fitted anew without what they are tested on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import fdetect
+from fdetect.bench.columns import Columns
+from fdetect.bench.cross_validation import LabelledRows, cross_validated
+from fdetect.bench.head_fit import HeadFit, constant_columns, counts
+from fdetect.bench.running import Running
+from fdetect.classifiers.card import data_record
+from fdetect.classifiers.model_folder import plain
+from fdetect.classifiers.saved import FittedDetector
+from fdetect.decide import Calibration
+from fdetect.errors import ParameterError
+from fdetect.splits import hold_out, join_same_content
+from fdetect.types import FAKE, REAL, Table
+
+__all__ = ["columns_of", "data_of", "learnt_detector", "set_apart"]
+
+_LICENCES = ("licence", "license")  # columns that a manifest may have beside those of ours
+_MOST = 20  # different ones that a card names
+
+
+def columns_of(features: str | Sequence[str], condition: str, crop: int, running: Running) -> Columns:
+    """Return the columns of a head; a misspelt one is said before hours of work."""
+    columns = Columns.of(features, condition=condition, crop=crop, backend=running.backend)
+    history = [entry.name for entry in columns.entries if entry.family == "provenance"]
+    if 0 < len(history) < len(columns.names):
+        raise ParameterError(
+            f"{', '.join(history)}: features of file history are never fused with others; fit them by themselves, "
+            "or leave them out"
+        )
+    return columns
+
+
+def set_apart(
+    manifest: Table, ids: Sequence[str], reals: np.ndarray, *, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep a share of the reals, by whole groups, for thresholds.
+
+    Returns which rows may be fitted on, (N,) bool; the rows of the reals that set thresholds: of copies one counts; and
+    the group of each row.
+    """
+    paths, groups, sources = (manifest.column(name).to_pylist() for name in ("path", "group", "real_source"))
+    group = join_same_content(  # or a copy under another name would be on both sides
+        np.array([g or path for g, path in zip(groups, paths, strict=True)], dtype=object), ids
+    )
+    held = reals[hold_out(list(group[reals]), [sources[k] for k in reals], share=share, seed=seed)]
+    kept = set(group[held])
+    once = held[np.unique(np.array(ids)[held], return_index=True)[1]]
+    return np.array([name not in kept for name in group]), once, group
+
+
+def data_of(manifest: Table, ids: Sequence[str], label: np.ndarray) -> dict[str, Any]:
+    """Describe the images of a fit for its card: counts, hash, and how many have which licence, where that is known."""
+    found = data_record(ids, label)
+    for name in _LICENCES:
+        if name in manifest.column_names:
+            named = Counter(str(one or "not stated") for one in manifest.column(name).to_pylist())
+            return found | {"licences": dict(named.most_common(_MOST)), "n_licences": len(named)}
+    return found | {"licences": None}
+
+
+def learnt_detector(
+    asked: HeadFit, training: LabelledRows, whole: LabelledRows, columns: Columns, on_reals: np.ndarray,
+    record: Mapping[str, Any], *, condition: str, seed: int, folds: int, share: float, running: Running,
+    about: Mapping[str, Any], n_failed: int,
+) -> FittedDetector:  # fmt: skip
+    """Fit the head on `training`, make its probabilities, and measure on `whole` what it is worth.
+
+    on_reals  (n, D) float32 of the reals that set the thresholds
+    about     how the engine described what it computed, by task
+    record    what the card says of the data
+    """
+    apart = asked.apart(training, share=share)
+    mine = training.at(~apart)
+    constant = constant_columns(mine, running.notice)
+    learnt = asked.learn(mine)
+    probabilities = asked.probabilities(learnt.head, training.at(apart))
+    makers = whole.samples.generators
+    if len(makers) == 1 and folds and running.notice:
+        running.notice(f"all fakes are of {makers[0]}: cross-validation tests on the generator that was trained on, "
+                       "and what other generators' images would score is not known")  # fmt: skip
+    found = cross_validated(whole, asked, folds=folds, calibration=share, seed=seed, workers=running.workers,
+                            progress=running.progress)  # fmt: skip
+    whole_record = {
+        **record,
+        "constant_columns": constant,
+        "weights": asked.balance,
+        "search": learnt.tried,
+        "probabilities": None if probabilities is None else {
+            "n_real": int((training.label[apart] == REAL).sum()), "n_fake": int((training.label[apart] == FAKE).sum()),
+        },
+        "cross_validated": found,
+        "networks": columns.licences,
+    }  # fmt: skip
+    return FittedDetector(
+        head=learnt.head,
+        features=columns.names,
+        codes=columns.codes,
+        condition=condition,
+        crop=columns.crop,
+        seed=seed,
+        calibration=Calibration.of(learnt.head.score(on_reals)),
+        trained_on=counts(mine, fakes=asked.needs_fakes),
+        n_failed=n_failed,
+        version=fdetect.__version__,
+        settings=learnt.settings,
+        about=columns.about(about),
+        calibrate=asked.calibrate,
+        probabilities=probabilities,
+        record=plain(whole_record),
+    )
