@@ -15,26 +15,22 @@ Every head that ran is in the tables.  Nothing is chosen by what is found here.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from figures import about, by_generator, cells, detectors, reals, shown, tell
 from racing import write_between
 
 from fdetect.bench.compare import paired_differences
-from fdetect.bench.grid import Grid, interval_text, markdown, pretty
+from fdetect.bench.grid import Grid, markdown
 from fdetect.bench.protocols import ALIGNED
 from fdetect.bench.run import Bench, bench
-from fdetect.bench.tables import audit_mark
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers
 from fdetect.errors import FdetectError
 from fdetect.nets.shipped import SHIPPED
-from fdetect.types import Cell
 
 PAGE, MARKER = Path("docs/aligned.md"), "benchmark:aligned"
 HEADS = ("logreg", "lda", "hist_gb")
@@ -111,55 +107,23 @@ def tables(plan: Plan, names: tuple[str, ...]) -> str:
                                                   ("Leave one real source out", source))),
         *(_differences(title, done, options) for title, done in (("leave one generator out", first),
                                                                  ("leave one real source out", source))),
-        *(_by_generator(first, condition) for condition in options.conditions.split(",")),
-        _reals(source, main_condition),
+        *(by_generator(first, condition) for condition in options.conditions.split(",")),
+        reals(source, main_condition),
         _variety(whole, plain, alone, without, main_condition),
         Grid("Seconds of each run", ("run", "seconds"), tuple((k, f"{v:.0f}") for k, v in plan.seconds.items()),
              "With what earlier runs had left in the store: the first pays for nearly all of it."),
     ]  # fmt: skip
-    return f"{_about(first, options)}\n\n{markdown(grids)}"
-
-
-def _about(done: Bench, options: argparse.Namespace) -> str:
-    header, versions = done.result.header, done.result.header["versions"]
-    data = header["data"]
-    failed = len({failure.path for failure in done.result.failures})
-    names = ("fdetect", "python", "numpy", "scikit-learn", "torch", "pillow")
-    marks = "; ".join(f"`{name}` {audit_mark(done.result.audit, name) or 'not marked'}"
-                      for name in options.conditions.split(","))  # fmt: skip
-    return (
-        f"{data['n_real']} photographs and {data['n_fake']} generated images of {len(data['generators'])} generators "
-        f"in {data['n_groups']} groups; {failed} failed. Crop 224 px, features `{options.features}`, 3 folds by group, "
-        f"95 % intervals by group bootstrap ({options.replicates} replicates), seed {options.seed}. "
-        f"Left out because they know tested photographs: {header['aligned']['left_out'] or 'none'}. Audit: {marks}. "
-        f"Run on {datetime.date.today()} on {len(os.sched_getaffinity(0))} CPU cores, no GPU, with "
-        f"{', '.join(f'{name} {versions[name]}' for name in names)}."
-    )
-
-
-def _cells(done: Bench, generator: str) -> dict[tuple[str, str], Cell]:
-    """The cells of one generator, or of "macro" and "worst", by detector and condition."""
-    return {(c.detector, c.condition): c for c in done.result.cells if c.generator == generator and not c.real_source}
-
-
-def _detectors(done: Bench) -> list[str]:
-    return list(dict.fromkeys(cell.detector for cell in done.result.cells))
-
-
-def _auroc(cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    value = cell.metric("auroc")
-    return interval_text(value.value, value.low, value.high)
+    also = f"Left out because they know tested photographs: {first.result.header['aligned']['left_out'] or 'none'}. "
+    return f"{about(first, options, also)}\n\n{markdown(grids)}"
 
 
 def _macro(title: str, done: Bench) -> Grid:
-    macro, worst = _cells(done, "macro"), _cells(done, "worst")
+    macro, worst = cells(done, "macro"), cells(done, "worst")
     conditions = list(dict.fromkeys(condition for _, condition in macro))
     rows = tuple(
-        (f"`{name}`", *(_auroc(macro.get((name, c))) for c in conditions),
-         _auroc(worst.get((name, conditions[0]))), ", ".join(worst[name, conditions[0]].flags[:1]))
-        for name in _detectors(done)
+        (f"`{name}`", *(shown(macro.get((name, c))) for c in conditions),
+         shown(worst.get((name, conditions[0]))), ", ".join(worst[name, conditions[0]].flags[:1]))
+        for name in detectors(done)
     )  # fmt: skip
     columns = ("head", *conditions, f"worst under {conditions[0]}", "which")
     note = "Macro AUROC over the generators. @aligned: photographs against their round trips; +25: 25 % of the fakes " \
@@ -169,7 +133,7 @@ def _macro(title: str, done: Bench) -> Grid:
 
 def _differences(title: str, done: Bench, options: argparse.Namespace) -> Grid:
     rows = []
-    names = _detectors(done)
+    names = detectors(done)
     for name in names:
         head, _, columns = name.partition(":")
         base, mark, _ = head.partition("@")
@@ -183,51 +147,18 @@ def _differences(title: str, done: Bench, options: argparse.Namespace) -> Grid:
     return Grid(f"Aligned minus generated, {title}", ("head", *conditions), tuple(rows), note)
 
 
-def _by_generator(done: Bench, condition: str) -> Grid:
-    generators = list(done.result.header["data"]["generators"])
-    of = {name: _cells(done, name) for name in generators}
-    rows = tuple((f"`{d}`", *(_value(of[name].get((d, condition))) for name in generators)) for d in _detectors(done))
-    return Grid(f"AUROC by generator, {condition}, leave one generator out", ("head", *generators), rows)
-
-
-def _value(cell: Cell | None) -> str:
-    return "–" if cell is None else pretty(cell.metric("auroc").value)
-
-
-def _reals(done: Bench, condition: str) -> Grid:
-    """False-positive rates of each source at a threshold from the others."""
-    cells = [c for c in done.result.cells if c.condition == condition and c.real_source]
-    sources = list(dict.fromkeys(c.real_source for c in cells))
-    by = {(c.detector, c.real_source): c for c in cells}
-    rows = tuple((f"`{d}`", *(_fpr(by.get((d, s))) for s in sources)) for d in _detectors(done))
-    return Grid(f"False-positive rate promised 5 %, {condition}, by the real source that was left out",
-                ("head", *sources), rows)  # fmt: skip
-
-
-def _fpr(cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    value = cell.metrics[0]
-    return interval_text(value.value, value.low, value.high)
-
-
 def _variety(whole: Bench, plain: Bench, alone: dict[str, Bench], without: dict[str, Bench], condition: str) -> Grid:
     names = [f"{head}@aligned:all" for head in FEW]
 
     def row(title: str, done: Bench) -> tuple[str, ...]:
-        cells = _cells(done, "macro")
-        return (title, *(_auroc(cells.get((name, condition))) for name in names))
+        macro = cells(done, "macro")
+        return (title, *(shown(macro.get((name, condition))) for name in names))
 
     rows = [row("all", whole), row("all, crops alone", plain)]
     rows += [row(f"{Path(name).name} alone", done) for name, done in alone.items()]
     rows += [row(f"all without {Path(name).name}", done) for name, done in without.items()]
     columns = ("pairs made with", *(f"`{name}`" for name in names))
     return Grid(f"What each autoencoder adds, {condition}", columns, tuple(rows), "Macro AUROC over all generators.")
-
-
-def tell(what: str, done: int, total: int) -> None:
-    if done == total:
-        print(f"{what}: {total} done", file=sys.stderr)
 
 
 if __name__ == "__main__":

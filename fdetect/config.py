@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from fdetect.errors import ParameterError
+from fdetect.recipes import RECIPES
 from fdetect.registry import nearest
 
 __all__ = ["RunConfig", "fingerprint", "override", "read_config", "to_toml"]
 
 SCHEMA = 1
+BRANCHES = ("handmade", "spectrum", "encoder")  # of the fused detector
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,25 @@ class ConditionsConfig:
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """The hand-crafted features: a preset, names or patterns."""
+    """The hand-crafted features: a preset, names or patterns; and encoders that heads look through."""
 
     names: tuple[str, ...] = ("standard",)
+    embeddings: tuple[str, ...] = ()  # names of `fdetect weights list`, hub ids or folders; heads of `per_family` each
 
 
 @dataclass(frozen=True)
 class HeadsConfig:
-    """Which classifiers are trained, and on which columns; those of probes and of provenance are in no larger set."""
+    """Which classifiers are trained, and on which columns; those of probes and of provenance are in no larger set.
+
+    Heads of `aligned.three_way` are balanced by class whatever stands here, and not searched.
+    """
 
     per_family: tuple[str, ...] = ("logreg",)  # on every family alone
     all_columns: tuple[str, ...] = ("logreg", "hist_gb")  # on all columns together
     per_preset: tuple[str, ...] = ()  # on every preset whose features are all among the chosen ones
     drop_one: tuple[str, ...] = ()  # on all columns, and on all but those of each family in turn
+    balance: str = "none"  # weights of training images: "generators", or "generators+sources" of reals as well
+    search: bool = False  # whether settings not named are searched for, within each trial's training images
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,47 @@ class AlignedConfig:
         if wrong := [share for share in self.generated if not 0 <= share < 1]:
             share = f"aligned: the share of generated images is {wrong[0]:g}"
             raise ParameterError(f"{share}; give 0 or more, below 1 (--generated)")
+
+
+@dataclass(frozen=True)
+class NetworksConfig:
+    """Detector networks that are trained in every trial, and their budget."""
+
+    names: tuple[str, ...] = ()  # with settings where wanted: "npr:factor=4"
+    steps: int = 600
+    batch: int = 32
+    rate: float = 1e-3
+    recipes: bool = False  # whether optimiser and rate are those that a network's authors state, where they do
+    augmentation: str = "full"
+    draws: int = 16  # crops of each image that training draws from
+    crop: int = 128  # px of these
+    validation: float = 0.15  # share of the training images, by groups, that choose the best weights
+    validate_every: int = 50
+    patience: int = 0  # validations without improvement after which training stops; 0: never
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch - 1, self.draws, self.validate_every) < 1 or self.patience < 0:
+            raise ParameterError("networks: steps, draws and validate_every are 1 or more, batch 2 or more, patience 0 "
+                                 f"or more; got {self}")  # fmt: skip
+        if not (0 < self.validation < 1 and self.rate > 0):
+            raise ParameterError(f"networks: validation is a share between 0 and 1 and rate above 0; got {self}")
+        if self.augmentation not in RECIPES:
+            hint = nearest(self.augmentation, RECIPES)
+            raise ParameterError(f"networks: no augmentation '{self.augmentation}'{hint} ({', '.join(RECIPES)})")
+
+
+@dataclass(frozen=True)
+class FusedConfig:
+    """The fused detector: branches with a logit each, and gates that weigh them."""
+
+    branches: tuple[str, ...] = ()  # of handmade, spectrum, encoder (those of features.embeddings); empty: not run
+    hidden: bool = True  # whether branches with a hidden layer are tried, by their training images alone
+
+    def __post_init__(self) -> None:
+        for name in self.branches:
+            if name not in BRANCHES:
+                hint = nearest(name, BRANCHES)
+                raise ParameterError(f"fused: no branch '{name}'{hint} ({', '.join(BRANCHES)})")
 
 
 @dataclass(frozen=True)
@@ -108,6 +157,8 @@ class RunConfig:
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     aligned: AlignedConfig = field(default_factory=AlignedConfig)
+    networks: NetworksConfig = field(default_factory=NetworksConfig)
+    fused: FusedConfig = field(default_factory=FusedConfig)
     detectors: DetectorsConfig = field(default_factory=DetectorsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     seed: int = 0

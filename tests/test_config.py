@@ -15,10 +15,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdetect.config import AlignedConfig, RunConfig, fingerprint, override, read_config, to_toml
+from fdetect.config import (
+    BRANCHES,
+    AlignedConfig,
+    FusedConfig,
+    NetworksConfig,
+    RunConfig,
+    fingerprint,
+    override,
+    read_config,
+    to_toml,
+)
 from fdetect.errors import ParameterError
+from fdetect.recipes import RECIPES
 
-DEFAULT_FINGERPRINT = "000bb87a94ee6921"  # change it only with the defaults: it names every run folder of a default run
+DEFAULT_FINGERPRINT = "e9cbfa6982198132"  # change it only with the defaults: it names every run folder of a default run
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)  # UTF-8 has no lone surrogates
 
@@ -47,6 +58,14 @@ def tables(kind: type) -> st.SearchStrategy[Any]:
     if kind is AlignedConfig:
         chosen["draws"] = st.integers(1, 2**70)
         chosen["generated"] = st.lists(st.floats(0, 1, exclude_max=True), max_size=4).map(tuple)
+    if kind is NetworksConfig:
+        chosen |= {name: st.integers(1, 2**70) for name in ("steps", "draws", "validate_every", "patience")}
+        chosen["batch"] = st.integers(1, 2**70).map(lambda half: 2 * half)
+        chosen["augmentation"] = st.sampled_from(sorted(RECIPES))
+        chosen["validation"] = st.floats(0, 1, exclude_min=True, exclude_max=True)
+        chosen["rate"] = st.floats(0, exclude_min=True)
+    if kind is FusedConfig:
+        chosen["branches"] = st.lists(st.sampled_from(BRANCHES), max_size=4).map(tuple)
     return st.builds(kind, **chosen)
 
 
@@ -81,11 +100,15 @@ def test_the_defaults_are_written_in_full(tmp_path: Path) -> None:
         "features",
         "heads",
         "aligned",
+        "networks",
+        "fused",
         "detectors",
         "metrics",
     ]
     assert values["conditions"] == {"names": ["native", "matched", "jpeg70", "rescaled"], "crop": 0}
     assert values["heads"]["per_preset"] == values["heads"]["drop_one"] == []
+    assert (values["heads"]["balance"], values["heads"]["search"]) == ("none", False)
+    assert values["features"] == {"names": ["standard"], "embeddings": []}
     assert values["schema"] == 1
     assert read_config(written(tmp_path, toml)) == RunConfig()
 
@@ -211,7 +234,9 @@ def test_the_fingerprint_of_plain_values_never_changes() -> None:
 
 
 def test_every_field_changes_the_fingerprint() -> None:
-    other = {bool: False, int: 99, float: 0.125, str: "other", tuple: ("other",)}
+    other = {int: 98, float: 0.125, str: "other", tuple: ("other",)}
+    only = {"aligned.generated": (0.125,), "networks.augmentation": next(name for name in RECIPES if name != "full"),
+            "fused.branches": BRANCHES[:1]}  # fmt: skip
     keys = []
     for f in fields(RunConfig):
         value = getattr(RunConfig(), f.name)
@@ -220,7 +245,7 @@ def test_every_field_changes_the_fingerprint() -> None:
     for key in keys:
         table, _, name = key.rpartition(".")
         default = getattr(getattr(RunConfig(), table), name) if table else getattr(RunConfig(), name)
-        value = (0.125,) if key == "aligned.generated" else other[type(default)]
+        value = not default if isinstance(default, bool) else only.get(key, other.get(type(default)))
         found.add(fingerprint(override(RunConfig(), {key: value})))
     assert len(keys) > 15
     assert len(found) == len(keys) + 1

@@ -33,7 +33,7 @@ from fdetect.features import select_features
 from fdetect.perturb import condition
 from fdetect.types import REAL, RunResult
 
-HEADS = head.names()
+HEADS = ("logreg", "hist_gb", "lda", "elastic")
 NAMES = ("a", "b", "c")  # of autoencoders
 
 
@@ -394,6 +394,24 @@ def test_what_cannot_be_asked_is_one_sentence(flags: dict[str, object], names: t
     with pytest.raises(ParameterError, match=said) as caught:
         question(flags, names)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["svm_linear", "svm_rbf:c=3", "one_class", "one_class_svm", "stacking"])
+def test_heads_without_log_odds_of_three_classes_are_refused_before_the_work(name: str) -> None:
+    usable = "logreg, hist_gb, lda, elastic, random_forest, knn"
+    said = f"--three-way: head {name} does not tell three classes apart; choose of {usable}"
+    with pytest.raises(ParameterError, match=f"^{re.escape(said)}"):
+        question({"aligned.three_way": ("logreg", name)})
+
+
+def test_settings_stand_behind_the_name_of_a_head() -> None:
+    asked, none = question({"aligned.three_way": ("logreg:c=3",)})
+    if asked is None:  # the autoencoders that come with fdetect need torch
+        assert [line.detector for line in none] == ["logreg:c=3@three-way:all"]
+    else:
+        assert asked.heads == ("logreg:c=3",)
+    with pytest.raises(ParameterError, match="head 'logreg' has no setting 'b'"):
+        question({"aligned.three_way": ("logreg:b=3",)})
 
 
 def test_an_unknown_head_is_named() -> None:

@@ -305,11 +305,14 @@ def record_of(losses: list[float], **more: Any) -> TrainingRecord:
 
 def test_a_curve_is_flat_where_its_end_is() -> None:
     assert record_of([1.0] * 100).flattened()
-    assert record_of([1.0] * 90 + [0.951] * 10).flattened()
-    assert not record_of([1.0] * 90 + [0.949] * 10).flattened()
-    assert record_of([1.0] * 90 + [0.949] * 10).flattened(within=0.1)
+    assert record_of([1.0] * 90 + [0.981] * 10).flattened()
+    assert not record_of([1.0] * 90 + [0.979] * 10).flattened()
+    assert record_of([1.0] * 90 + [0.979] * 10).flattened(within=0.03)
     assert record_of([1.0] * 90 + [1.5] * 10).flattened(), "what rises is not about to fall"
-    assert not record_of([1 / (k + 1) for k in range(200)]).flattened(), "a tenth later, 11 per cent below"
+    assert not record_of([1 - k / 200 for k in range(100)]).flattened(), "a straight line"
+    nearly_nothing = [1.0] * 80 + [0.010] * 10 + [0.005] * 10
+    assert record_of(nearly_nothing).flattened(), "half of 0.01 is nothing beside where it began"
+    assert not record_of([0.010] * 90 + [0.005] * 10).flattened(), "and half where it began there"
     assert not record_of([1.0] * 19).flattened(), "too few steps to tell"
     assert record_of([1.0] * 90 + [0.5] * 10, stopped_early=True).flattened()
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fdetect.bench.head_trials import TrialFit, Tried
 from fdetect.bench.models import FittedHeadModel, Model
 from fdetect.bench.pair_sources import usable_sources
 from fdetect.bench.pairing import Pairs
 from fdetect.bench.protocols import Samples, Trial
-from fdetect.classifiers import fit_head
 from fdetect.errors import DataError
 from fdetect.registry import Entry
 from fdetect.types import FAKE, REAL
@@ -64,7 +64,8 @@ def training_set(
 class Aligned:
     """A head on some columns, fitted in every trial on the pairs of its training photographs.
 
-    `values` maps a condition to (N, D) float32 of the images themselves, which are scored.
+    `values` maps a condition to (N, D) float32 of the images themselves, which are scored; `tried` is what its searches
+    tried, filled while trials run.
     """
 
     name: str
@@ -77,6 +78,8 @@ class Aligned:
     share: float
     seed: int = 0
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    fit: TrialFit = field(default_factory=TrialFit)
+    tried: Tried = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def trains(self) -> bool:
@@ -94,14 +97,28 @@ class Aligned:
         return usable_sources(self.pairs.sources, self.samples, self.ids, trial)
 
     def ready(self, trial: Trial, condition: str) -> Model:
-        """Fit the head on the pairs of the trial's training photographs under `condition`."""
+        """Fit the head on the pairs of the trial's training photographs under `condition`.
+
+        A pair is in its photograph's group, and a round trip is a fake of its autoencoder.
+        """
         names = self.usable(trial)
         if not names:
             raise DataError(f"every autoencoder knows tested images or made them: {', '.join(self.pairs.sources)}")
-        pristine, laundered, _ = self.pairs.of(condition, names, among=trial.fit)
-        generated, _ = self.pairs.of_generated(condition, among=trial.fit)
+        pristine, laundered, autoencoder = self.pairs.of(condition, names, among=trial.fit)
+        generated, others = self.pairs.of_generated(condition, among=trial.fit)
         made = training_set(pristine, laundered, generated, share=self.share, seed=self.seed)
-        return FittedHeadModel(fit_head(self.head, self.columns, made.values, made.label), self.values)
+        photographs = self.pairs.rows[np.isin(self.pairs.rows, trial.fit)]
+        photograph = np.tile(photographs, len(pristine) // max(len(photographs), 1))[made.pairs]
+        others, n = others[made.generated], len(photograph)
+        rows = np.concatenate([photograph, photograph, others]).astype(np.int64)
+        makers = [""] * n + [f"launder_{name}" for name in autoencoder[made.pairs]] + [*self.samples.generator[others]]
+        fitted, tried = self.fit(
+            self.head, self.columns, made.values, made.label, groups=self.samples.group[rows],
+            generator=np.array(makers, object), source=self.samples.real_source[rows],
+        )  # fmt: skip
+        if tried:
+            self.tried[trial.name, condition] = tried
+        return FittedHeadModel(fitted, self.values)
 
 
 def aligned_name(head: str, share: float) -> str:

@@ -1,21 +1,28 @@
-"""What is compared in a run: heads on columns, training-free detectors, score tables; each becomes a `Contender`."""
+"""What is compared in a run: heads on columns, training-free detectors, score tables; each becomes a `Contender`.
+
+Columns are those of features, and of an encoder's embedding: a linear probe is a head on these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fdetect.backend import torch_device
 from fdetect.bench.aligned import Aligned, aligned_name
+from fdetect.bench.head_trials import TrialFit, check_heads
 from fdetect.bench.models import Banked, Contender, Fixed, Trained
 from fdetect.bench.pairing import Halves, Pairs
 from fdetect.bench.protocols import ALIGNED, Samples
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.classifiers import head
+from fdetect.classifiers.embedding import EMBEDDING, EmbeddingTask, embedding_task
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.errors import BackendError, ParameterError, WeightsError
@@ -25,8 +32,8 @@ from fdetect.registry import Entry
 from fdetect.rigid import ViewTask, detector, prepare
 from fdetect.types import FeatureTable, NotRun
 
-__all__ = ["Prepared", "check_names", "configured", "head_sets", "heads", "tasks_of", "training_free",
-           "untrained"]  # fmt: skip
+__all__ = ["Prepared", "check_names", "configured", "embeddings", "head_sets", "heads", "tasks_of", "training_free",
+           "untrained", "why_failed"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,33 @@ def training_free(config: RunConfig, *, backend: str = "auto") -> tuple[list[Pre
             reason, fix = getattr(error, "reason", str(error)), getattr(error, "fix", "")
             not_run.append(NotRun(name, reason, fix or "see fdetect doctor"))
     return prepared, not_run
+
+
+def embeddings(config: RunConfig, *, backend: str = "auto") -> tuple[list[EmbeddingTask], list[NotRun]]:
+    """Return the engine tasks of the encoders that heads of `per_family` look through; those without weights are rows.
+
+    On aligned pairs no embedding is computed: where nothing else is trained on, each is a row as well.
+    Raises ParameterError where no head would look, for a setting that does not exist, and where two have one name.
+    """
+    names = tuple(dict.fromkeys(config.features.embeddings))
+    if names and not config.heads.per_family:
+        raise ParameterError(f"--embeddings {','.join(names)}: no head looks at them; name some with --family-heads")
+    found: list[EmbeddingTask] = []
+    not_run: list[NotRun] = []
+    for name in names:
+        reason, fix = f"embeddings are not computed of {ALIGNED} pairs", f"leave --train {ALIGNED} out"
+        try:
+            if ALIGNED not in config.protocol.train:
+                found.append(embedding_task(f"{EMBEDDING}:encoder={name}", crop=config.conditions.crop,
+                                            device=torch_device(backend)))  # fmt: skip
+                continue
+        except (WeightsError, BackendError) as error:
+            reason, fix = getattr(error, "reason", str(error)), getattr(error, "fix", "") or "see fdetect doctor"
+        not_run += [NotRun(f"{h}:{EMBEDDING}-{Path(name).name}", reason, fix) for h in config.heads.per_family]
+    called = [task.name for task in found]
+    if twice := sorted({name for name in called if called.count(name) > 1}):
+        raise ParameterError(f"--embeddings: two are called '{twice[0]}'; take one of them")
+    return found, not_run
 
 
 def configured(names: Sequence[str], **networks: str) -> list[Entry]:
@@ -104,12 +138,12 @@ def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, st
         all-residual   the same without one family                 heads of `drop_one`
         preset-fast    those of them that are in a preset          heads of `per_preset`
 
-    Raises UnknownName for a head that does not exist, ParameterError where `drop_one` finds no two families or
-    `per_preset` no preset.
+    Raises UnknownName and ParameterError as `check_heads` does, ParameterError where `drop_one` finds no two families
+    or `per_preset` no preset.
     """
     wanted = config.heads
-    for name in (*wanted.per_family, *wanted.all_columns, *wanted.drop_one, *wanted.per_preset):
-        head.get(name)
+    check_heads((*wanted.per_family, *wanted.all_columns, *wanted.drop_one, *wanted.per_preset),
+                balance=wanted.balance, search=wanted.search)  # fmt: skip
     together = [e for e in entries if e.family not in ALONE]
     names, families = {e.name for e in together}, tuple(dict.fromkeys(e.family for e in together))
     presets = [name for name, members in PRESETS.items() if names.issuperset(members)]
@@ -132,22 +166,27 @@ def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, st
 
 
 def heads(
-    config: RunConfig, samples: Samples, entries: tuple[Entry, ...], extraction: Extraction, halves: Halves | None
-) -> Iterator[Contender]:
+    config: RunConfig, samples: Samples, entries: tuple[Entry, ...], extraction: Extraction, halves: Halves | None,
+    embedded: Sequence[EmbeddingTask] = (),
+) -> Iterator[Contender]:  # fmt: skip
     """The heads of `head_sets`, each with its columns under every condition; those on aligned pairs after the others.
+
+    embedded  tasks whose columns have the heads of `per_family` each: `logreg:embedding-dinov2-small`
 
     Where nothing but aligned pairs is trained on, the heads that need generated images are left out.
     """
-    sets, conditions = head_sets(config, entries), shown_and_trained(config.conditions.names)
+    sets, conditions, fit = head_sets(config, entries), shown_and_trained(config.conditions.names), TrialFit.of(config)
+    looks = [(h, task.name, [task]) for task in embedded for h in config.heads.per_family]
+    cards = {task.name: (task.space.card,) for task in embedded}
     values: dict[str, Any] = {}
-    for name, columns_name, mine in sets:
+    for name, columns_name, mine in chain[tuple[str, str, Sequence[Any]]](sets, looks):
         tables = {c: [extraction.tables[c, e.name] for e in mine] for c in conditions}
         columns = tuple(column for table in next(iter(tables.values())) for column in table.columns)
-        reasons = {c: _reasons(of_c) for c, of_c in tables.items()}
+        reasons = {c: why_failed(of_c) for c, of_c in tables.items()}
         values[columns_name] = (columns, _SideBySide(tables), reasons)
         if ALIGNED not in config.protocol.train:
-            yield Trained(f"{name}:{columns_name}", head.get(name), columns, values[columns_name][1], samples.label,
-                          reasons)  # fmt: skip
+            yield Trained(f"{name}:{columns_name}", head.read(name), columns, values[columns_name][1], samples,
+                          reasons, fit, cards.get(columns_name, ()))  # fmt: skip
     if halves is None:
         return
     pairs: dict[str, Pairs] = {}
@@ -156,8 +195,8 @@ def heads(
             pairs[columns_name] = halves.pairs(mine)
         columns, shown, reasons = values[columns_name]
         for share in config.aligned.generated:
-            yield Aligned(f"{aligned_name(name, share)}:{columns_name}", head.get(name), columns, shown, samples,
-                          extraction.ids, pairs[columns_name], share, config.seed, reasons)  # fmt: skip
+            yield Aligned(f"{aligned_name(name, share)}:{columns_name}", head.read(name), columns, shown, samples,
+                          extraction.ids, pairs[columns_name], share, config.seed, reasons, fit)  # fmt: skip
 
 
 def untrained(
@@ -168,7 +207,7 @@ def untrained(
     for one in prepared:
         tables = {c: [extraction.tables[c, task.name] for task in one.tasks] for c in names}
         vectors = {c: one.vectors([table.values for table in of_c]) for c, of_c in tables.items()}
-        reasons = {c: _reasons(of_c) for c, of_c in tables.items()}
+        reasons = {c: why_failed(of_c) for c, of_c in tables.items()}
         if one.instance.references:
             yield Banked(one.name, one.instance, vectors, samples.label, reasons)
         else:
@@ -199,7 +238,7 @@ class _SideBySide(Mapping[str, np.ndarray]):
         return len(self._tables)
 
 
-def _reasons(tables: Sequence[FeatureTable]) -> dict[int, str]:
+def why_failed(tables: Sequence[FeatureTable]) -> dict[int, str]:
     """Why rows failed: row number -> "stage: reason" of the first table that failed."""
     found: dict[int, str] = {}
     for table in tables:

@@ -72,7 +72,9 @@ def portable(config: RunConfig) -> RunConfig:
     encoder, autoencoder = (Path(name).name for name in (config.detectors.encoder, config.detectors.autoencoder))
     detectors = replace(config.detectors, scores=files, encoder=encoder, autoencoder=autoencoder)
     names = tuple(Path(name).name for name in config.aligned.autoencoders)
-    return replace(config, data=data, detectors=detectors, aligned=replace(config.aligned, autoencoders=names))
+    looks = tuple(Path(name).name for name in config.features.embeddings)
+    return replace(config, data=data, detectors=detectors, aligned=replace(config.aligned, autoencoders=names),
+                   features=replace(config.features, embeddings=looks))  # fmt: skip
 
 
 def _portable_card(card: Any) -> dict[str, Any]:

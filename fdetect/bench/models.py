@@ -14,13 +14,13 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fdetect.bench.protocols import Trial
-from fdetect.classifiers import fit_head
+from fdetect.bench.head_trials import TrialFit, Tried
+from fdetect.bench.protocols import Samples, Trial
 from fdetect.decide import Threshold, conformal_threshold
 from fdetect.registry import Entry, source_digest
 from fdetect.types import FAKE, REAL
 
-__all__ = ["Banked", "Contender", "FittedHeadModel", "Fixed", "Model", "Trained", "Untrained"]
+__all__ = ["Banked", "Contender", "FittedHeadModel", "Fixed", "Model", "Thresholded", "Trained", "Untrained"]
 
 
 class Model(Protocol):
@@ -63,22 +63,25 @@ class Contender(Protocol):
 
 
 @dataclass(frozen=True)
-class _Calibrated:
+class Thresholded:
     """The rule that all detectors share: split-conformal thresholds on the trial's calibration reals."""
 
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (n,) float64 scores (NaN = failed) and (n,) probabilities (NaN = the detector gives none)."""
         raise NotImplementedError
 
     def reference(self, calibration: np.ndarray, condition: str) -> np.ndarray:
+        """Return the finite scores of calibration reals."""
         scores, _ = self.scores(condition, calibration)
         return np.asarray(scores[np.isfinite(scores)])
 
     def threshold(self, on_reals: np.ndarray, condition: str, fpr: float) -> Threshold:
+        """Return the split-conformal threshold."""
         return conformal_threshold(on_reals, fpr=fpr)
 
 
 @dataclass(frozen=True)
-class Untrained(_Calibrated):
+class Untrained(Thresholded):
     """What stands for the model of a trial that could not be trained: it scores nothing."""
 
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,37 +91,50 @@ class Untrained(_Calibrated):
 
 @dataclass(frozen=True)
 class Trained:
-    """A head on some columns: fitted anew in every trial.  `values` maps a condition to (N, D) float32."""
+    """A head on some columns: fitted anew in every trial.  `values` maps a condition to (N, D) float32.
+
+    cards  of the networks that made the columns
+    tried  what its searches tried, filled while trials run
+    """
 
     name: str
     head: Entry
     columns: tuple[str, ...]
     values: Mapping[str, np.ndarray]
-    label: np.ndarray
+    samples: Samples
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    fit: TrialFit = field(default_factory=TrialFit)
+    cards: tuple[Any, ...] = ()
+    tried: Tried = field(default_factory=dict, compare=False, repr=False)
     trains: ClassVar[bool] = True
 
     def ready(self, trial: Trial, condition: str) -> Model:
         """Fit the head on the trial's training rows under `condition`."""
-        fitted = fit_head(self.head, self.columns, self.values[condition][trial.fit], self.label[trial.fit])
+        of, rows = self.samples, trial.fit
+        fitted, tried = self.fit(
+            self.head, self.columns, self.values[condition][rows], of.label[rows],
+            groups=of.group[rows], generator=of.generator[rows], source=of.real_source[rows],
+        )  # fmt: skip
+        if tried:
+            self.tried[trial.name, condition] = tried
         return FittedHeadModel(fitted, self.values)
 
 
 @dataclass(frozen=True)
-class FittedHeadModel(_Calibrated):
+class FittedHeadModel(Thresholded):
     """A head that was fitted in a trial; `values` maps a condition to (N, D) float32."""
 
     fitted: Any
     values: Mapping[str, np.ndarray]
 
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Score the rows, with the head's own probabilities."""
+        """Score the rows, with the head's own probabilities; NaN where its scores are no log-odds."""
         scores = self.fitted.score(self.values[condition][rows])
         return scores, self.fitted.probability(scores)
 
 
 @dataclass(frozen=True)
-class Fixed(_Calibrated):
+class Fixed(Thresholded):
     """Scores that no trial changes (training-free detectors): `values` maps a condition to (N,) float64."""
 
     name: str
@@ -175,7 +191,7 @@ class Banked:
 
 
 @dataclass(frozen=True)
-class _BankModel(_Calibrated):
+class _BankModel(Thresholded):
     instance: Any
     bank: Mapping[str, np.ndarray]
     vectors: Mapping[str, Mapping[str, np.ndarray]]

@@ -1,4 +1,4 @@
-"""The networks that training-free detectors rest on: what is known of their weights, beside every figure."""
+"""Networks beside every figure: what is known of the weights that detectors rest on, and how far a training came."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fdetect.bench.grid import Grid
+from fdetect.bench.grid import Grid, pretty
+from fdetect.nets.schedule import RIVAL
 
 __all__ = ["networks_grids", "with_weights"]
 
@@ -14,13 +15,15 @@ __all__ = ["networks_grids", "with_weights"]
 def with_weights(grid: Grid, header: Mapping[str, Any]) -> Grid:
     """Add a column behind the detector: purpose and evidence of the weights that it rests on.
 
-    Without a detector that rests on weights the table stays as it is; those that need none get a dash.
+    Of a network that the run trained it says whether it is a rival or undertrained.  Without a detector that rests on
+    weights the table stays as it is; those that need none get a dash.
     """
     known = {
         name: "; ".join(dict.fromkeys(f"{card['purpose']}, {card['evidence']}" for card in cards))
         for name, cards in header.get("weights", {}).items()
         if cards
     }
+    known |= {name: f"trained here, {one['verdict'].partition(':')[0]}" for name, one in _trained(header).items()}
     if not any(row[0].split(" ")[0] in known for row in grid.rows):
         return grid
     rows = ((row[0], known.get(row[0].split(" ")[0], "–"), *row[1:]) for row in grid.rows)
@@ -28,17 +31,44 @@ def with_weights(grid: Grid, header: Mapping[str, Any]) -> Grid:
 
 
 def networks_grids(header: Mapping[str, Any]) -> list[Grid]:
-    """Return the table of the networks that training-free detectors rest on; nothing where there are none."""
+    """Return a table of the networks that the run trained, and one of those that detectors rest on; only of some."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for name, cards in header.get("weights", {}).items():
         for card in cards:
             key = (card["name"], card["purpose"], card["evidence"], card["licence"], card["sha256"][:12])
             rows.setdefault(key, []).append(name)
+    trained = [_trained_grid(_trained(header))] if _trained(header) else []
     if not rows:
-        return []
+        return trained
     columns = ("network", "purpose", "evidence", "licence", "sha256", "detectors")
     note = (
         "Purpose test: nobody judges images with it. Evidence: unverified, official (the published hash), reproduced "
         "(a published figure was reached with them)."
     )
-    return [Grid("Networks", columns, tuple((*key, ", ".join(names)) for key, names in rows.items()), note)]
+    return [*trained, Grid("Networks", columns, tuple((*key, ", ".join(names)) for key, names in rows.items()), note)]
+
+
+def _trained(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = header.get("networks", {})
+    return found
+
+
+def _trained_grid(trained: Mapping[str, Any]) -> Grid:
+    rows = [
+        (
+            name, f"{one['parameters'] / 1e6:.3g}", f"{one['steps']} x {one['batch']}",
+            f"{pretty(one['mean'])} ({pretty(one['least'])})", f"{one['flattened']} of {one['trials']} trials",
+            one["verdict"],
+        )
+        for name, one in trained.items()
+    ]  # fmt: skip
+    columns = ("network", "parameters (M)", "steps x batch", "validation AUROC: mean (least)", "loss flattened",
+               "verdict")  # fmt: skip
+    note = (
+        "Validated under matched, on groups kept apart from training, by the generators of the training images. A "
+        f"rival has a mean over trials of at least {RIVAL:.2f} and a loss that has flattened in half of them or more; "
+        "of others a lower figure may say no more than that they were trained too little."
+    )
+    if any(one["one_generator"] for one in trained.values()):
+        note += " Where all training images are of one generator, it alone validates: such a figure is easily high."
+    return Grid("Trained networks", columns, tuple(rows), note)

@@ -5,6 +5,8 @@
     thresholds.parquet  one row per detector, training condition and trial
     tables.md, cells.csv, report.html, and gains.csv where heads were trained without one family, three_way.csv where
                         heads told pristine, laundered and synthetic apart
+    searched.csv        settings of heads and fused branches that were tried within training images
+    networks/           of each network and trial: its log, curve and record
     config.toml         what `fdetect bench config.toml` repeats
     run.json            times and host
     parts/              scores of finished detectors, for resuming

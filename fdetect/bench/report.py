@@ -95,8 +95,11 @@ def render_report(result: RunResult, gains: Sequence[Gain] = ()) -> str:
         not_run=not_run,
         failures=failures,
         thresholds=_thresholds(result.thresholds),
-        settings=_settings({key: value for key, value in result.header.items() if key not in ("data", "three_way")}),
+        settings=_settings({key: value for key, value in result.header.items() if key not in _SHOWN_ELSEWHERE}),
     )
+
+
+_SHOWN_ELSEWHERE = ("data", "networks", "three_way")  # of the header, in tables of their own
 
 
 @cache

@@ -20,24 +20,29 @@ import numpy as np
 import pyarrow as pa
 
 import fdetect
-from fdetect.backend import resolve
+from fdetect.backend import resolve, torch_device
 from fdetect.bench import builtin
 from fdetect.bench.aligned import Aligned, in_words, left_out
 from fdetect.bench.audit import PROBE_FEATURES, Audit, audit
 from fdetect.bench.builtin_own import generators_not_run
 from fdetect.bench.computing import computed, need_both_classes, scored
-from fdetect.bench.contenders import check_names, head_sets, heads, training_free, untrained
+from fdetect.bench.contenders import check_names, embeddings, head_sets, heads, training_free, untrained
 from fdetect.bench.evaluate import cells_of
+from fdetect.bench.fusing import columns_of, fused
 from fdetect.bench.given import read_scores
+from fdetect.bench.head_trials import write_searched
 from fdetect.bench.header import data_name, header, portable
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.learnt import check_networks, networks
+from fdetect.bench.learnt_tables import learnt_header
+from fdetect.bench.models import Trained
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
 from fdetect.bench.pair_sources import cards_of, passed_through, refuse_known, sources_of
 from fdetect.bench.pairing import Halves
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.running import Running
-from fdetect.bench.scoring import score_failures, thresholds_table, train_condition
+from fdetect.bench.scoring import score_failures, shown_and_trained, thresholds_table, train_condition
 from fdetect.bench.three_way import ThreeWay, failures_of, three_way_not_run
 from fdetect.bench.three_way_tables import counted
 from fdetect.config import RunConfig, fingerprint
@@ -96,12 +101,16 @@ def bench(
     entries = select_features(config.features.names) if config.features.names else ()
     require_native(entries, *config.conditions.names)
     head_sets(config, entries)
+    check_networks(config, len(samples.path))
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config, backend=backend)
+    embedded, none_embedded = embeddings(config, backend=backend)
+    branches = columns_of(config, entries, [task.name for task in embedded])
     sources, none_aligned = sources_of(config)
     question, none_asked = ThreeWay.asked(config, entries, conditions)
-    not_run += none_aligned + none_asked + generators_not_run(manifest)
+    not_run += none_embedded + none_aligned + none_asked + generators_not_run(manifest)
     weights = {one.name: [identity(asdict(card)) for card in one.cards] for one in prepared}
+    weights["embeddings"] = [identity(asdict(task.space.card)) for task in embedded]
     weights["conditions"] = [one.launder.settings["identity"] for one in conditions if one.launder]
     weights["aligned"] = [one.laundering.identity for one in sources]
     weights["three-way"] = [one.laundering.identity for one in question.sources] if question else []
@@ -110,7 +119,7 @@ def bench(
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
     engine = Running(store, workers, time_limit, backend, progress).engine()
-    extraction, placebo = computed(config, manifest, samples, conditions, entries, prepared, engine)
+    extraction, placebo = computed(config, manifest, samples, conditions, entries, prepared, engine, embedded)
     halves = Halves.compute(
         config.aligned, sources, samples.path, np.flatnonzero(samples.label == REAL),
         np.flatnonzero(samples.label == FAKE), entries,
@@ -124,11 +133,18 @@ def bench(
     refuse_known(contents, extraction.ids)
     samples = replace(samples, group=join_same_content(samples.group, extraction.ids))
     trials = trials_for(samples, config)
+    shown = {name: condition(name) for name in shown_and_trained(config.conditions.names)}
+    learnt, none_learnt = networks(
+        config, samples, tuple(shown.values()), folder=folder, device=torch_device(backend), root=root_of(manifest),
+        seed=config.seed, workers=workers, time_limit=time_limit, progress=progress,
+    )  # fmt: skip
+    not_run += none_learnt
     clock("extract")
     audited = _audit(config, samples, extraction, placebo, conditions, workers)
     clock("audit")
 
-    detectors = [*heads(config, samples, entries, extraction, halves),
+    detectors = [*heads(config, samples, entries, extraction, halves, embedded),
+                 *fused(config, samples, branches, extraction), *learnt,
                  *untrained(prepared, samples, extraction, conditions), *tables_given]  # fmt: skip
     check_names(detectors)
     data = fingerprint(manifest.to_pydict(), extraction.ids)
@@ -137,6 +153,7 @@ def bench(
         scored(one, config, samples, extraction.ids, trials, f"{name}-{data}", folder, workers, progress)
         for one in detectors
     ]
+    write_searched(folder, detectors, trials)
     if not tables:
         raise ParameterError("no detector is left to run: name heads, features, detectors or --scores")
     scores = pa.concat_tables(tables).combine_chunks()
@@ -149,14 +166,18 @@ def bench(
     clock("evaluate")
 
     failures = tuple(dict.fromkeys(f for table in extraction.tables.values() for f in table.failures))
+    failures += learnt[0].pictures.failures(failures) if learnt else ()
     failures += failures_of(laundered, failures) + score_failures(scores, failures)
     failures += halves.failures({failure.path for failure in failures}) if halves else ()
     cards = {one.name: one.cards for one in prepared}
+    cards |= {one.name: one.cards for one in detectors if isinstance(one, Trained) and one.cards}
     cards |= {one.name: tuple(source.card for source in sources) for one in detectors if isinstance(one, Aligned)}
     cards |= {name: tuple(source.card for source in question.sources) for name in answers} if question else {}
     cards |= cards_of(conditions)
     about = header(config, manifest, samples, trials, name, data, chosen, cards, extraction)
     about["aligned"] = {"left_out": left_out(detectors, trials)}
+    if learnt:
+        about["networks"] = learnt_header(learnt, trials)
     if question:
         about["three_way"] = counted(answers, samples.group, **how)
         not_run += three_way_not_run(answers)

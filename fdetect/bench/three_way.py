@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from fdetect.bench.head_trials import check_heads
 from fdetect.bench.pair_sources import SHIPPED_WORD, PairSource, find_sources, usable_sources
 from fdetect.bench.protocols import ALIGNED, Samples, Trial
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.bench.three_way_answers import Shown, TrialAnswers, answers_in_trial, turns
 from fdetect.classifiers import head, in_parallel
+from fdetect.classifiers.heads import LOG_ODDS, scale_of
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction, run
 from fdetect.engine.loop import Progress
@@ -47,14 +49,18 @@ class ThreeWay:
         """Return what `[aligned] three_way` asks for; None where it asks for nothing or an autoencoder is absent.
 
         Natively photographs and their round trips are not cut alike, and a condition that launders leaves nothing
-        pristine: neither is asked about.  Raises UnknownName for a head that does not exist, ParameterError where no
-        condition, no feature or no generated image is left.
+        pristine: neither is asked about.  Raises UnknownName for a head that does not exist, ParameterError for one
+        without log-odds of three classes, and where no condition, no feature or no generated image is left.
         """
         heads = tuple(dict.fromkeys(config.aligned.three_way))
         if not heads:
             return None, []
+        check_heads(heads)
+        usable = [one.name for one in head if scale_of(one) == LOG_ODDS and one.name != "stacking"]
         for name in heads:
-            head.get(name)
+            if name.partition(":")[0] not in usable:
+                raise ParameterError(f"--three-way: head {name} does not tell three classes apart; choose of "
+                                     f"{', '.join(usable)}")  # fmt: skip
         _need(ALIGNED not in config.protocol.train, f"generated images in training; leave --train {ALIGNED} out")
         asked = tuple(one.name for one in conditions if not one.is_native and one.launder is None)
         _need(bool(asked), "a condition that cuts photographs and their round trips alike and launders nothing by "
@@ -97,7 +103,7 @@ class ThreeWay:
         numbers = turns(trials)
         found: dict[str, list[TrialAnswers]] = {}
         for name in self.heads:
-            entry, mine = head.get(name), found.setdefault(answerer(name), [])
+            entry, mine = head.read(name), found.setdefault(answerer(name), [])
 
             def one(k: int, entry: Entry = entry) -> TrialAnswers:
                 found = answers_in_trial(entry, shown, trials[k], numbers[k], usable[k], self.conditions)

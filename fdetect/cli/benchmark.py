@@ -43,16 +43,27 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.option("--conditions", help="native, matched, rescaled, jpeg70, resize50, ..., separated by commas.")
 @click.option("--crop", type=int, help="Side in px of what detectors see, a multiple of 8; default 224 (built-in 128).")
 @click.option("--features", help="Presets, features or patterns; none for no hand-crafted detector.")
-@click.option("--heads", help="Heads on all columns together; default logreg,hist_gb.")
+@click.option("--embeddings", help="Encoders whose embeddings the heads of --family-heads look at, as linear probes: "
+              "names (fdetect weights list), hub ids or folders, by commas; default none.")  # fmt: skip
+@click.option("--heads", help="Heads on all columns together, with settings where wanted (svm_rbf:c=3); default "
+              "logreg,hist_gb.")  # fmt: skip
 @click.option("--family-heads", help="Heads on each family alone; default logreg.")
 @click.option("--per-preset", help="Heads on every preset whose features are all chosen; default none.")
 @click.option("--drop-one", help="Heads on all columns but those of each family in turn: what each adds; default none.")
+@click.option("--balance", help="Weights of training images: none (default), generators, generators+sources.")
+@click.option("--search", is_flag=True, help="Search every head's settings by folds of groups within the training "
+              "images of each trial.")  # fmt: skip
 @click.option("--aligned", help="Train heads on photographs and their round trips through these autoencoders as well: "
               "shipped, names or folders, separated by commas.")  # fmt: skip
 @click.option("--pairs", type=int, help="Pairs of each photograph with each autoencoder; default 1.")
 @click.option("--generated", help="Shares of generated images among the fakes of --aligned heads, such as 0,0.25.")
 @click.option("--three-way", help="Heads that tell pristine photographs, laundered ones and generated images apart; "
               "laundered by the autoencoders of --aligned (default: shipped).")  # fmt: skip
+@click.option("--fused", help="Branches of the fused detector: handmade, spectrum, encoder (those of --embeddings), by "
+              "commas; default none.")  # fmt: skip
+@click.option("--networks", help="Detector networks that are trained in every trial, by commas (fdetect list "
+              "networks); default none.")  # fmt: skip
+@click.option("--steps", type=int, help="Steps of each of these trainings; default 600. See [networks] of a run.toml.")
 @click.option("--detectors", help="Training-free detectors, also with settings (rigid:sigma=0.02); default rigid.")
 @click.option("--encoder", help="For detectors that need one: a name (fdetect weights list), a hub id or a folder.")
 @click.option("--autoencoder", help="The same for those that reconstruct; several are joined by +.")
@@ -72,7 +83,9 @@ def bench(data: str | None, **flags: Any) -> None:
     """
     from fdetect.bench.contenders import head_sets
     from fdetect.bench.gains import gain_grids, left_out, read_gains
+    from fdetect.bench.head_trials import SEARCHED
     from fdetect.bench.header import host
+    from fdetect.bench.learnt import check_networks
     from fdetect.bench.networks import networks_grids, with_weights
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
@@ -82,6 +95,7 @@ def bench(data: str | None, **flags: Any) -> None:
 
     config = _config(data, flags)
     head_sets(config, select_features(config.features.names) if config.features.names else ())
+    check_networks(config)
     if flags["dry_run"]:
         _dry_run(config, flags)
         return
@@ -110,9 +124,11 @@ def bench(data: str | None, **flags: Any) -> None:
     show(not_run_grid(result))
     show(failure_grid(result.failures))
     seconds = sum(done.timing.values())
-    click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ "
-               f"(report.html, tables.md, cells.csv{', gains.csv' if gains else ''}"
-               f"{', three_way.csv' if three_way else ''}) in {seconds:.0f} s")  # fmt: skip
+    searched = config.heads.search and (done.folder / SEARCHED).exists()
+    more = {"gains.csv": gains, "three_way.csv": three_way, SEARCHED: searched}
+    files = ", ".join(["report.html", "tables.md", "cells.csv", *(name for name, there in more.items() if there)])
+    click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ ({files}) "
+               f"in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"]:
         _gate(result.audit)
     if flags["strict"] and result.failures:
@@ -209,11 +225,14 @@ def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
         "protocol.calibration": flags.get("calibration"),
         "protocol.train": words(flags.get("train")),
         "conditions.names": words(flags.get("conditions")), "conditions.crop": flags.get("crop"),
-        "features.names": words(flags.get("features")),
+        "features.names": words(flags.get("features")), "features.embeddings": words(flags.get("embeddings")),
         "heads.all_columns": words(flags.get("heads")), "heads.per_family": words(flags.get("family_heads")),
         "heads.per_preset": words(flags.get("per_preset")), "heads.drop_one": words(flags.get("drop_one")),
+        "heads.balance": flags.get("balance"), "heads.search": flags.get("search") or None,
         "aligned.autoencoders": words(flags.get("aligned")), "aligned.draws": flags.get("pairs"),
         "aligned.generated": shares(flags.get("generated")), "aligned.three_way": words(flags.get("three_way")),
+        "networks.names": words(flags.get("networks")),
+        "fused.branches": words(flags.get("fused")), "networks.steps": flags.get("steps"),
         "detectors.names": words(flags.get("detectors")), "detectors.encoder": flags.get("encoder"),
         "detectors.autoencoder": flags.get("autoencoder"), "detectors.scores": flags.get("scores") or None,
         "metrics.replicates": flags.get("replicates"), "seed": flags.get("seed"),

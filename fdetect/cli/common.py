@@ -127,13 +127,14 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
         started: dict[str, tuple[float, TaskID]] = {}
 
         def update(what: str, done: int, total: int) -> None:
+            what, _, standing = what.partition(" | ")  # behind the bar: what changes while it runs
             now = time.monotonic()
             if what not in started:
                 started[what] = (now, bar.add_task(what, total=total, visible=False, rate=""))
             begin, task = started[what]
             seconds = max(now - begin, 1e-6)
-            bar.update(task, completed=done, total=total, rate=f"{done / seconds:.1f}/s",
-                       visible=done < total and seconds > _QUIET_SECONDS)  # fmt: skip
+            bar.update(task, description=f"{what}  {standing}".rstrip(), completed=done, total=total,
+                       rate=f"{done / seconds:.1f}/s", visible=done < total and seconds > _QUIET_SECONDS)  # fmt: skip
 
         yield update
 

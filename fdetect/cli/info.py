@@ -22,6 +22,9 @@ KINDS = {
     "generators": "fdetect.nets.own:generator",
     "noise-generators": "fdetect.nets.noise:noise_generator",
     "heads": "fdetect.classifiers:head",
+    "calibrators": "fdetect.classifiers:calibrator",
+    "networks": "fdetect.nets.detectors:network",
+    "explanations": "fdetect.nets.explaining:explanation",
     "reproductions": "fdetect.bench.published:reproduction",
     "protocols": "fdetect.bench.protocols:protocol",
     "layouts": "fdetect.bench.layouts:layout",
@@ -96,7 +99,8 @@ def _registry(kind: str) -> Any:
 def _cost(registry: Any, entry: Any) -> str:
     """Say what an image costs a detector, on which network, and in which settings a variant differs."""
     instance, plain = entry(), registry.of(entry.target).settings
-    on = [f"{key}={entry.settings[key]}" for key in ("encoder", "autoencoder", "feature") if key in entry.settings]
+    kinds = ("encoder", "autoencoder", "feature", "weights")
+    on = [f"{key}={entry.settings[key]}" for key in kinds if key in entry.settings]
     changed = [f"{key}={value}" for key, value in entry.settings.items() if value != plain[key]]
     bank = {"reals": "bank of reals", "both": "banks of reals and fakes"}.get(instance.references, "")
     return ", ".join(filter(None, (instance.cost, *dict.fromkeys((*on, *changed)), bank)))

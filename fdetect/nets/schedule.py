@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from fdetect.errors import ParameterError
 
-__all__ = ["Schedule", "TrainingRecord"]
+__all__ = ["RIVAL", "Schedule", "TrainingRecord"]
+
+RIVAL = 0.90  # least validation AUROC, on its training generators, of a network that others are compared with
 
 _PRECISIONS, _OPTIMISERS, _DECLINES = ("float32", "bfloat16"), ("adamw", "adam", "sgd"), ("cosine", "step", "constant")
 
@@ -93,17 +95,19 @@ class TrainingRecord:
     best_step: int | None = None
     stopped_early: bool = False
 
-    def flattened(self, *, within: float = 0.05) -> bool:
+    def flattened(self, *, within: float = 0.02) -> bool:
         """Return whether the curve has flattened: the end of a training that more steps would hardly have changed.
 
-        It has where the validation stopped the training; else where the mean loss m of the last tenth of the steps is
-        not more than a share below that of the tenth before it: m' - m <= within |m'|.  Fewer than 20 steps say
-        nothing: False.  A rate that has declined flattens a curve too, so that this is necessary, not sufficient.
+        It has where the validation stopped the training; else where from the tenth of the steps before the last to the
+        last one the mean loss falls by no more than a share of what it was in the first: m9 - m10 <= within |m1|.
+        (Of m9 itself no share would do: a loss that is nearly 0 goes on falling by a part of nothing.)  Fewer than 20
+        steps say nothing: False.  A rate that has declined flattens a curve too, so that this is necessary, not
+        sufficient.
 
         Source: ours.
         """
         n = len(self.losses) // 10
         if self.stopped_early or n < 2:
             return self.stopped_early
-        last, before = sum(self.losses[-n:]) / n, sum(self.losses[-2 * n : -n]) / n
-        return before - last <= within * abs(before)
+        first, before, last = (sum(part) / n for part in (self.losses[:n], self.losses[-2 * n : -n], self.losses[-n:]))
+        return before - last <= within * abs(first)

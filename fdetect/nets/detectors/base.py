@@ -45,6 +45,11 @@ class NetworkConfig(Sizes):
         """The name in the registry."""
         return network.of(type(self)).name
 
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """RECIPE, as far as the settings change it."""
+        return self.RECIPE
+
     def model(self) -> DetectorNetwork:
         """Return the network with torch's first values; `build` is what makes them those of a seed."""
         raise NotImplementedError
