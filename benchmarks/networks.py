@@ -1,7 +1,7 @@
 """Detector networks trained in every trial of a protocol, many at a time on one GPU; their scores as a table.
 
     python benchmarks/networks.py DATA --out OUT --device cuda --jobs 14 --seconds 480
-    fdetect bench DATA --scores OUT/scores.parquet
+    python benchmarks/trained.py DATA --networks OUT/scores.parquet
 
 Trainings are taken in the order of --plan until the time is over; each that is finished is a file of OUT/trainings, so
 that the same command goes on where a killed one was.  What was not finished is named in OUT/run.json and in no table.
@@ -26,7 +26,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +37,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fdetect.augment import draws
+from fdetect.bench.header import versions
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.learnt import NetworkPictures, apart
+from fdetect.bench.network_training import code_digest
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.config import fingerprint
 from fdetect.engine.pictures import Pictures, pictures
-from fdetect.errors import FdetectError
+from fdetect.errors import FdetectError, ParameterError
 from fdetect.files import write_atomic
 from fdetect.nets.laundering import Laundering
 from fdetect.nets.shipped import SHIPPED
 from fdetect.perturb import condition
 from fdetect.recipes import RECIPES
 from fdetect.splits import hold_out, join_same_content
-from fdetect.types import FAKE, REAL
+from fdetect.types import FAKE, REAL, Failure
 
 CONDITIONS = ("native", "matched", "jpeg70", "rescaled")
+_FREE = ("data", "plan", "out", "work", "jobs", "workers", "seconds", "embed")  # options that change no result
+_LINE = {"on": "generated", "protocol": "leave_one_generator_out", "steps": "600", "batch": "32", "rate": "1e-3",
+         "decay": "1e-2", "seed": "0", "folds": "all"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,13 @@ class Job:
     seed: int
     embed: bool
 
-    def file(self, options: argparse.Namespace) -> Path:
+    def file(self, loaded: Loaded) -> Path:
         """Where its result is kept: everything that decides it is in the name."""
-        how = f"{self.steps}x{self.batch} {self.rate} {self.decay} {options.train_crop} {options.draws} {options.pairs}"
-        key = fingerprint(self.network, self.on, self.protocol, self.trial, self.seed, how, options.validation,
-                          options.augmentation, options.crop, options.folds, options.seed, options.device)  # fmt: skip
+        options, trial = loaded.options, loaded.trials[self.protocol][self.trial]
+        rows = [part.tolist() for part in (trial.fit, trial.calibration, trial.test)]
+        given = {name: value for name, value in vars(options).items() if name not in _FREE}
+        key = fingerprint(asdict(replace(self, number=0)), rows, given, loaded.pictures.shown.ids, code_digest(),
+                          versions())  # fmt: skip
         return options.out / "trainings" / f"{self.name.replace(':', '-')}-{self.trial}-{key}.npz"
 
     @property
@@ -127,7 +134,7 @@ def main() -> None:
     loaded = load(options, plan)
     print(f"pictures: {time.monotonic() - since:.1f} s", flush=True)
     jobs = list(jobs_of(plan, loaded))
-    run(jobs, options, until=since + options.seconds)
+    run(jobs, loaded, until=since + options.seconds)
     write(options, jobs, loaded, time.monotonic() - since)
 
 
@@ -171,33 +178,38 @@ def free(samples: Samples, licence: list[str], options: argparse.Namespace) -> T
     mine = np.array([bool(re.search(options.licence, text)) for text in licence]) & (samples.label == REAL)
     rows = np.flatnonzero(mine)
     held = hold_out(list(samples.group[rows]), list(samples.real_source[rows]), share=0.25, seed=options.seed)
-    return Trial("free/0", "free photographs", rows[~held], rows[held], np.flatnonzero(~mine))
+    shared = np.isin(samples.group.astype(str), samples.group[rows].astype(str))
+    return Trial("free/0", "free photographs", rows[~held], rows[held], np.flatnonzero(~mine & ~shared))
 
 
 def kept(folder: Path, paths: list[str], *, conditions: Any, **how: Any) -> Pictures:
-    """Return pictures from a folder where an earlier call left them, else make them."""
-    about = folder / "about.json"
-    names = [one.name for one in conditions]
-    if conditions and not about.exists():
-        made = pictures(paths, conditions=conditions, folder=folder, **how)
-        for pixels in made.pixels.values():
-            if isinstance(pixels, np.memmap):
-                pixels.flush()
-        stated = {"ids": made.ids, "ok": {name: made.ok[name].tolist() for name in names},
-                  "failures": [f"{one.path}: {one.reason}" for one in made.failures]}  # fmt: skip
-        about.write_text(json.dumps(stated))
+    """Return pictures from a folder where an earlier call left the same ones, else make them."""
     if not conditions:
         return Pictures(tuple(paths), (), {}, {}, ())
+    about, names = folder / "about.json", [one.name for one in conditions]
+    made_by = fingerprint(paths, [one.settings for one in conditions], how["crop"], how["seed"], str(how["root"]),
+                          code_digest())  # fmt: skip
+    if not about.exists():
+        made = pictures(paths, conditions=conditions, folder=folder, **how)
+        for k, pixels in enumerate(made.pixels.values()):
+            pixels.flush() if isinstance(pixels, np.memmap) else np.save(folder / f"{k}.npy", pixels)
+        stated = {"made_by": made_by, "ids": made.ids, "ok": {name: made.ok[name].tolist() for name in names},
+                  "failures": [asdict(one) for one in made.failures]}  # fmt: skip
+        write_atomic(about, lambda path: path.write_text(json.dumps(stated)))
     stated = json.loads(about.read_text())
+    if stated["made_by"] != made_by:
+        raise ParameterError(f"{folder} holds pictures that were made otherwise; give another --work")
     pixels = {name: np.load(folder / f"{k}.npy", mmap_mode="r") for k, name in enumerate(names)}
     ok = {name: np.array(stated["ok"][name]) for name in names}
-    return Pictures(tuple(paths), tuple(stated["ids"]), pixels, ok, ())
+    failures = tuple(Failure(**one) for one in stated["failures"])
+    return Pictures(tuple(paths), tuple(stated["ids"]), pixels, ok, failures)
 
 
 def settings(line: list[str]) -> dict[str, str]:
     given = dict(word.split("=", 1) for word in line[1:])
-    return {"on": "generated", "protocol": "leave_one_generator_out", "steps": "600", "batch": "32", "rate": "1e-3",
-            "decay": "1e-2", "seed": "0", "folds": "all", **given}  # fmt: skip
+    if unknown := sorted(set(given) - set(_LINE)):
+        raise ParameterError(f"the plan's line '{' '.join(line)}': no setting '{unknown[0]}' ({', '.join(_LINE)})")
+    return {**_LINE, **given}
 
 
 def jobs_of(plan: list[list[str]], loaded: Loaded) -> Iterator[Job]:
@@ -213,11 +225,12 @@ def jobs_of(plan: list[list[str]], loaded: Loaded) -> Iterator[Job]:
                 number += 1
 
 
-def run(jobs: list[Job], options: argparse.Namespace, until: float) -> None:
+def run(jobs: list[Job], loaded: Loaded, until: float) -> None:
     """Train in as many processes as asked for, in order, until the time is over."""
+    options = loaded.options
     context = multiprocessing.get_context("spawn")
     todo, said = context.Queue(), context.Queue()
-    waiting = [job for job in jobs if not job.file(options).exists()]
+    waiting = [job for job in jobs if not job.file(loaded).exists()]
     for job in waiting:
         todo.put(job)
     workers = [context.Process(target=serve, args=(options, todo, said, until), daemon=True)
@@ -249,12 +262,13 @@ def serve(options: argparse.Namespace, todo: Any, said: Any, until: float) -> No
         try:
             about, arrays = trained(job, loaded, examples)
         except FdetectError as error:  # the others go on, and the run says it
-            about, arrays = {"error": str(error)}, {}
+            said.put(f"{job.name} {job.protocol} {loaded.trials[job.protocol][job.trial].name}: {error}")
+            continue
         arrays["about"] = np.array(json.dumps(about, default=float))
-        job.file(options).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(job.file(options), lambda path, of=arrays: keep(path, of))
-        reached = about.get("error") or f"validation {about['auroc']:.3f}, {about['seconds']:.0f} s"
-        said.put(f"{job.name} {job.protocol} {loaded.trials[job.protocol][job.trial].name}: {reached}")
+        job.file(loaded).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(job.file(loaded), lambda path, of=arrays: keep(path, of))
+        said.put(f"{job.name} {job.protocol} {loaded.trials[job.protocol][job.trial].name}: "
+                 f"validation {about['auroc']:.3f}, {about['seconds']:.0f} s")  # fmt: skip
 
 
 def keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -289,7 +303,7 @@ def examples_of(loaded: Loaded) -> Any:
 def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train one network in one trial; return what happened, and the scores of its test images and calibration reals.
 
-    Arrays are `rows`, `score|CONDITION`, `losses`; with embeddings `embedding|CONDITION`, `logit|CONDITION`,
+    Arrays are `rows`, `score|CONDITION` (NaN where a picture failed), `losses`; with embeddings `embedding|CONDITION`,
     `rows|CONDITION` and `fresh`, rows that only validated; of the protocol `free` `weight|NAME`.
     """
     from fdetect.nets.detectors import network
@@ -301,7 +315,7 @@ def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], di
     fit, validation = parts(job, loaded, trial)
     rows = fit[loaded.pictures.usable[fit]]
     if job.on != "generated":
-        made = np.flatnonzero(examples.partner >= 0)
+        made = np.flatnonzero((examples.partner >= 0) & whole(loaded))
         mine = made[np.isin(examples.partner[made], rows)]
         rows = np.concatenate([rows if job.on == "both" else rows[samples.label[rows] == REAL], mine])
     precision = options.precision or ("bfloat16" if options.device == "cuda" else "float32")
@@ -310,8 +324,11 @@ def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], di
     learnt = learn(network.read(job.network)(), examples, rows, schedule=schedule, validation=validation,
                    validate_every=max(job.steps // 5, 1), device=options.device, deterministic=False)  # fmt: skip
     tested = np.concatenate([trial.test, trial.calibration])
-    shown = loaded.pictures.shown.pixels
-    arrays = {f"score|{name}": judged(learnt.model, shown[name][tested]) for name in CONDITIONS}
+    arrays = {}
+    for name in CONDITIONS:
+        ok = loaded.pictures.shown.ok[name][tested]
+        arrays[f"score|{name}"] = np.full(len(tested), np.nan)
+        arrays[f"score|{name}"][ok] = judged(learnt.model, loaded.pictures.shown.pixels[name][tested[ok]])
     arrays |= {"rows": tested, "losses": np.array(learnt.record.losses, np.float32)}
     if job.protocol == "free":
         arrays |= {f"weight|{name}": one.cpu().numpy() for name, one in learnt.model.state_dict().items()}
@@ -324,6 +341,12 @@ def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], di
         "device": learnt.record.device, "torch": learnt.record.torch, "seconds": time.monotonic() - since,
     }  # fmt: skip
     return about, arrays
+
+
+def whole(loaded: Loaded) -> np.ndarray:
+    """(N + trips,) bool: pictures, and round trips behind them, of which every draw is there."""
+    trips = [np.stack(list(one.ok.values())).all(axis=0) for one in loaded.laundered.values()]
+    return np.concatenate([loaded.pictures.usable, *trips])
 
 
 def parts(job: Job, loaded: Loaded, trial: Trial) -> tuple[np.ndarray, Any]:
@@ -342,12 +365,13 @@ def parts(job: Job, loaded: Loaded, trial: Trial) -> tuple[np.ndarray, Any]:
         held = hold_out(list(samples.group[trial.fit]), list(samples.stratum[trial.fit]), share=options.validation,
                         seed=options.seed)  # fmt: skip
         fit, held = trial.fit[~held], trial.fit[held]
-    reals = held[samples.label[held] == REAL]
+    reals = held[(samples.label[held] == REAL) & loaded.pictures.usable[held]]
     mine, first = np.flatnonzero(np.isin(loaded.rows_of, reals)), next(iter(loaded.pictures.drawn.pixels))
     pixels, generator = [loaded.pictures.drawn.pixels[first][loaded.rows_of[mine]]], [""] * len(mine)
     for name, one in loaded.laundered.items():
-        pixels.append(next(iter(one.pixels.values()))[mine])
-        generator += [f"launder_{name}"] * len(mine)
+        there = mine[next(iter(one.ok.values()))[mine]]
+        pixels.append(next(iter(one.pixels.values()))[there])
+        generator += [f"launder_{name}"] * len(there)
     label = np.repeat([REAL, FAKE], [len(mine), len(generator) - len(mine)])
     laundered = Shown(np.concatenate(pixels), label, np.array(generator, object))
     if job.on == "aligned":
@@ -364,6 +388,7 @@ def embedded(model: Any, loaded: Loaded, trial: Trial, fresh: np.ndarray) -> dic
     found = {"fresh": fresh}
     for name in CONDITIONS:
         rows = everything if name in ("native", "matched") else tested
+        rows = rows[loaded.pictures.shown.ok[name][rows]]
         embeddings = judged(model, loaded.pictures.shown.pixels[name][rows], embed=True)
         found |= {f"rows|{name}": rows, f"embedding|{name}": embeddings.astype(np.float16)}
     return found
@@ -376,10 +401,10 @@ def write(options: argparse.Namespace, jobs: list[Job], loaded: Loaded, seconds:
         trial = loaded.trials[job.protocol][job.trial].name
         known = {"network": job.name, "protocol": job.protocol, "trial": trial, "steps": job.steps, "batch": job.batch,
                  "rate": job.rate, "decay": job.decay}  # fmt: skip
-        if not job.file(options).exists():
+        if not job.file(loaded).exists():
             about.append({**known, "error": "not begun, or not finished in time"})
             continue
-        arrays = np.load(job.file(options))
+        arrays = np.load(job.file(loaded))
         about.append({**known, **json.loads(str(arrays["about"]))})
         for name in (name for name in CONDITIONS if f"score|{name}" in arrays):
             n = len(arrays["rows"])
@@ -390,9 +415,13 @@ def write(options: argparse.Namespace, jobs: list[Job], loaded: Loaded, seconds:
             }))  # fmt: skip
     if tables:
         pq.write_table(pa.concat_tables(tables), options.out / "scores.parquet", compression="zstd")
-    versions = {name: __import__(name).__version__ for name in ("torch", "numpy", "PIL")}
     given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-    stated = {"versions": versions, "seconds": round(seconds, 1), "options": given, "trainings": about}
+    failed = dict.fromkeys(f"{one.path}: {one.stage}: {one.reason}" for part in
+                           (loaded.pictures.shown, loaded.pictures.drawn, *loaded.laundered.values())
+                           for one in part.failures)  # fmt: skip
+    print(f"{len(failed)} pictures or draws failed", *list(failed)[:5], sep="\n  ")
+    stated = {"versions": versions(), "failures": list(failed), "seconds": round(seconds, 1), "options": given,
+              "trainings": about}  # fmt: skip
     (options.out / "run.json").write_text(json.dumps(stated, indent=1) + "\n")
 
 

@@ -154,6 +154,13 @@ def test_a_detector_without_weights_is_a_row_with_reason_and_fix(finished):
     assert "fdetect weights get dinov2-large" in row.fix
 
 
+def test_where_nothing_is_left_to_run_the_error_says_why(small_set, tmp_path):
+    pytest.importorskip("torch", reason="the extra 'deep' is not installed")
+    flags = {"features.names": (), "detectors.names": ("univfd",), "conditions.names": ("native",)}
+    with pytest.raises(ParameterError, match=r"no detector is left .*univfd did not run: .*import fc_weights\.pth"):
+        bench(quick(small_set, **flags), out=tmp_path / "run", store=Store(tmp_path / "store"))
+
+
 def test_rigid_runs_on_weights_from_a_folder(small_set, tmp_path):
     pytest.importorskip("transformers", reason="the extra 'deep' is not installed")
     import tiny_dinov2

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageFont
 
 from fdetect.bench.columns import Columns
-from fdetect.bench.drawing import bars, colours, overlay, side_by_side
+from fdetect.bench.drawing import _broken, bars, colours, overlay, scale_of, side_by_side
+from fdetect.bench.explained import _reading
 from fdetect.bench.steps import extract
 from fdetect.classifiers import head
 from fdetect.classifiers.explain import explain_fused, explain_head, read_methods
@@ -20,7 +21,7 @@ from fdetect.classifiers.heads import FittedHead, fit_head
 from fdetect.classifiers.saved import FittedDetector, save_detector
 from fdetect.cli.explain import explain
 from fdetect.decide import Calibration
-from fdetect.errors import DataError, FdetectError, ParameterError, UnknownName
+from fdetect.errors import DataError, FdetectError, ParameterError, UnknownName, WeightsError
 from fdetect.features import feature
 from fdetect.nets.explaining import explanation
 
@@ -34,8 +35,8 @@ LINEAR = ("logreg", "lda", "elastic", "svm_linear")
 FEATURES = "npr_statistics,radial_spectrum,noise_level"
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(explain, [str(one) for one in arguments])
+def run(*arguments: str | Path, **settings: bool) -> Result:
+    return CliRunner().invoke(explain, [str(one) for one in arguments], **settings)
 
 
 def table(rows: int = 60) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
@@ -134,6 +135,46 @@ def test_colours_are_red_for_generated_and_blue_for_real_and_the_picture_is_grey
     assert np.ptp(laid[20:], axis=2).max() == 0
 
 
+def test_a_few_large_values_do_not_leave_the_others_pale() -> None:
+    shown = np.full((40, 40), 0.01)
+    shown[0, 0] = shown[7, 7] = 100.0
+    assert scale_of(shown) == pytest.approx(0.01)
+    assert scale_of(np.eye(1, 1600).reshape(40, 40)) == 1  # nearly all of it is 0
+    laid = overlay(np.full((40, 40, 3), 128, np.uint8), -shown).astype(int)
+    assert (laid[..., 2] - laid[..., 0]).min() > 60
+    assert (laid[0, 0] == laid[20, 20]).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "blue", "red"),
+    [(-1, 2, True, True), (0, 2, False, True), (-1, 0, True, False), (0, 0, False, False)],
+)
+def test_the_bar_has_the_colours_that_the_map_can_have(low: float, high: float, blue: bool, red: bool) -> None:
+    shown = np.linspace(low, high, 256 * 256).reshape(256, 256)
+    bar = np.asarray(side_by_side(np.zeros((256, 256, 3), np.uint8), shown, [])).astype(int)[256 + 6 : 256 + 16, 260:]
+    assert ((bar[..., 2] - bar[..., 0] > 60).any(), (bar[..., 0] - bar[..., 2] > 60).any()) == (blue, red)
+
+
+def test_a_caption_names_no_colour_that_is_not_there() -> None:
+    for shows, low, high, words in (
+        ("evidence", -1, 1, "red speaks for generated, blue for real"),
+        ("evidence", 0, 1, "red speaks for generated; no place for real"),
+        ("evidence", -1, 0, "blue speaks for real; no place for generated"),
+        ("evidence", 0, 0, "nothing speaks for either answer"),
+        ("support", 0, 1, "red speaks for generated"),
+        ("objection", -1, 0, "blue speaks for real"),
+    ):
+        assert _reading(shows, low, high) == words
+
+
+def test_a_long_name_goes_on_in_the_next_line_and_none_of_it_is_lost() -> None:
+    name = "logreg:" + "+".join(f"feature_number_{k}" for k in range(40))
+    lines = _broken(f"{name}, score +1", 400)
+    assert "".join(lines).replace(" ", "") == f"{name},score+1"
+    assert all(ImageFont.load_default(14).getlength(line) <= 400 for line in lines)
+    assert all(line.endswith("+") for line in lines[:-2])
+
+
 def test_pictures_are_side_by_side_and_captions_fit() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     whole = np.asarray(side_by_side(pixels, np.ones((40, 60)), ["a caption " * 30, "x" * 500]))
@@ -180,7 +221,7 @@ def test_explain_names_what_failed_and_explains_the_rest(tmp_path: Path, net: Pa
     assert "broken.jpg: decode" in done.output
     assert "at least" in done.output
     assert {one.name for one in out.iterdir()} == {"tiny-2.json", "tiny-2_patch_logits.png",
-                                                   "tiny-2_grad_cam_layer=trunk.png"}  # fmt: skip
+                                                   "tiny-2_grad_cam_layer-trunk.png"}  # fmt: skip
     explained = json.loads((out / "tiny-2.json").read_text())["explained"]
     assert explained == {"top": 0, "left": 8, "height": 64, "width": 64}
     assert run(*given, *options, "--strict").exit_code == 3
@@ -234,6 +275,29 @@ def test_bad_options_are_one_sentence(
     done = run(picture, "-o", tmp_path / "out", "--model", net, *options)
     assert isinstance(done.exception, FdetectError)
     assert words in str(done.exception)
+
+
+def test_a_network_is_found_by_its_name_too(
+    tmp_path: Path, net: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FDETECT_WEIGHTS", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = run(picture, "-o", tmp_path / "out", "--model", "net", "--method", "patch_logits")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "a_picture_patch_logits.png").exists()
+    for name, words in (
+        ("npr", "no folder 'npr', and .*fdetect weights import NPR.pth --as npr`, or .* as --model FOLDER"),
+        ("nothing", "no folder 'nothing', and no weights 'nothing'.* as --model FOLDER"),
+    ):
+        with pytest.raises(WeightsError, match=words):
+            run(picture, "-o", tmp_path / "out", "--model", name, catch_exceptions=False)
+    (tmp_path / "head").mkdir()
+    (tmp_path / "head" / "config.json").write_text(json.dumps({"model_type": "rine_head"}))
+    for given, option in ((tmp_path / "head", ()), (net, ("--encoder", "x"))):
+        refused = run(picture, "-o", tmp_path / "out", "--model", given, *option).exception
+        assert isinstance(refused, ParameterError)
+        assert ("--encoder goes with a head" if option else "is a head on an encoder") in str(refused)
 
 
 def test_a_model_that_is_none_is_said(tmp_path: Path, picture: Path) -> None:

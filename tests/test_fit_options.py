@@ -188,6 +188,15 @@ def test_every_generator_is_left_out_in_turn_and_figures_are_those_of_plain_coun
     assert json.loads(json.dumps(found)) == found
 
 
+def test_why_figures_at_a_threshold_are_null_is_said():
+    asked = HeadFit.of("logreg", search=False, balance="none", calibrate="none", seed=0)
+    few, enough = (cross_validated(toy(n), asked) for n in (80, 400))
+    assert few["macro"]["tpr_frozen_5"][0] is None
+    assert few["why_null"].endswith("one that promises 5 % needs 19")
+    assert enough["macro"]["tpr_frozen_5"][0] is not None
+    assert "why_null" not in enough
+
+
 def test_one_generator_is_tested_on_other_groups_of_its_own_and_this_is_said(small_set, store):
     asked = HeadFit.of("logreg", search=False, balance="none", calibrate="none", seed=0)
     found = cross_validated(toy(makers=("easy",)), asked)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fdetect.cli.weights import import_
 from fdetect.errors import DataError, FdetectError, ParameterError, UnknownName, WeightsError
 
 torch = pytest.importorskip("torch", reason="the deep extra is not installed")
@@ -96,6 +98,16 @@ def test_dinov2_comes_back_as_it_was(tmp_path: Path, family: str, name: str, end
     assert sorted(path.name for path in weights_home().iterdir()) == [name]  # nothing half done is left
     with pytest.raises(DataError, match="is there already; remove it"):
         import_weights([file], name)
+
+
+def test_the_help_names_every_name() -> None:
+    said = " ".join(import_.help.split())
+    for choice in (found := re.findall(r"([\w.-]*)\{([^}]*)\}([\w.-]*)", said)):
+        before, inner, after = choice
+        said += " " + " ".join(f"{before}{one}{after}," for one in inner.split(","))
+    assert len(found) >= 5
+    words = set(re.split(r"[\s,;:()]+", said)) | {word.rstrip(".") for word in re.split(r"[\s,;:()]+", said)}
+    assert set(importers().names()) - words == set()
 
 
 def test_nested_state_dictionaries_are_found(tmp_path: Path) -> None:

@@ -296,7 +296,8 @@ def test_a_damaged_checkpoint_ends_the_run_and_is_no_failure_of_images(contender
     one, _, trials = contender
     kept = replace(one, folder=tmp_path, records={}, _found={})
     (tmp_path / "sim-nearest-0").mkdir()
-    (tmp_path / "sim-nearest-0" / "checkpoint.safetensors").write_bytes(b"damaged")
+    key = kept._key(trials[0])
+    (tmp_path / "sim-nearest-0" / f"checkpoint-{key}.safetensors").write_bytes(b"damaged")
     with pytest.raises(ParameterError, match="not a checkpoint of this training"):
         kept.ready(trials[0], "native")
     assert not kept.records

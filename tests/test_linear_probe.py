@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import naive_encoders
@@ -14,10 +15,12 @@ from test_cli import fdetect  # noqa: F401 (a fixture)
 
 from fdetect.bench import fitting, steps
 from fdetect.bench.columns import Columns
+from fdetect.bench.contenders import embeddings
 from fdetect.bench.layouts import read_manifest
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.embedding import embedding_task
 from fdetect.classifiers.saved import load_detector, save_detector
+from fdetect.config import RunConfig, override
 from fdetect.engine import Store, run
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.features import feature_task
@@ -140,7 +143,14 @@ def test_features_and_an_embedding_stand_side_by_side_in_a_table_too(few, encode
 def test_what_cannot_be_is_explained(few, encoder, fitted, store):
     with pytest.raises(WeightsError, match="dinov2-small") as caught:
         fitting.fit(few, features="embedding:encoder=dinov2-small", store=store, **QUICK)
-    assert caught.value.fix
+    assert "as --features embedding:encoder=FOLDER" in caught.value.fix
+    assert "--encoder" not in caught.value.fix
+    lost = replace(fitted, features=("embedding:encoder=./lost",))
+    with pytest.raises(WeightsError, match="as --encoder FOLDER"):
+        steps.score(few, lost, store=store)
+    probes = {"features.embeddings": ("dinov2-small",), "heads.per_family": ("logreg",)}
+    (row,) = embeddings(override(RunConfig(), probes))[1]
+    assert "as --embeddings FOLDER" in row.fix
     with pytest.raises(ParameterError, match="no setting 'encoderr'; did you mean 'encoder'"):
         fitting.fit(few, features="embedding:encoderr=x", store=store, **QUICK)
     with pytest.raises(ParameterError, match="two embeddings are called 'embedding-dinov2-32x2'"):

@@ -106,6 +106,29 @@ def test_probabilities_come_back_bit_for_bit(method, tmp_path):
         np.testing.assert_array_equal(state_of(back.probabilities)[part], array)
 
 
+@pytest.mark.parametrize("counts", [{"": 7, "gan": 3}, {"": 7, "real": 3}, {"": 0}])
+def test_photographs_and_a_generator_called_real_are_told_apart(counts, models, tmp_path):
+    save_detector(replace(detector("logreg"), trained_on=counts), tmp_path / "m")
+    assert load_detector(tmp_path / "m").trained_on == counts
+    earlier = resigned(models["logreg"], tmp_path / "earlier", card={"trained_on": {"": 60, "gan": 60}})
+    assert load_detector(earlier).trained_on == {"": 60, "gan": 60}
+
+
+def test_the_folder_of_a_network_is_pointed_to_where_it_is_scored(tmp_path, monkeypatch):
+    for name, config in (("net", {"_class_name": "DetectorNetwork"}), ("head", {"model_type": "linear_head"})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        (tmp_path / name / "card.json").write_text("{}")
+        with pytest.raises(DataError, match=f"--detector pretrained:weights={tmp_path / name}$"):
+            load_detector(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"^net: .*--detector pretrained:weights=\./net$"):
+        load_detector(Path("net"))
+    (tmp_path / "net" / "config.json").write_text("[]")
+    with pytest.raises(DataError, match=r"card\.json is no card of one"):
+        load_detector(tmp_path / "net")
+
+
 def test_settings_that_were_searched_come_back(tmp_path):
     one = detector("logreg", settings={"c": 3.0, "max_iter": 500}, record={"search": [{"chosen": True}], "n": 1})
     save_detector(one, tmp_path / "m")
@@ -128,7 +151,7 @@ def test_the_card_is_for_people(models):
     assert card["columns"] == list(COLUMNS)
     assert [(one["name"], one["code"]) for one in card["features"]] == [("x", "00"), ("y", "11")]
     assert (card["condition"], card["crop"], card["seed"], card["n_failed"]) == ("matched", 128, 3, 2)
-    assert card["trained_on"] == {"": 60, "gan": 60}
+    assert card["trained_on"] == {"real": 60, "gan": 60}
     assert "licences of its training images" in card["purpose"]
     assert card["versions"]["scikit-learn"] == version("scikit-learn")
     assert card["versions"]["python"] == platform.python_version()

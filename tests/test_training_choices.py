@@ -348,3 +348,19 @@ def test_the_curve_shows_losses_and_validations(tmp_path: Path) -> None:
     for few in (record_of([]), record_of([2.0]), record_of([1.0, 1.0], validations=((2, 0.5),), best_step=2)):
         write_curve(few, tmp_path / "few.svg")
         assert ElementTree.parse(tmp_path / "few.svg").getroot().tag == f"{space}svg"
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_training_leaves_cudnn_on(deterministic: bool) -> None:
+    """Flags that are not named are switched off by torch, cuDNN itself among them."""
+    seen = []
+
+    def loss(model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        seen.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32))
+        return model(batch).square().mean()
+
+    before = torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32
+    train(torch.nn.Linear(2, 1), lambda step: torch.ones(4, 2), loss, schedule=Schedule(steps=2),
+          deterministic=deterministic)  # fmt: skip
+    assert seen == [before] * 2
+    assert before[0]

@@ -18,6 +18,7 @@ from fdetect.bench.inputs import Data, any_images
 from fdetect.bench.running import Running
 from fdetect.bench.same_table import refuse_other
 from fdetect.classifiers.calibrated import CalibratedDetector, judge
+from fdetect.classifiers.embedding import OF_MODEL
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.errors import ParameterError
 from fdetect.features.read import read_features
@@ -147,7 +148,8 @@ class _Use:
 
 def _head(scorer: FittedDetector, *, condition: str, encoder: str, backend: str) -> _Use:
     shown = condition or scorer.condition
-    columns = Columns.of(scorer.features, condition=shown, crop=scorer.crop, backend=backend, encoder=encoder)
+    columns = Columns.of(scorer.features, condition=shown, crop=scorer.crop, backend=backend, encoder=encoder,
+                         given_as=OF_MODEL)  # fmt: skip
     columns.check(scorer.codes, scorer.about)
     return _Use(scorer.name, columns.tasks, scorer.head.score, shown, scorer.crop, scorer.seed)
 

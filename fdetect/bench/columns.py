@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdetect.backend import torch_device
-from fdetect.classifiers.embedding import EmbeddingTask, check_weights, embedding_task, is_embedding
+from fdetect.classifiers.embedding import AS_FEATURES, EmbeddingTask, check_weights, embedding_task, is_embedding
 from fdetect.errors import ParameterError
 from fdetect.features import FeatureTask, code_of, feature, feature_tasks, select_features
 from fdetect.features.base import require_native
@@ -32,12 +32,14 @@ class Columns:
 
     @classmethod
     def of(
-        cls, features: str | Sequence[str], *, condition: str, crop: int, backend: str = "auto", encoder: str = ""
-    ) -> Columns:
+        cls, features: str | Sequence[str], *, condition: str, crop: int, backend: str = "auto", encoder: str = "",
+        given_as: str = AS_FEATURES,
+    ) -> Columns:  # fmt: skip
         """Return the columns named by presets, features, patterns and `embedding:encoder=NAME`.
 
         condition  that they are computed under; features of file history are for native alone
         encoder    where the weights of the one embedding are, in place of what its name says
+        given_as   how the command at work takes a folder of these weights, for the fix where they are absent
 
         Raises UnknownName and ParameterError for names; WeightsError where an encoder's weights are absent.
         """
@@ -49,7 +51,8 @@ class Columns:
         others = [part for part in parts if not (isinstance(part, str) and is_embedding(part.strip()))]
         entries = () if looks and not others else select_features(features if not looks else others)
         require_native(entries, condition)
-        made = {name: embedding_task(name, crop=crop, device=torch_device(backend), encoder=encoder) for name in looks}
+        how: dict[str, Any] = {"crop": crop, "device": torch_device(backend), "encoder": encoder, "given_as": given_as}
+        made = {name: embedding_task(name, **how) for name in looks}
         names = [task.name for task in made.values()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ParameterError(f"two embeddings are called '{twice[0]}'; take one of them")

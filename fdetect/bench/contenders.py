@@ -22,7 +22,7 @@ from fdetect.bench.pairing import Halves, Pairs
 from fdetect.bench.protocols import ALIGNED, Samples
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.classifiers import head
-from fdetect.classifiers.embedding import EMBEDDING, EmbeddingTask, embedding_task
+from fdetect.classifiers.embedding import AS_PROBES, EMBEDDING, EmbeddingTask, embedding_task
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.errors import BackendError, ParameterError, WeightsError
@@ -86,7 +86,7 @@ def embeddings(config: RunConfig, *, backend: str = "auto") -> tuple[list[Embedd
         try:
             if ALIGNED not in config.protocol.train:
                 found.append(embedding_task(f"{EMBEDDING}:encoder={name}", crop=config.conditions.crop,
-                                            device=torch_device(backend)))  # fmt: skip
+                                            device=torch_device(backend), given_as=AS_PROBES))  # fmt: skip
                 continue
         except (WeightsError, BackendError) as error:
             reason, fix = getattr(error, "reason", str(error)), getattr(error, "fix", "") or "see fdetect doctor"

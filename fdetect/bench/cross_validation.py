@@ -7,6 +7,7 @@ on other images of the generator that was trained on, which says nothing about o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -29,6 +30,8 @@ NOT_LEFT_OUT = "tested on the one generator that was trained on: nothing is know
 
 REPLICATES = 200
 _SHOWN = ("auroc", "tpr_frozen_5", "fpr_achieved_5")
+_NO_THRESHOLD = ("tpr_frozen_5 and fpr_achieved_5 are null where a fold had too few reals for a threshold: one that "
+                 f"promises 5 % needs {math.ceil(1 / 0.05) - 1}")  # fmt: skip
 
 
 class Fit(Protocol):
@@ -108,13 +111,16 @@ def cross_validated(
              if not cell.real_source}  # fmt: skip
     if "macro" not in cells or not np.isfinite(cells["macro"].metric("auroc").value):
         return {"not_measured": "no fold could be trained and tested with both classes"}
+    figures = {name: _figures(cell) for name, cell in cells.items() if name in ("macro", *makers)}
+    no_threshold = any(one["tpr_frozen_5"][0] is None and one["n_fake"] for one in figures.values())
     return {
         "protocol": protocol["name"],
         "meaning": LEFT_OUT if len(makers) > 1 else NOT_LEFT_OUT,
         "folds": len({trial.name.rpartition("/")[2] for trial in trials}),
         "interval": f"95 %, bootstrap of groups, {REPLICATES} replicates",
-        "macro": _figures(cells["macro"]),
-        "generators": {name: _figures(cells[name]) for name in makers if name in cells},
+        **({"why_null": _NO_THRESHOLD} if no_threshold else {}),
+        "macro": figures["macro"],
+        "generators": {name: figures[name] for name in makers if name in figures},
     }
 
 

@@ -22,19 +22,22 @@ from fdetect.bench.drawing import bars, side_by_side
 from fdetect.bench.inputs import any_images, root_of
 from fdetect.bench.running import Running
 from fdetect.bench.steps import table_of
+from fdetect.classifiers.embedding import OF_MODEL
 from fdetect.classifiers.explain import HeadExplanation, NetworkView, explain_head, explain_picture
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.engine.sources import Reader
 from fdetect.engine.work import content_id
-from fdetect.errors import DataError, FdetectError, ParameterError
+from fdetect.errors import DataError, FdetectError, ParameterError, WeightsError
 from fdetect.files import check_writable, write_atomic
 from fdetect.images import decode
+from fdetect.nets.detector_cards import find_detector, kind_of
 from fdetect.nets.detectors import CLASS_NAME
 from fdetect.nets.explaining import SHOWS
+from fdetect.nets.weights import FOLDER_NAME
 from fdetect.registry import Entry
 from fdetect.types import Failure, Table
 
-__all__ = ["MOST_PIXELS", "Explained", "explain_with_head", "explain_with_network", "is_network"]
+__all__ = ["MOST_PIXELS", "Explained", "explain_with_head", "explain_with_network", "network_folder"]
 
 MOST_PIXELS = 1 << 22  # of a picture that is explained whole: gradients keep every activation
 
@@ -53,13 +56,28 @@ class Explained:
     head: HeadExplanation | None = None
 
 
-def is_network(model: Path) -> bool:
-    """Whether a path is the folder of a detector network."""
-    try:
-        found = json.loads((model / "config.json").read_text(encoding="utf-8"))
-        return isinstance(found, dict) and found.get("_class_name") == CLASS_NAME
-    except (OSError, ValueError):
-        return False
+def network_folder(model: str) -> Path | None:
+    """Return the folder of a detector network, which is given itself or by a name; None for a folder of anything else.
+
+    A folder that is here goes before a name of the weights home.
+    Raises WeightsError for a name of no weights that are here, ParameterError for weights that are no network.
+    """
+    folder = Path(model)
+    if not folder.exists():
+        if not FOLDER_NAME.fullmatch(model):
+            return None
+        try:
+            folder = find_detector(model)
+        except WeightsError as error:
+            fix = error.fix.replace("pretrained:weights=FOLDER", "--model FOLDER")
+            raise type(error)(f"no folder '{model}', and {error.reason}", fix) from None
+    kind = kind_of(folder)
+    if kind == CLASS_NAME:
+        return folder
+    if kind:
+        raise ParameterError(f"{model} is a head on an encoder ({kind}), of which there is no explanation; give a "
+                             "network, or a model with a linear head")  # fmt: skip
+    return None
 
 
 def explain_with_network(
@@ -90,18 +108,20 @@ def explain_with_network(
 
 
 def explain_with_head(
-    data: Sequence[str | Path], detector: FittedDetector, out: Path, **engine: Any
+    data: Sequence[str | Path], detector: FittedDetector, out: Path, *, encoder: str = "", **engine: Any
 ) -> Iterator[Explained | Failure]:
     """Explain a fitted linear head on pictures under the condition of its fitting, and write the files.
 
-    engine  settings of `Running`
+    encoder  where the weights of its embedding are, in place of where they were at the fit
+    engine   settings of `Running`
 
     Raises ParameterError for a head that is no sum over columns, or whose features changed since it was fitted;
     WeightsError where those of an encoder it reads are absent or others.
     """
     running = Running.of(engine)
     explain_head(detector.head, np.zeros(len(detector.head.columns), np.float32))  # refused before the work
-    columns = Columns.of(detector.features, condition=detector.condition, crop=detector.crop, backend=running.backend)
+    columns = Columns.of(detector.features, condition=detector.condition, crop=detector.crop, backend=running.backend,
+                         encoder=encoder, given_as=OF_MODEL)  # fmt: skip
     columns.check(detector.codes, detector.about)
     manifest, names = _begun(data, out)
     table = table_of(manifest, columns, condition=detector.condition, seed=detector.seed, running=running)
@@ -124,8 +144,8 @@ def _of_network(
     files, numbers = [], dict[str, Any]()
     for name, shown in found.maps.items():
         low, high = float(shown.min()), float(shown.max())
-        caption = [f"{name}: {SHOWS[entries[name].shows]}", f"{view.name}, logit {found.logit:+.3f} (larger = more "
-                   f"likely generated); map from {low:.3g} to {high:.3g}; {part}"]  # fmt: skip
+        caption = [f"{name}: {_reading(entries[name].shows, low, high)}", f"{view.name}, logit {found.logit:+.3f} "
+                   f"(larger = more likely generated); map from {low:.3g} to {high:.3g}; {part}"]  # fmt: skip
         file = base.with_name(f"{base.name}_{_plain(name)}.png")
         _write_image(side_by_side(pixels, shown, caption), file)
         files.append(file)
@@ -141,6 +161,15 @@ def _of_network(
     }  # fmt: skip
     files.append(_write_json(content, base))
     return Explained(path, found.logit, tuple(files), dict(found.absent))
+
+
+def _reading(shows: str, low: float, high: float) -> str:
+    """Say how a map is to be read; one of both answers that has values of one sign alone names no other colour."""
+    if shows != "evidence" or low < 0 < high:
+        return SHOWS[shows]
+    if low == high == 0:
+        return "nothing speaks for either answer"
+    return f"{SHOWS['support']}; no place for real" if low >= 0 else f"{SHOWS['objection']}; no place for generated"
 
 
 def _of_head(path: str, values: np.ndarray, detector: FittedDetector, base: Path) -> Explained:
@@ -183,7 +212,7 @@ def _cut(pixels: np.ndarray, crop: int) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^\w.+=-]+", "_", name)[:80]
+    return re.sub(r"[^\w.+-]+", "_", name.replace("=", "-"))[:80]
 
 
 def _write_image(image: Image.Image, path: Path) -> None:

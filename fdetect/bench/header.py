@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -72,9 +73,11 @@ def portable(config: RunConfig) -> RunConfig:
     encoder, autoencoder = (Path(name).name for name in (config.detectors.encoder, config.detectors.autoencoder))
     detectors = replace(config.detectors, scores=files, encoder=encoder, autoencoder=autoencoder)
     names = tuple(Path(name).name for name in config.aligned.autoencoders)
+    trained = tuple(re.sub(r"(?<==)[^:]*/", "", name) for name in config.networks.names)
     looks = tuple(Path(name).name for name in config.features.embeddings)
     return replace(config, data=data, detectors=detectors, aligned=replace(config.aligned, autoencoders=names),
-                   features=replace(config.features, embeddings=looks))  # fmt: skip
+                   features=replace(config.features, embeddings=looks),
+                   networks=replace(config.networks, names=trained))  # fmt: skip
 
 
 def _portable_card(card: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from fdetect.bench.header import versions
 from fdetect.bench.learnt_tables import (
     described,
     keep_record,
@@ -97,7 +98,7 @@ class Network:
         """What scores depend on beside the data and the run's own settings, the code among it."""
         own = replace(self.config, names=())
         return fingerprint(asdict(own), self.architecture.to_json(), dict(self.about), self.pictures.drawn.ids,
-                           self.device, code_digest())  # fmt: skip
+                           self.device, code_digest(), versions())  # fmt: skip
 
     def ready(self, trial: Trial, condition: str) -> Model:
         """Train the network on the trial's training images and score its others, once for all conditions.
@@ -120,7 +121,7 @@ class Network:
         home, key = self._home(trial.name), self._key(trial)
         if "auroc" in read_record(home, key) and (kept := kept_scores(home)):
             return kept
-        checkpoint = home / "checkpoint.safetensors" if home else None
+        checkpoint = home / f"checkpoint-{key}.safetensors" if home else None  # one of another code is left alone
         try:
             learnt = train_network(
                 self.architecture, self.pictures, self.samples, trial, self.config, seed=self.seed, device=self.device,

@@ -115,9 +115,10 @@ def verdict(aurocs: Sequence[float], flattened: Sequence[bool], n_failed: int = 
 
 
 def safe_name(text: str) -> str:
-    """Return a name of a folder for a network or a trial; texts that differ have names that do."""
+    """Return a name of a folder for a network or a trial; of one kind, texts that differ have names that do."""
     plain = re.sub(r"[^\w.=,+-]", "-", text)
-    return plain if plain == text.replace("/", "-") else f"{plain[:80]}-{content_id(text.encode())[:8]}"
+    same = plain == text.replace("/", "-", 1) and "-" not in text.partition("/")[2] and len(plain) <= 80
+    return plain if same else f"{plain[:80]}-{content_id(text.encode())[:8]}"
 
 
 def _plain(value: Any) -> Any:

@@ -155,7 +155,8 @@ def bench(
     ]
     write_searched(folder, detectors, trials)
     if not tables:
-        raise ParameterError("no detector is left to run: name heads, features, detectors or --scores")
+        first = f"; {not_run[0].detector} did not run: {not_run[0].reason}; {not_run[0].fix}" if not_run else ""
+        raise ParameterError(f"no detector is left to run: name heads, features, detectors or --scores{first}")
     scores = pa.concat_tables(tables).combine_chunks()
     answers = question.answers(
         samples, extraction, laundered, trials, workers=workers, progress=progress

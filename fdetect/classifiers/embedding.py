@@ -20,9 +20,15 @@ from fdetect.registry import Registry
 from fdetect.rigid import View, ViewTask, prepare
 from fdetect.rigid.base import OnEncoder
 
-__all__ = ["EMBEDDING", "Embedding", "EmbeddingTask", "check_weights", "embedding_task", "is_embedding"]
+__all__ = [
+    "AS_FEATURES", "AS_PROBES", "EMBEDDING", "OF_MODEL", "Embedding", "EmbeddingTask", "check_weights",
+    "embedding_task", "is_embedding",
+]  # fmt: skip
 
 EMBEDDING = "embedding"
+
+# how a command takes another folder of weights; what a missing encoder's fix says
+AS_FEATURES, AS_PROBES, OF_MODEL = f"--features {EMBEDDING}:encoder=FOLDER", "--embeddings FOLDER", "--encoder FOLDER"
 
 _choice = Registry(EMBEDDING)
 
@@ -79,16 +85,22 @@ def is_embedding(name: str) -> bool:
     return name.partition(":")[0] == EMBEDDING
 
 
-def embedding_task(name: str, *, crop: int, device: str = "auto", encoder: str = "") -> EmbeddingTask:
+def embedding_task(
+    name: str, *, crop: int, device: str = "auto", encoder: str = "", given_as: str = AS_FEATURES
+) -> EmbeddingTask:
     """Return the engine task of `embedding`, with settings behind it such as `embedding:encoder=dinov2-small`.
 
-    `encoder` says where the weights are instead, as a name, a hub id or a folder.
+    `encoder` says where the weights are instead, as a name, a hub id or a folder; `given_as` is how the command at work
+    takes a folder.
     Raises WeightsError, with its fix, before torch is imported, where torch or the weights are absent; UnknownName and
     ParameterError for a setting.
     """
     entry = _choice.read(name)
     instance: Embedding = (entry.configured(encoder=encoder) if encoder else entry)()
-    (task,) = prepare(instance, device=device, crop=crop)
+    try:
+        (task,) = prepare(instance, device=device, crop=crop)
+    except WeightsError as error:
+        raise type(error)(error.reason, error.fix.replace(OF_MODEL, given_as)) from None
     return EmbeddingTask(task.view_name, task.view, task.geometry, task.space, instance)
 
 

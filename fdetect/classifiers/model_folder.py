@@ -24,6 +24,7 @@ from typing import Any
 
 from fdetect.errors import DataError
 from fdetect.files import check_writable
+from fdetect.nets.detector_cards import kind_of
 
 __all__ = ["ARRAYS", "CARD", "FORMAT", "HEAD", "check_target", "plain", "read_folder", "signed", "write_folder"]
 
@@ -79,6 +80,10 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """
     if path.is_file():
         _refuse_file(path)
+    if kind_of(path):
+        folder = path if len(path.parts) > 1 else f"./{path}"  # a bare word would be a name
+        raise DataError("the folder holds a detector's weights, no model that fdetect fit wrote; score with them by "
+                        f"--detector pretrained:weights={folder}")  # fmt: skip
     if not (path / CARD).is_file():
         path.stat()  # a folder that is not there is said to be missing
         raise DataError(f"not a fitted detector (the folder holds no {CARD})")

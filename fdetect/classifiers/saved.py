@@ -35,7 +35,7 @@ class FittedDetector:
     """A head that was fitted on features under one condition, with all that is needed to score another image.
 
     codes          by feature, the digest of its source at the time of fitting
-    trained_on     rows by generator; "" = photographs, launder_NAME = their round trips
+    trained_on     rows by generator; "" = photographs ("real" in card.json), launder_NAME = their round trips
     n_failed       images that could not be used
     settings       of the head, all of them; empty where it has those of its name
     about          by feature, all that its columns depend on beside the image; see `FeatureTable`
@@ -101,6 +101,8 @@ _SHARED = {"condition": str, "crop": int, "seed": int, "n_failed": int, "version
 _OF_HEAD = _SHARED | {"columns": list, "features": list, "trained_on": dict, "record": dict, "head": dict}
 _OF_FREE = _SHARED | {"name": str, "space": dict, "settings": dict}
 
+REALS = "real"  # what a card calls the photographs of `trained_on`
+
 
 def _of_head(detector: FittedDetector) -> tuple[dict[str, Any], dict[str, bytes]]:
     from safetensors.numpy import save
@@ -117,7 +119,7 @@ def _of_head(detector: FittedDetector) -> tuple[dict[str, Any], dict[str, bytes]
         "purpose": PURPOSE,
         "head": own | {"settings": dict(detector.settings)},
         **{name: getattr(detector, name) for name in _SHARED},
-        "trained_on": detector.trained_on,
+        "trained_on": _renamed(detector.trained_on, "", REALS),
         "thresholds": thresholds(detector.calibration),
         "probabilities": numbers,
         "record": detector.record,
@@ -138,6 +140,7 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
     columns, own = tuple(known.pop("columns")), dict(known.pop("head"))
     settings = own.pop("settings")
     entry = _template(own["name"], settings)
+    known["trained_on"] = _renamed(known["trained_on"], REALS, "")
     estimator = read_estimator(own["name"], files[HEAD], entry(), len(columns))
     fitted = FittedHead(columns=columns, pipeline=estimator, **own)
     fitted.score(np.zeros((1, len(columns)), np.float32))
@@ -155,6 +158,11 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
         probabilities=probabilities,
         **known,
     )
+
+
+def _renamed(counts: Mapping[str, int], old: str, new: str) -> dict[str, int]:
+    """Return counts with one name in place of another; as they are where a generator has the new one already."""
+    return dict(counts) if new in counts else {new if name == old else name: n for name, n in counts.items()}
 
 
 def _template(name: str, settings: Mapping[str, Any]) -> Entry:

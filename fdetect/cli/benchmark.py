@@ -63,8 +63,9 @@ __all__ = ["audit", "bench", "evaluate"]
               "commas; default none.")  # fmt: skip
 @click.option("--networks", help="Detector networks that are trained in every trial, by commas (fdetect list "
               "networks); default none.")  # fmt: skip
-@click.option("--steps", type=int, help="Steps of each of these trainings; default 600. See [networks] of a run.toml.")
-@click.option("--detectors", help="Training-free detectors, also with settings (rigid:sigma=0.02); default rigid.")
+@click.option("--steps", type=int, help="Steps of each training of --networks; default 600.")
+@click.option("--detectors", help="Training-free detectors, also with settings (rigid:sigma=0.02), and networks with "
+              "weights (pretrained:weights=NAME); default rigid.")  # fmt: skip
 @click.option("--encoder", help="For detectors that need one: a name (fdetect weights list), a hub id or a folder.")
 @click.option("--autoencoder", help="The same for those that reconstruct; several are joined by +.")
 @click.option("--scores", multiple=True, type=click.Path(), help="Scores made elsewhere, CSV or Parquet; repeatable.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "counted", "engine_options", "engine_settings", "leave", "list_options", "listed_inputs", "open_store", "printable",
     "progress_bar", "read_options", "return_freed_memory", "say", "shares", "show", "show_rows", "words",
+    "work_options",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,7 +63,14 @@ def list_options(command: F) -> F:
 
 
 def engine_options(command: F) -> F:
-    """Add the options that change how fast a command runs and what it keeps, never its result."""
+    """Add the options that change how fast a command runs and what it keeps, never its result; and the seed."""
+    command = work_options(command)
+    return click.option("--seed", type=click.IntRange(0), default=None,
+                        help="Seed of crops, folds, noise and bootstrap; default 0.")(command)  # fmt: skip
+
+
+def work_options(command: F) -> F:
+    """Add the options of `engine_options` without the seed, for a command that draws nothing."""
     for option in (
         click.option("--backend", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True,
                      help="Where maps and features are computed; gpu that cannot run is an error."),
@@ -72,8 +80,6 @@ def engine_options(command: F) -> F:
                      help="Seconds that a worker may need for one step before its image is given up."),
         click.option("--store", type=click.Path(file_okay=False), help="Folder of finished rows; default: "
                      "$FDETECT_CACHE, else the user's cache. Runs resume from it."),
-        click.option("--seed", type=click.IntRange(0), default=None,
-                     help="Seed of crops, folds, noise and bootstrap; default 0."),
     ):  # fmt: skip
         command = option(command)
     return command

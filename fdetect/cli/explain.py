@@ -9,7 +9,6 @@ import rich_click as click
 
 from fdetect.cli.common import (
     counted,
-    engine_options,
     engine_settings,
     leave,
     list_options,
@@ -19,6 +18,7 @@ from fdetect.cli.common import (
     say,
     show_rows,
     words,
+    work_options,
 )
 
 if TYPE_CHECKING:
@@ -33,30 +33,39 @@ __all__ = ["explain"]
 @click.command()
 @list_options
 @click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="Folder for pictures and JSON.")
-@click.option("--model", required=True, type=click.Path(), help="Folder of a detector network, or a model of fdetect "
-              "fit with a linear head.")  # fmt: skip
+@click.option("--model", required=True, type=click.Path(), help="A detector network, as a folder or a name (fdetect "
+              "weights list), or the folder that fdetect fit wrote of a linear head.")  # fmt: skip
 @click.option("--method", help="For networks: all, or some explanations separated by commas (fdetect list "
-              "explanations); settings behind a colon, such as grad_cam:layer=trunk. Default all.")  # fmt: skip
+              "explanations); settings behind a colon, such as grad_cam:layer=trunk.layer1. A layer bears the name of "
+              "its tensors in model.safetensors without the last part; one that is not there lists some that are. "
+              "Default all.")  # fmt: skip
 @click.option("--crop", type=int, help="For networks: side in px of the middle of larger images that is explained, as "
               "stored; 0 the whole image. Default 512.")  # fmt: skip
+@click.option("--encoder", default="", help="For a head that reads an embedding: its encoder, a name (fdetect weights "
+              "list), a hub id or a folder.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
-@engine_options
+@work_options
 def explain(data: tuple[str, ...], out: str, model: str, **flags: Any) -> None:
     """Write pictures of why a detector scores the images of DATA as it does, and the numbers as JSON.
 
     Of a network, maps of where its logit comes from; of a fitted linear head, what each family of features adds to its
     score. A map shows what a detector looks at; it is no proof that an image, or a part of it, was generated.
+
+    --backend, --workers, --time-limit and --store concern heads, whose columns are computed first; a network is
+    explained on the CPU, in this process, and nothing of it is stored.
     """
     from fdetect.bench import explained
     from fdetect.errors import ParameterError
 
     given = listed_inputs(data, flags["files_from"])
     with progress_bar() as progress:
-        if explained.is_network(Path(model)):
+        if network := explained.network_folder(model):
             from fdetect.classifiers.explain import NetworkView, read_methods
 
             methods = read_methods(words(flags["method"] or "all") or ())
-            view, crop = NetworkView.load(Path(model)), 512 if flags["crop"] is None else flags["crop"]
+            if flags["encoder"]:
+                raise ParameterError(f"--encoder goes with a head that reads an embedding, and {model} is a network")
+            view, crop = NetworkView.load(network), 512 if flags["crop"] is None else flags["crop"]
             _show(explained.explain_with_network(given, view, methods, Path(out), crop=crop, progress=progress), out,
                   flags["strict"])  # fmt: skip
             return
@@ -68,7 +77,7 @@ def explain(data: tuple[str, ...], out: str, model: str, **flags: Any) -> None:
                                  "network, or a model with a linear head")  # fmt: skip
         if flags["method"] or flags["crop"] is not None:
             raise ParameterError(f"--method and --crop go with networks, and {model} holds a head")
-        settings = engine_settings(flags, progress)
+        settings = engine_settings(flags, progress) | {"encoder": flags["encoder"]}
         _show(explained.explain_with_head(given, detector, Path(out), notice=say, **settings), out, flags["strict"])
 
 

@@ -19,16 +19,18 @@ __all__ = ["fit", "network_options"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def network_options(command: F) -> F:
-    """Add the options that say which network a detector looks through."""
+def network_options(*, autoencoder: str, encoder: str) -> Callable[[F], F]:
+    """Return what adds the options of the networks that a detector looks through; the arguments say of what each is."""
     where = "a name (fdetect weights list), a hub id or a folder"
-    helps = {
-        "--autoencoder": f"Autoencoder of --detector, or of fit's --aligned: {where}; several are joined by +.",
-        "--encoder": f"Encoder of --detector, or of a model that reads an embedding: {where}.",
-    }
-    for name, text in helps.items():
-        command = click.option(name, default="", help=text)(command)
-    return command
+
+    def add(command: F) -> F:
+        helps = {"--autoencoder": f"Autoencoder of {autoencoder}: {where}; several are joined by +.",
+                 "--encoder": f"Encoder of {encoder}: {where}."}  # fmt: skip
+        for name, text in helps.items():
+            command = click.option(name, default="", help=text)(command)
+        return command
+
+    return add
 
 
 def training_options(command: F) -> F:
@@ -62,7 +64,7 @@ def training_options(command: F) -> F:
               "a model in its place is replaced.")  # fmt: skip
 @training_options
 @click.option("--detector", help="A training-free detector to calibrate instead, such as rigid or rigid:sigma=0.02.")
-@network_options
+@network_options(autoencoder="--detector, or of --aligned", encoder="--detector")
 @click.option("--condition", help="Done to every image first; default matched for heads, native for --detector.")
 @click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see: 64, 72, ...")
 @click.option("--calibration", type=float, default=0.25, show_default=True, help="Share of reals kept for thresholds, "

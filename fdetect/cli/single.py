@@ -65,7 +65,8 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 @list_options
 @click.option("--model", type=click.Path(), help="Folder written by fdetect fit.")
 @click.option("--detector", help="A training-free detector instead, uncalibrated (fdetect list detectors).")
-@network_options
+@network_options(autoencoder="--detector, or of a --model that looks through one",
+                 encoder="--detector, or of a --model that looks through one")  # fmt: skip
 @click.option("--condition", default="", help="Default: the model's own; native for a training-free detector.")
 @click.option("--crop", type=int, help="For conditions of training-free detectors; default 224.")
 @click.option("-o", "--out", type=_OUT, help="Table to write: .parquet or .csv; default: the terminal.")

@@ -45,12 +45,14 @@ def get(name: str) -> None:
 
 @weights.command(name="import")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--as", "name", required=True, metavar="NAME", help="What the files are: dinov2-large, dncnn, taef2, ...")
+@click.option("--as", "name", required=True, metavar="NAME", help="What the files are: dinov2-large, npr, univfd, ...")
 def import_(files: tuple[str, ...], name: str) -> None:
     """Turn the authors' FILES (.pth or .safetensors) into the weights NAME, by a strict key map; no code of them runs.
 
-    NAME is one of dinov2-{small,base,large,giant}, dinov2-reg-{small,base,large,giant}, dinov2 and dinov2-reg (of any
-    size), dncnn, univfd, taef2 (encoder and decoder), lpips-vgg (VGG16 and LPIPS' own); an unknown NAME lists them all.
+    NAME is of an encoder: dinov2-{small,base,large,giant}, dinov2-reg-{small,base,large,giant}, dinov2 and dinov2-reg
+    (of any size); of a detector: npr, safe, cnnspot-prob{0.1,0.5}, ladeda-{forensynth,wildrf},
+    ladeda-{forensynth,wildrf}-two-thirds, tiny-ladeda-{forensynth,wildrf}, univfd, rine-{1class,2class,4class,ldm};
+    or dncnn, taef2 (encoder and decoder), lpips-vgg (VGG16 and LPIPS' own). An unknown NAME lists them all.
     A key that is missing, has no place or is of another shape stops the import.
     """
     from fdetect.nets.folders import file_sha256

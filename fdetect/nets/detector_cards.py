@@ -9,6 +9,7 @@ Of no published file a hash is known, so that all are "unverified weights" until
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from fdetect.registry import nearest
 
 __all__ = [
     "GIVE_DETECTOR", "HEADS", "PUBLISHED", "DetectorCard", "PublishedDetector", "detector_card", "detector_config",
-    "find_detector",
+    "find_detector", "kind_of",
 ]  # fmt: skip
 
 GIVE_DETECTOR = "give a folder with config.json and model.safetensors as pretrained:weights=FOLDER"
@@ -156,6 +157,19 @@ def detector_config(content: Mapping[str, Any], source: str, *, stem: str = "") 
         raise ParameterError(f"pretrained: network '{config.architecture}' has one stem; leave stem={stem} out")
     changed: Any = replace(config, stem=stem)  # type: ignore[call-arg]
     return changed  # type: ignore[no-any-return]
+
+
+def kind_of(folder: Path) -> str:
+    """Return what config.json of a folder says it holds: CLASS_NAME for a network, one of HEADS, else an empty text."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    if not isinstance(found, dict):
+        return ""
+    if found.get("_class_name") == CLASS_NAME:
+        return CLASS_NAME
+    return next((name for name in HEADS if name == found.get("model_type")), "")
 
 
 def find_detector(source: str) -> Path:

@@ -25,6 +25,7 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.metrics import auroc
 from fdetect.nets.detectors import NetworkConfig, build
 from fdetect.nets.detectors.model import DetectorNetwork
+from fdetect.nets.memory import exact_float32
 from fdetect.nets.schedule import RIVAL, Schedule, TrainingRecord
 from fdetect.nets.training import train
 from fdetect.perturb import rng_for
@@ -77,7 +78,7 @@ class Examples:
             both = np.stack([np.where(paired, self.partner[fakes], rng.choice(reals, n)), fakes])
             chance, turn = rng.random((2, n)), rng.integers(0, 8, (2, n))
             chance[0], turn[0] = np.where(paired, chance[1], chance[0]), np.where(paired, turn[1], turn[0])
-            n_draws = np.where(paired, self.draws[fakes], self.draws[both])
+            n_draws = np.where(paired, self.draws[both].min(0), self.draws[both])
             place = (self.first[both] + (chance * n_draws).astype(np.int64)).T.ravel()
             shown = pixels[torch.from_numpy(place).to(pixels.device)].permute(0, 3, 1, 2)
             return _turned(shown, turn.T.ravel()).float() / 255, label
@@ -171,7 +172,7 @@ def judged(model: DetectorNetwork, pixels: np.ndarray, *, embed: bool = False) -
     Raises what the network raises for pictures that are too small.
     """
     device, parts = next(model.parameters()).device, []
-    with torch.inference_mode(), _evaluating(model):
+    with torch.inference_mode(), exact_float32(), _evaluating(model):
         for start in range(0, len(pixels), _AT_ONCE):
             part = np.ascontiguousarray(pixels[start : start + _AT_ONCE])
             # one shape for all, so that a GPU chooses its kernels once

@@ -200,7 +200,10 @@ def _repeatable(device: torch.device, *, deterministic: bool) -> Iterator[None]:
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(not fast, warn_only=bool(cuda))
     try:
-        with torch.random.fork_rng(devices=cuda), torch.backends.cudnn.flags(benchmark=fast, deterministic=not fast):
+        # the flags are named one by one, since those that are not would be switched off, cuDNN itself among them
+        tf32 = torch.backends.cudnn.allow_tf32
+        flags = torch.backends.cudnn.flags(enabled=True, benchmark=fast, deterministic=not fast, allow_tf32=tf32)
+        with torch.random.fork_rng(devices=cuda), flags:
             yield
     finally:
         torch.use_deterministic_algorithms(strict, warn_only=warns)

@@ -57,8 +57,10 @@ class LogitSpace:
     @property
     def version(self) -> str:
         """Digest of the code that computes logits, and the libraries that compute."""
-        names = ("pretrained", "detector_cards", "clip_heads", "encoders", "architectures", "cards", "memory")
+        names = ("pretrained", "detector_cards", "clip_heads", "encoders", "architectures", "cards", "memory",
+                 "weights")  # fmt: skip
         files = [str(_NETS / f"{name}.py") for name in names]
+        files += [str(_NETS.parent / "forensics" / f"{name}.py") for name in ("residual", "wavelets")]  # fixed filters
         files += sorted(map(str, (_NETS / "detectors").glob("*.py")))
         return f"{source_digest(*_HERE, *files)} {_libraries('torch', 'transformers')}"
 

@@ -25,7 +25,8 @@ class CbamResnet(NetworkConfig):
     reduction  channels of a block for each unit of the channel attention's hidden layer; divides 64
     kernel     side of the spatial attention's filter, odd
 
-    Source: Woo, Park, Lee, Kweon 2018, arXiv 1807.06521, equations 1 to 3 and figure 3; reduction 16 and 7 x 7 are its.
+    Source: Woo, Park, Lee, Kweon 2018, arXiv 1807.06521, equations 1 to 3 and figure 3, with its reduction
+    of 16 and its filter of 7 x 7.
     """
 
     RECIPE: ClassVar = {"rate": 1e-3, "decay": 1e-2}

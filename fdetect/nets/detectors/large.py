@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fdetect.errors import WeightsAbsent
+from fdetect.errors import ParameterError, WeightsAbsent
 from fdetect.nets.detectors.base import NetworkConfig, network
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
 
 __all__ = ["EfficientnetB4", "Resnext101"]
+
+_MOST = 4.0  # times the width and the depth of B0; B7 has 2 and 3.1
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class _Large(NetworkConfig):
     from_scratch: bool = False
 
     def _check_start(self) -> None:
-        """Raise WeightsAbsent where neither weights nor random first values are asked for."""
+        """Raise WeightsAbsent, before a value is drawn, where neither weights nor random values are asked for."""
         if self.pretrained or self.from_scratch:
             return
         ways = f"run `fdetect weights get {self.EXAMPLE}` and set pretrained={self.EXAMPLE}, or pretrained to a folder"
@@ -52,6 +54,7 @@ class Resnext101(_Large):
 
     def model(self) -> DetectorNetwork:
         """Return the network with torch's first values."""
+        self._check_start()
         from fdetect.nets.detectors.model import Convolutional, Normalise
         from fdetect.nets.detectors.resnet import ResNet
 
@@ -60,7 +63,6 @@ class Resnext101(_Large):
 
     def pretrain(self, model: DetectorNetwork) -> None:
         """Fill the trunk with the weights that `pretrained` names."""
-        self._check_start()
         if self.pretrained:
             from fdetect.nets.detectors.pretrained import fill_resnet
 
@@ -87,18 +89,20 @@ class EfficientnetB4(_Large):
     depth: float = 1.8
 
     def __post_init__(self) -> None:
-        self._check_number("width", above_zero=True)
-        self._check_number("depth", above_zero=True)
+        for name in ("width", "depth"):
+            self._check_number(name, above_zero=True)
+            if getattr(self, name) > _MOST:
+                raise ParameterError(f"{self.architecture}: {name} must be at most {_MOST}, got {getattr(self, name)}")
 
     def model(self) -> DetectorNetwork:
         """Return the network with torch's first values."""
+        self._check_start()
         from fdetect.nets.detectors.towers import efficientnet
 
         return efficientnet(self, width=self.width, depth=self.depth)
 
     def pretrain(self, model: DetectorNetwork) -> None:
         """Fill the trunk with the weights that `pretrained` names."""
-        self._check_start()
         if self.pretrained:
             from fdetect.nets.detectors.tower_weights import fill_tower
 

@@ -24,7 +24,7 @@ class Npr(NetworkConfig):
     Source: Tan, Zhao, Wei, Gu, Liu, Wei 2024, arXiv 2312.10461, equations 1 to 4, and the constants of its network.
     """
 
-    RECIPE: ClassVar = {"optimiser": "adam", "rate": 2e-4, "decline": "step", "decay": 0.0}
+    RECIPE: ClassVar = {"optimiser": "adam", "rate": 2e-4, "decline": "step", "drop_every": 0.2, "decay": 0.0}
     AUGMENTATION: ClassVar[str] = "light"
 
     factor: int = 2

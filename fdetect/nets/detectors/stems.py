@@ -8,7 +8,7 @@
 
 Values are compared with the maps of fdetect/forensics by tests.  They are computed in float32 whatever a training's
 precision (`fdetect.nets.detectors.model.exact`), since they are small differences of large numbers.  Residuals of
-`Srm` are differences of whole grey levels, of which even a GPU's shortened float32 (TF32) loses nothing.
+`Srm` are sums of whole grey levels times whole numbers, of which even a GPU's shortened float32 (TF32) loses nothing.
 """
 
 from __future__ import annotations
@@ -86,14 +86,17 @@ class Srm(nn.Module):  # type: ignore[misc]
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         super().__init__()
-        bank = torch.from_numpy(masks(names))
+        divisors = np.array([KERNELS[name].divisor for name in _names(names)], np.float64)
+        bank = torch.from_numpy(np.rint(masks(names) * divisors[:, None, None]))  # divided afterwards: 1/3 is not exact
+        self.register_buffer("divisors", torch.from_numpy(divisors).to(torch.float32)[:, None, None], persistent=False)
         self.register_buffer("bank", bank.to(torch.float32)[:, None], persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the residuals."""
         batch, colours, height, width = images.shape
         planes = (images * GREYS).reshape(batch * colours, 1, height, width)
-        found = functional.conv2d(functional.pad(planes, (2, 2, 2, 2), mode="reflect"), self.bank)
+        padded = functional.pad(planes, (2, 2, 2, 2), mode="reflect")
+        found = functional.conv2d(padded, self.bank) / self.divisors
         return found.reshape(batch, colours, -1, height, width)
 
 
@@ -132,6 +135,12 @@ def masks(names: Sequence[str] = ()) -> np.ndarray:
         for mask in KERNELS[name].masks:
             found += [np.pad(np.rot90(mask, turn) / KERNELS[name].divisor, margin) for turn in turns]
     return np.stack(found)
+
+
+def _names(names: Sequence[str]) -> list[str]:
+    """Return the class of each kernel of `masks`."""
+    turns = {name: 2 if not names and name in _OPPOSITE else 1 for name in names or SRM}
+    return [name for name, n in turns.items() for _ in range(n * len(KERNELS[name].masks))]
 
 
 def _pairs(samples: torch.Tensor, axis: int) -> torch.Tensor:

@@ -45,9 +45,9 @@ class Vit(NetworkConfig):
     pretrained: str = ""
 
     def __post_init__(self) -> None:
-        for name, least, most in (("width", 1, 4096), ("depth", 1, 64), ("heads", 1, 64), ("patch", 4, 32)):
+        for name, least, most in (("width", 1, 2048), ("depth", 1, 48), ("heads", 1, 64), ("patch", 4, 32)):
             self._check_whole(name, least, most)
-        self._check_whole("size", self.patch, 4096)
+        self._check_whole("size", self.patch, 1024)
         _check_one_of(self, "pool", _POOLS)
         if self.width % self.heads or self.size % self.patch:
             got = f"width {self.width}, heads {self.heads}, size {self.size}, patch {self.patch}"

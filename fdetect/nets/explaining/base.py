@@ -6,6 +6,7 @@
 A method takes (model, images) and says with `shows` how its map is to be read:
 
     evidence   above 0 speaks for generated, below 0 for real
+    support    at least 0: the larger, the more it speaks for generated
     objection  at most 0: the more negative, the more it speaks for real
     attention  at least 0: where what raises the logit was found; a sign of attention, no proof
     strength   at least 0: where features are strong, whatever they speak for
@@ -30,9 +31,10 @@ explanation = Registry("explanation", "shows")
 
 SHOWS = {
     "evidence": "red speaks for generated, blue for real",
+    "support": "red speaks for generated",
     "objection": "blue speaks for real",
-    "attention": "where the network looks, no proof",
-    "strength": "where features are strong, for either answer",
+    "attention": "red where the network looks, no proof",
+    "strength": "red where features are strong, for either answer",
 }
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["guided_backprop", "negative_saliency", "positive_saliency"]
 
 
-@explanation(shows="evidence")
+@explanation(shows="support")
 def positive_saliency(model: DetectorNetwork, images: torch.Tensor, *, times_input: bool = True) -> torch.Tensor:
     """Positive part of gradient times input: (B, 3, H, W) -> (B, H, W) float32, at least 0.
 
