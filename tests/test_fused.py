@@ -16,7 +16,7 @@ import pytest
 from fdetect.classifiers.adapt import adapt
 from fdetect.classifiers.fused import BranchSettings, FittedFused, FusedRows, FusedSettings
 from fdetect.classifiers.fused_file import fused_of, load_fused, parts_of, save_fused
-from fdetect.classifiers.fused_fit import balanced, fit_fused, inner_folds, with_platt
+from fdetect.classifiers.fused_fit import balanced, fit_fused, gate_folds, with_platt
 from fdetect.errors import DataError, FdetectError, ParameterError
 from fdetect.nets.fusion import evidence, fit_branch, start_branch
 
@@ -221,24 +221,21 @@ def test_with_more_branches_than_all_subsets_can_be_taken_of_some_are_drawn():
     assert auroc(test.label, fitted.score({k: test.vectors[k] for k in ("b1", "b4", "b5")})) > 0.7
 
 
-def test_inner_folds_part_groups_and_generators():
+def test_folds_of_the_gates_part_groups():
     rows = toy()
-    for inner in ("generator", "group"):
-        pairs = inner_folds(rows, FusedSettings(folds=3, inner=inner), 0)
-        assert len(pairs) == 3
-        np.testing.assert_array_equal(sum(test.astype(int) for test, _ in pairs), 1)  # each row is tested once
-        for test, training in pairs:
-            assert not set(rows.group[test]) & set(rows.group[training])
-            shared = set(rows.stratum[test & (rows.label == 1)]) & set(rows.stratum[training & (rows.label == 1)])
-            assert bool(shared) is (inner == "group")
-            assert set(rows.label[test]) == set(rows.label[training]) == {0, 1}
+    pairs = gate_folds(rows, FusedSettings(folds=3), 0)
+    assert len(pairs) == 3
+    np.testing.assert_array_equal(sum(test.astype(int) for test, _ in pairs), 1)  # each row is tested once
+    for test, training in pairs:
+        assert not set(rows.group[test]) & set(rows.group[training])
+        assert set(rows.label[test]) == set(rows.label[training]) == {0, 1}
 
 
 def test_a_shared_group_leaves_training_whatever_its_generator():
     rows = toy()
     group = rows.group.copy()
     group[rows.label == 1] = np.array([f"prompt{k % 40}" for k in range(120)], object)
-    for test, training in inner_folds(replace(rows, group=group), FusedSettings(), 0):
+    for test, training in gate_folds(replace(rows, group=group), FusedSettings(), 0):
         assert not set(group[test]) & set(group[training])
 
 
@@ -310,7 +307,7 @@ def test_what_cannot_be_fitted_is_said_in_one_sentence():
         fit_fused(rows, FusedSettings(branches={"trunk": BranchSettings(anchor="logit")}))
 
 
-@pytest.mark.parametrize("wrong", [{"drop": 1}, {"drop": -0.1}, {"folds": 1}, {"inner": "image"}, {"gate_decay": 0},
+@pytest.mark.parametrize("wrong", [{"drop": 1}, {"drop": -0.1}, {"folds": 1}, {"gate_decay": 0},
                                    {"input_decay": math.nan}, {"balance": 2}])  # fmt: skip
 def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(ParameterError, match=next(iter(wrong))):

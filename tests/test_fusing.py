@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -125,6 +124,7 @@ def test_settings_are_chosen_by_what_is_out_of_fold() -> None:
     assert chosen.tried[1][2] > 0.75
     again = choose_all(rows, FusedSettings(), (near, near))
     assert again.settings.of("handmade") is near
+    assert choose(rows, "handmade", (far,), FusedSettings()).tried == ()
     anchored = FusedSettings(branches={"handmade": BranchSettings(anchor="a")})
     assert choose(rows, "handmade", (far, near), anchored).settings is anchored
 
@@ -140,12 +140,40 @@ def test_a_run_has_it_beside_the_heads_and_says_what_was_tried(small_set, tmp_pa
     others = [row for row in done.scores.to_pylist() if row["detector"] == "logreg:all"]
     assert len(rows) == len(others) > 0
     assert {row["status"] for row in rows} == {"ok"}
-    with (tmp_path / "run" / SEARCHED).open(encoding="utf-8", newline="") as file:
-        tried = [row for row in csv.DictReader(file) if row["detector"] == name]
-    assert {row["head"].partition(":")[0] for row in tried} == {"handmade", "spectrum"}
-    before = (tmp_path / "run" / "result.json").read_bytes(), (tmp_path / "run" / SEARCHED).read_bytes()
+    assert not (tmp_path / "run" / SEARCHED).exists(), "of one candidate there is no choice"
+    before = (tmp_path / "run" / "result.json").read_bytes()
     bench(quick(small_set, **flags), out=tmp_path / "run", store=Store(tmp_path / "store"))
-    assert before == ((tmp_path / "run" / "result.json").read_bytes(), (tmp_path / "run" / SEARCHED).read_bytes())
+    assert before == (tmp_path / "run" / "result.json").read_bytes()
+
+
+def test_settings_are_chosen_where_every_group_holds_both_classes() -> None:
+    """As in paired data, where leaving whole generators out with all their groups would leave nothing."""
+    samples, values = told()
+    group = np.array([f"scene {k % 20}" for k in range(N)])
+    rows = FusedRows({"handmade": values["handmade"]}, {"handmade": tuple("abcde")}, samples.label, group,
+                     samples.generator.astype(str))  # fmt: skip
+    chosen = choose(rows, "handmade", (BranchSettings(), BranchSettings(decay=10.0)), FusedSettings())
+    assert all(0.5 < auroc <= 1 for _, _, auroc in chosen.tried)
+
+
+def test_threads_of_torch_change_no_byte() -> None:
+    samples, values = told()
+    found, before = [], torch.get_num_threads()
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            one = replace(contender(samples, values), hidden=True)
+            found.append(one.ready(TRIAL, "matched").scores("matched", TRIAL.test)[0].tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+
+
+def test_without_torch_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fdetect.bench.fusing.torch_missing", lambda: "torch is not installed")
+    config = override(RunConfig(), {"fused.branches": ("handmade",)})
+    branches, (row,) = columns_of(config, select_features("fast"), [])
+    assert (branches, row.detector, row.reason) == ({}, "fused:handmade", "torch is not installed")
 
 
 def test_a_branch_without_columns_is_refused_before_the_work() -> None:
@@ -153,6 +181,6 @@ def test_a_branch_without_columns_is_refused_before_the_work() -> None:
     with pytest.raises(ParameterError, match="the branch encoder has no column; name an encoder with --embeddings"):
         columns_of(config, select_features("fast"), [])
     none = replace(config, fused=replace(config.fused, branches=()))
-    assert columns_of(none, select_features("fast"), []) == {}
+    assert columns_of(none, select_features("fast"), []) == ({}, [])
     with pytest.raises(ParameterError, match="no branch 'spectrums'; did you mean 'spectrum'"):
         override(RunConfig(), {"fused.branches": ("spectrums",)})

@@ -71,13 +71,16 @@ def training_free(config: RunConfig, *, backend: str = "auto") -> tuple[list[Pre
 
 
 def embeddings(config: RunConfig, *, backend: str = "auto") -> tuple[list[EmbeddingTask], list[NotRun]]:
-    """Return the engine tasks of the encoders that heads of `per_family` look through; those without weights are rows.
+    """Return the engine tasks of encoders that heads of `per_family` and the fused detector look through.
+
+    Those without weights become rows "not run", one for each that would look.
 
     On aligned pairs no embedding is computed: where nothing else is trained on, each is a row as well.
     Raises ParameterError where no head would look, for a setting that does not exist, and where two have one name.
     """
     names = tuple(dict.fromkeys(config.features.embeddings))
-    if names and not config.heads.per_family:
+    looking = (*config.heads.per_family, *(["fused"] if "encoder" in config.fused.branches else []))
+    if names and not looking:
         raise ParameterError(f"--embeddings {','.join(names)}: no head looks at them; name some with --family-heads")
     found: list[EmbeddingTask] = []
     not_run: list[NotRun] = []
@@ -90,7 +93,7 @@ def embeddings(config: RunConfig, *, backend: str = "auto") -> tuple[list[Embedd
                 continue
         except (WeightsError, BackendError) as error:
             reason, fix = getattr(error, "reason", str(error)), getattr(error, "fix", "") or "see fdetect doctor"
-        not_run += [NotRun(f"{h}:{EMBEDDING}-{Path(name).name}", reason, fix) for h in config.heads.per_family]
+        not_run += [NotRun(f"{h}:{EMBEDDING}-{Path(name).name}", reason, fix) for h in looking]
     called = [task.name for task in found]
     if twice := sorted({name for name in called if called.count(name) > 1}):
         raise ParameterError(f"--embeddings: two are called '{twice[0]}'; take one of them")

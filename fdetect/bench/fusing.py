@@ -10,7 +10,7 @@ nothing there (`FusedRows.fresh`).  In each trial the settings of the branches a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -20,14 +20,15 @@ import numpy as np
 from fdetect.bench.contenders import why_failed
 from fdetect.bench.head_trials import Tried
 from fdetect.bench.models import Model, Thresholded
-from fdetect.bench.protocols import Samples, Trial
+from fdetect.bench.protocols import ALIGNED, Samples, Trial
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.errors import ParameterError
 from fdetect.features import ALONE
+from fdetect.nets.weights import INSTALL_DEEP, torch_missing
 from fdetect.registry import Entry
-from fdetect.types import FAKE
+from fdetect.types import FAKE, NotRun
 
 if TYPE_CHECKING:
     from fdetect.classifiers.fused import FittedFused
@@ -40,25 +41,34 @@ TRUNK, LOGIT = "trunk", "logit"  # the branch of a network, and its first column
 SPECTRAL = ("spectrum", "harmonics")  # families of the branch `spectrum`
 
 
-def columns_of(config: RunConfig, entries: Sequence[Entry], encoders: Sequence[str]) -> dict[str, list[str]]:
-    """Return the tables whose columns make each branch of a run's fused detector; empty where no branch is named.
+def columns_of(
+    config: RunConfig, entries: Sequence[Entry], encoders: Sequence[str]
+) -> tuple[dict[str, list[str]], list[NotRun]]:
+    """Return the tables whose columns make each branch of a run's fused detector; empty where it is not run.
 
     entries   features of the run; those of probes and of file history are in no branch
     encoders  names of the tables of embeddings
 
     Raises ParameterError for a branch that has no column here.
     """
+    if not config.fused.branches or ALIGNED in config.protocol.train:  # on pairs alone, heads are trained
+        return {}, []
     features = [entry for entry in entries if entry.family not in ALONE]
     known = {
         "handmade": [entry.name for entry in features if entry.family not in SPECTRAL],
         "spectrum": [entry.name for entry in features if entry.family in SPECTRAL],
         "encoder": list(encoders),
     }
+    name = _name(config.fused.branches)
+    if missing := torch_missing():
+        return {}, [NotRun(name, missing, INSTALL_DEEP)]
     for branch in config.fused.branches:
+        if branch == "encoder" and config.features.embeddings and not encoders:
+            return {}, [NotRun(name, "its encoder is not run", "see the encoder's own row")]
         if not known[branch]:
             fix = "name an encoder with --embeddings" if branch == "encoder" else "add some with --features"
             raise ParameterError(f"fused: the branch {branch} has no column; {fix}, or leave it out")
-    return {branch: known[branch] for branch in config.fused.branches}
+    return {branch: known[branch] for branch in config.fused.branches}, []
 
 
 def fused(
@@ -75,8 +85,11 @@ def fused(
     columns = {branch: tuple(name for one in by_c[conditions[0]] for name in one.columns)
                for branch, by_c in tables.items()}  # fmt: skip
     reasons = {c: why_failed([one for by_c in tables.values() for one in by_c[c]]) for c in conditions}
-    name = f"fused:{'+'.join(branches)}"
-    return [FusedContender(name, columns, values, samples, None, config.seed, config.fused.hidden, reasons)]
+    return [FusedContender(_name(branches), columns, values, samples, None, config.seed, config.fused.hidden, reasons)]
+
+
+def _name(branches: Iterable[str]) -> str:
+    return f"fused:{'+'.join(branches)}"
 
 
 class Trunk(Protocol):

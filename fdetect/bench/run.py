@@ -105,10 +105,10 @@ def bench(
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config, backend=backend)
     embedded, none_embedded = embeddings(config, backend=backend)
-    branches = columns_of(config, entries, [task.name for task in embedded])
+    branches, none_fused = columns_of(config, entries, [task.name for task in embedded])
     sources, none_aligned = sources_of(config)
     question, none_asked = ThreeWay.asked(config, entries, conditions)
-    not_run += none_embedded + none_aligned + none_asked + generators_not_run(manifest)
+    not_run += none_embedded + none_fused + none_aligned + none_asked + generators_not_run(manifest)
     weights = {one.name: [identity(asdict(card)) for card in one.cards] for one in prepared}
     weights["embeddings"] = [identity(asdict(task.space.card)) for task in embedded]
     weights["conditions"] = [one.launder.settings["identity"] for one in conditions if one.launder]

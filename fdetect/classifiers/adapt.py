@@ -103,7 +103,7 @@ def _held(settings: FusedSettings, fitted: FittedFused, times: float) -> FusedSe
     times = max(times, 1.0)
     own: dict[str, BranchSettings] = {name: settings.of(name) for name in fitted.branches}
     return replace(
-        settings, inner="group", gate_decay=settings.gate_decay * times, input_decay=settings.input_decay * times,
+        settings, gate_decay=settings.gate_decay * times, input_decay=settings.input_decay * times,
         branches={name: replace(one, decay=one.decay * times) for name, one in own.items()},
     )  # fmt: skip
 

@@ -64,6 +64,8 @@ def read_estimator(name: str, data: bytes, template: Any, width: int) -> Any:
     if strange or made_of != expected:
         raise DataError(f"holds the type {(strange or made_of)[0]}, of which no head {name} is made; not loaded")
     for part in _estimators(estimator):
+        if shadowed := sorted(set(vars(part)) & set(dir(type(part)))):  # no fit replaces what the class decides
+            raise ValueError(f"it holds its own {shadowed[0]}, which is its type's")
         for check in (_check_boosted, _check_tree, _check_forest, _check_support_vectors, _check_neighbours):
             check(part)
     if getattr(estimator, "n_features_in_", width) != width:
@@ -194,15 +196,20 @@ def _check_branches(left: np.ndarray, right: np.ndarray, column: np.ndarray, inn
 
 
 def _check_support_vectors(estimator: Any) -> None:
-    """Raise ValueError for a support vector machine of libsvm whose arrays do not belong together."""
+    """Raise ValueError for a support vector machine of libsvm whose arrays do not belong together.
+
+    libsvm takes the number of classes from the length of `_n_support`, and where vectors begin from its values.
+    """
     if not hasattr(estimator, "support_vectors_"):
         return
     vectors, n = estimator.support_vectors_, len(estimator.support_)
-    of_classes = hasattr(estimator, "classes_")  # a machine of one class has none
+    counts, of_classes = estimator._n_support, hasattr(estimator, "classes_")  # a machine of one class has none
     arrays = [vectors, estimator._dual_coef_, estimator.dual_coef_, estimator._intercept_]
     whole = (
         vectors.shape == (n, estimator.n_features_in_)
-        and (not of_classes or (len(estimator.classes_) == 2 and estimator._n_support.sum() == n))
+        and all(array.dtype == np.int32 and array.ndim == 1 for array in (estimator.support_, counts))
+        and counts.shape == (2,) and (counts >= 0).all() and (counts <= n).all()
+        and (len(estimator.classes_) == 2 and counts.sum() == n if of_classes else counts[0] == n)
         and estimator._dual_coef_.shape == estimator.dual_coef_.shape == (1, n) and estimator._intercept_.shape == (1,)
         and all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays)
         and not estimator._sparse and estimator.kernel == "rbf"

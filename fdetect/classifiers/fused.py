@@ -60,8 +60,6 @@ class FusedSettings:
     branch_share  weight of the branches' own losses beside that of the fused logit
     gate_decay    of the gates' constants; `input_decay` of what lets them depend on the image
     folds         inner folds
-    inner         "group": what is out of a fold are groups; "generator": whole generators beside them, which tells
-                  more about unseen ones and from fewer images: on eight generators it was the worse choice
     balance       1: every stratum weighs alike within its class, 0: every row does
 
     Raises ParameterError for a value outside its range.
@@ -73,7 +71,6 @@ class FusedSettings:
     gate_decay: float = 0.0003
     input_decay: float = 0.03
     folds: int = 4
-    inner: str = "group"
     balance: float = 1.0
 
     def __post_init__(self) -> None:
@@ -83,8 +80,6 @@ class FusedSettings:
                 raise ParameterError(f"fused: {name} must be between 0 and 1, got {getattr(self, name)!r}")
         if type(self.folds) is not int or self.folds < 2:
             raise ParameterError(f"fused: folds must be a whole number of at least 2, got {self.folds!r}")
-        if self.inner not in ("generator", "group"):
-            raise ParameterError(f"fused: inner is generator or group, got {self.inner!r}")
 
     def of(self, name: str) -> BranchSettings:
         """Return the settings of a branch."""

@@ -2,21 +2,22 @@
 
     chosen = choose(rows, "handmade", CANDIDATES, settings)      # -> Chosen(settings, tried)
 
-A candidate is judged by the macro AUROC, over the generators of the rows, of what the branch says of rows that it was
-not fitted on: whole generators are left out where there is more than one, since unseen ones are what matters.
+A candidate is judged as settings of heads are (search.py): in each inner fold the branch is fitted on the other groups
+and generators; the macro mean is over generators, of the mean of their folds.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings
-from fdetect.classifiers.fused_fit import fit_net, out_of_fold
-from fdetect.classifiers.search import auroc_by_generator
-from fdetect.nets.fusion import BranchNet
+from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings, seen
+from fdetect.classifiers.fused_fit import fit_net
+from fdetect.classifiers.search import InnerFold, auroc_by_generator, inner_folds
+from fdetect.errors import DataError
 
 __all__ = ["CANDIDATES", "Chosen", "choose", "choose_all"]
 
@@ -36,25 +37,24 @@ def choose(
 ) -> Chosen:
     """Return the settings with the best candidate for one branch; of equal ones the first.
 
-    A branch with an anchor keeps its settings.  Raises DataError as `fit_fused` does.
+    A branch with an anchor keeps its settings; where there is one candidate, nothing is tried.  Rows on which the
+    branch is absent or not honest (`FusedRows.usable`) take no part.  Raises DataError where no inner fold holds both
+    classes on both sides.
     """
     if settings.of(name).anchor:
         return Chosen(settings, ())
-    alone = FusedRows({name: rows.vectors[name]}, {name: rows.columns[name]}, rows.label, rows.group, rows.stratum)
-    tried = []
-    for candidate in candidates:
-        with_it = replace(settings, branches={name: candidate}, inner="generator")
-
-        def fit(training: np.ndarray, name: str, how: FusedSettings = with_it) -> BranchNet:
-            return fit_net(alone.take(training), name, how, seed=seed)
-
-        found = out_of_fold(alone, with_it, fit, seed=seed)
-        said = found.present[:, 0]
-        by_generator = auroc_by_generator(rows.label[said], found.logit[said, 0], rows.stratum[said])
-        tried.append((name, candidate, float(np.mean(list(by_generator.values())))))
+    if len(candidates) == 1:
+        return Chosen(replace(settings, branches={**settings.branches, name: candidates[0]}), ())
+    mine = rows.take(rows.usable(name))
+    alone = FusedRows({name: mine.vectors[name]}, {name: mine.columns[name]}, mine.label, mine.group, mine.stratum)
+    folds = inner_folds(alone.label, alone.group.astype(object), alone.stratum.astype(object), seed=seed)
+    if not folds:
+        raise DataError(f"branch {name}: no inner fold of its {len(alone)} training images holds both classes on both "
+                        "sides; add images or groups, or give one candidate alone")  # fmt: skip
+    tried = tuple((name, one, _macro(alone, name, one, settings, folds, seed)) for one in candidates)
     best = max(range(len(tried)), key=lambda k: (tried[k][2], -k))
     branches: Mapping[str, BranchSettings] = {**settings.branches, name: tried[best][1]}
-    return Chosen(replace(settings, branches=branches), tuple(tried))
+    return Chosen(replace(settings, branches=branches), tried)
 
 
 def choose_all(
@@ -66,3 +66,17 @@ def choose_all(
         chosen = choose(rows, name, candidates, settings, seed=seed)
         settings, tried = chosen.settings, tried + chosen.tried
     return Chosen(settings, tried)
+
+
+def _macro(
+    rows: FusedRows, name: str, candidate: BranchSettings, settings: FusedSettings, folds: Sequence[InnerFold],
+    seed: int,
+) -> float:  # fmt: skip
+    """Return the macro AUROC of a branch with these settings; scores of different fits are never pooled."""
+    with_it, cells = replace(settings, branches={name: candidate}), dict[str, list[float]]()
+    for fold in folds:
+        net = fit_net(rows.take(fold.fit), name, with_it, seed=seed)
+        said, _, _ = seen(net, rows.vectors[name][fold.test], candidate.clip)
+        for generator, value in auroc_by_generator(rows.label[fold.test], said, rows.stratum[fold.test]).items():
+            cells.setdefault(generator, []).append(value)
+    return math.fsum(float(np.mean(of_one)) for of_one in cells.values()) / len(cells)

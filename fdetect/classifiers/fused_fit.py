@@ -10,7 +10,6 @@ Torch is needed (the extra `deep`).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -24,7 +23,7 @@ from fdetect.nets.weights import INSTALL_DEEP, torch_missing
 from fdetect.registry import nearest
 from fdetect.splits import group_folds
 
-__all__ = ["OutOfFold", "assembled", "balanced", "check_rows", "fit_fused", "fit_gate", "fit_net", "inner_folds",
+__all__ = ["OutOfFold", "assembled", "balanced", "check_rows", "fit_fused", "fit_gate", "fit_net", "gate_folds",
            "out_of_fold", "with_platt"]  # fmt: skip
 
 
@@ -86,7 +85,7 @@ def out_of_fold(
     names = sorted(rows.vectors)
     shape = len(rows), len(names)
     found = OutOfFold(np.zeros(shape), np.zeros(shape), np.zeros(shape, np.bool_))
-    for test, training in inner_folds(rows, settings, seed):
+    for test, training in gate_folds(rows, settings, seed):
         for k, name in enumerate(names):
             here = test & rows.usable(name)
             if len(set(rows.label[training & rows.usable(name)])) < 2 or not here.any():
@@ -97,29 +96,15 @@ def out_of_fold(
     return found
 
 
-def inner_folds(rows: FusedRows, settings: FusedSettings, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of masks (tested, fitted on): no group is in both, nor, with `inner` "generator", a generator.
-
-    With one generator alone, folds are by group.
-    """
+def gate_folds(rows: FusedRows, settings: FusedSettings, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of masks (tested, fitted on): no group is in both."""
     strata = np.char.add(rows.label.astype(str), np.char.add(" ", rows.stratum.astype(str)))
     groups = rows.group.astype(str)
     folds = min(settings.folds, len(set(groups)))
     if folds < 2:
         raise DataError("the fused detector needs images of at least two groups to fit its gates")
     fold = group_folds(list(groups), list(strata), n_folds=folds, seed=seed)
-    fakes = rows.label == 1
-    kinds, counts = np.unique(rows.stratum[fakes].astype(str), return_counts=True)
-    if settings.inner == "generator" and len(kinds) > 1:
-        folds = min(folds, len(kinds))
-        fold = fold % folds
-        places = dict(zip(kinds[np.argsort(-counts, kind="stable")], itertools.cycle(range(folds)), strict=False))
-        fold = np.where(fakes, [places.get(kind, 0) for kind in rows.stratum.astype(str)], fold)
-    pairs = []
-    for k in range(folds):
-        test = fold == k
-        pairs.append((test, ~test & ~np.isin(groups, groups[test])))
-    return pairs
+    return [(fold == k, fold != k) for k in range(folds)]
 
 
 def fit_gate(

@@ -55,7 +55,8 @@ def check_target(path: Path) -> None:
 def write_folder(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
     """Write a model as a folder that is whole or absent; raises DataError where that cannot be done.
 
-    A model that was there before stands until the new one is written, and comes back where the last step fails.
+    A model that was there before stands until the new one is written, and comes back where the last step fails; where
+    it cannot, it stays beside its place under a name that the error says.
     """
     check_target(path)
     content = {**files, CARD: signed(card, files)}
@@ -67,10 +68,14 @@ def write_folder(path: Path, card: Mapping[str, Any], files: Mapping[str, bytes]
         _put(fresh, path, before)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
+        if before.exists() and not path.exists():
+            raise DataError(f"{path}: cannot be written ({reason}), nor could the model that was there be put back: it "
+                            f"lies in {before}; rename that to {path.name}") from None  # fmt: skip
         raise DataError(f"{path}: cannot be written ({reason}); choose another place") from None
     finally:
-        for folder in (fresh, before):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        if path.exists():  # else it is the only copy
+            shutil.rmtree(before, ignore_errors=True)
 
 
 def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

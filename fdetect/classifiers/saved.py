@@ -17,6 +17,7 @@ import numpy as np
 from fdetect.classifiers.calibrated import CalibratedDetector, KeptBank
 from fdetect.classifiers.calibration import Calibrator, calibrator_of, state_of
 from fdetect.classifiers.card import PURPOSE, need, thresholds, versions
+from fdetect.classifiers.embedding import is_embedding
 from fdetect.classifiers.estimator_files import TRUSTED, estimator_bytes, read_estimator
 from fdetect.classifiers.heads import FittedHead, head
 from fdetect.classifiers.model_folder import ARRAYS, HEAD, check_target, read_folder, write_folder
@@ -125,7 +126,7 @@ def _of_head(detector: FittedDetector) -> tuple[dict[str, Any], dict[str, bytes]
         "record": detector.record,
         "features": features,
         "columns": list(fitted.columns),
-        "versions": versions(networks=any(name.startswith("embedding") for name in detector.features)),
+        "versions": versions(networks=any(map(is_embedding, detector.features))),
     }
     arrays["calibration"] = np.array(detector.calibration.scores, np.float64)
     estimator = estimator_bytes(fitted.name, fitted.pipeline, _template(fitted.name, detector.settings)())
@@ -136,6 +137,7 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
     from safetensors.numpy import load
 
     known, arrays = need(card, _OF_HEAD), load(files[ARRAYS])
+    _check_head(known)
     condition(known["condition"])
     columns, own = tuple(known.pop("columns")), dict(known.pop("head"))
     settings = own.pop("settings")
@@ -158,6 +160,17 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
         probabilities=probabilities,
         **known,
     )
+
+
+def _check_head(card: Mapping[str, Any]) -> None:
+    """Raise DataError for a side, columns or counts that no fit can have had."""
+    if card["crop"] <= 0:
+        raise DataError(f"not a fitted detector (crop is {card['crop']}, no side in px)")
+    if strange := [one for one in card["columns"] if type(one) is not str]:
+        raise DataError(f"not a fitted detector (a column is {strange[0]!r}, no name)")
+    if strange := [name for name, n in card["trained_on"].items() if type(n) is not int or n < 0]:
+        raise DataError(f"not a fitted detector (trained_on has {card['trained_on'][strange[0]]!r} of "
+                        f"{strange[0]!r}, no number of images)")  # fmt: skip
 
 
 def _renamed(counts: Mapping[str, int], old: str, new: str) -> dict[str, int]:

@@ -83,6 +83,7 @@ def bench(data: str | None, **flags: Any) -> None:
     what could be told without any trace. A killed run resumes when the same command is given again.
     """
     from fdetect.bench.contenders import head_sets
+    from fdetect.bench.fusing import columns_of
     from fdetect.bench.gains import gain_grids, left_out, read_gains
     from fdetect.bench.head_trials import SEARCHED
     from fdetect.bench.header import host
@@ -95,7 +96,9 @@ def bench(data: str | None, **flags: Any) -> None:
     from fdetect.features import select_features
 
     config = _config(data, flags)
-    head_sets(config, select_features(config.features.names) if config.features.names else ())
+    entries = select_features(config.features.names) if config.features.names else ()
+    head_sets(config, entries)
+    columns_of(config, entries, config.features.embeddings)
     check_networks(config)
     if flags["dry_run"]:
         _dry_run(config, flags)
@@ -125,7 +128,7 @@ def bench(data: str | None, **flags: Any) -> None:
     show(not_run_grid(result))
     show(failure_grid(result.failures))
     seconds = sum(done.timing.values())
-    searched = config.heads.search and (done.folder / SEARCHED).exists()
+    searched = (done.folder / SEARCHED).exists()
     more = {"gains.csv": gains, "three_way.csv": three_way, SEARCHED: searched}
     files = ", ".join(["report.html", "tables.md", "cells.csv", *(name for name, there in more.items() if there)])
     click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ ({files}) "

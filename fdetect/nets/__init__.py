@@ -15,7 +15,7 @@
     explaining/                              which places of a picture a network's answer rests on
     distances.py, lpips.py                   how far a reconstruction is from its picture
     denoiser.py                              a map that needs weights
-    memory.py                                chunks that fit into memory
+    memory.py, threads.py                    chunks that fit into memory; one thread where sums must be alike
 
 Importing those of the first four lines, `autoencoders`, `distances`, `denoiser`, `own`, `detectors`, `explaining`,
 `fusion`, `schedule` or `detector_cards` loads no torch.

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fdetect.backend import namespace
+from fdetect.nets.threads import one_thread
 from fdetect.perturb import rng_for
 from fdetect.types import Array
 
@@ -138,6 +139,7 @@ def start_gates(branches: int) -> GateNet:
     return GateNet(zero, zero, zero, zero, zero, np.zeros(1))
 
 
+@one_thread()
 def fit_branch(
     start: BranchNet, values: np.ndarray, label: np.ndarray, weight: np.ndarray, *, decay: float, clip: float,
     last: bool = False,
@@ -177,6 +179,7 @@ def fit_branch(
     return replace(start, **{name: value.numpy() for name, value in found.items()})
 
 
+@one_thread()
 def fit_gates(
     start: GateNet, logit: np.ndarray, novelty: np.ndarray, present: np.ndarray, label: np.ndarray, weight: np.ndarray,
     *, drop: float, branch_share: float, decay: float, input_decay: float, seed: int = 0,

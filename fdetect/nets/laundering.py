@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.autoencoders import AUTOENCODERS, Autoencoder, autoencoder_card, load_autoencoder
 from fdetect.nets.evidence import identity
 from fdetect.nets.shipped import SHIPPED
+from fdetect.nets.threads import one_thread
 from fdetect.nets.weights import FOLDER_NAME, INSTALL_DEEP, torch_missing, weights_home
 from fdetect.perturb import launderer
 from fdetect.registry import nearest, source_digest
@@ -83,7 +83,7 @@ class Laundering:
         missing = [-side % network.multiple for side in (height, width)]
         padded = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         images = torch.from_numpy(padded).permute(2, 0, 1)[None].contiguous().float().div(255)
-        with _one_thread():
+        with one_thread():
             again = network.reconstruct(images)
         rounded: np.ndarray[Any, Any] = again[0].mul(255).round().byte().permute(1, 2, 0).numpy()
         return np.ascontiguousarray(rounded[:height, :width])
@@ -97,30 +97,11 @@ def _loaded(laundering: Laundering) -> Autoencoder:
     return network
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have torch compute on one thread: sums are split by their number, and a row must not depend on the workers'.
-
-    OpenMP counts its threads for each calling thread; torch.set_num_threads would change those of the device lane.
-    """
-    import torch
-
-    torch.get_num_threads()  # a thread's own count is set when it is first asked for
-    with _openmp().limit(limits=1, user_api="openmp"):
-        yield
-
-
-@functools.cache
-def _openmp() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()  # of the libraries that are loaded now, torch's among them
-
-
 @functools.cache
 def _code() -> str:
     """Return a digest of everything that a round trip is computed by."""
     own = (path for path in (_NETS / "own").glob("*.py") if path.stem not in _TRAINING)
-    files = [_NETS / f"{name}.py" for name in ("laundering", "autoencoders", "taef2", "memory")] + sorted(own)
+    names = ("laundering", "autoencoders", "taef2", "memory", "threads")
+    files = [_NETS / f"{name}.py" for name in names] + sorted(own)
     libraries = [f"{name} {version(name)}" for name in ("torch", "diffusers") if importlib.util.find_spec(name)]
     return f"{source_digest(*map(str, files))} {' '.join(libraries)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,12 @@ def save_network(model: DetectorNetwork, folder: Path, card: Mapping[str, Any] |
     _write_json(folder / "config.json", model.config.to_json())
     if card is not None:
         _write_json(folder / CARD, card)
-    write_atomic(folder / "model.safetensors", lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+
+    def write(path: Path) -> None:
+        save_file(tensors, path, metadata={"format": "pt"})
+        shutil.copymode(folder / "config.json", path)  # safetensors writes for the user alone, whatever the umask
+
+    write_atomic(folder / "model.safetensors", write)
 
 
 def load_network_folder(folder: Path, *, name: str = "", fix: str = _FIX) -> DetectorNetwork:
