@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ torch = pytest.importorskip("torch", reason="the extra 'deep' is not installed")
 from fdetect.classifiers.fused_fit import fit_fused  # noqa: E402
 from fdetect.nets.detectors import build, network  # noqa: E402
 from fdetect.nets.detectors.loading import save_network  # noqa: E402
+from fdetect.nets.explaining.costs import costs_of  # noqa: E402
 
 LINEAR = ("logreg", "lda", "elastic", "svm_linear")
 FEATURES = "npr_statistics,radial_spectrum,noise_level"
@@ -108,7 +111,7 @@ def test_what_branches_of_the_fused_detector_add_sums_to_its_score() -> None:
         {"x": values[:, :2], "y": values[:, 2:]}, {"x": columns[:2], "y": columns[2:]}, label,
         np.array([f"{k}" for k in range(60)]), np.where(label == 1, np.where(np.arange(60) % 4 == 1, "g", "h"), ""),
     )  # fmt: skip
-    one = fit_fused(rows, FusedSettings(folds=2, inner="group"))
+    one = fit_fused(rows, FusedSettings(folds=2))
     found = explain_fused(one, {"x": values[:1, :2], "y": values[:1, 2:]})
     assert sum(found.adds.values()) == pytest.approx(found.score, abs=1e-5)
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -258,6 +261,35 @@ def test_explain_shows_what_families_add_to_a_fitted_head(tmp_path: Path, own: P
     refused = run(*images, "-o", tmp_path / "out", "--model", tmp_path / "model", "--method", "grad_cam")
     assert isinstance(refused.exception, ParameterError)
     assert "--method" in str(refused.exception)
+
+
+def test_a_picture_that_needs_more_memory_than_there_is_fails_in_words(
+    tmp_path: Path, net: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tiny_ladeda keeps some 360 bytes for each of 72 x 88 px: 2.3 MB, and of 32 x 32 px 0.4 MB."""
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 250}  # a machine with 1 MB
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    options = ("-o", tmp_path / "out", "--model", net, "--method", "grad_cam")
+    done = run(picture, *options)
+    assert done.exit_code == 2, done.output
+    said = " ".join(done.output.split())
+    assert "explaining 88 x 72 px with this network needs about 0.0 GB" in said
+    assert "give a smaller --crop" in said
+    assert run(picture, *options, "--crop", 32).exit_code == 0
+
+
+def test_memory_is_told_from_two_small_pictures() -> None:
+    methods = [explanation.read("grad_cam")]
+    model = build(network.get("tiny_ladeda")()).eval()
+    costs = costs_of(model)
+    kept = list[int]()
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one.nbytes) or one.detach(), lambda one: one):
+        model(torch.zeros(1, 3, 256, 256).requires_grad_())
+    # the sum counts twice what two layers keep
+    assert 0.3 * sum(kept) < costs.kept[0] + costs.kept[1] * 256**2 <= sum(kept)
+    assert costs.needed(512, 512, methods) == pytest.approx(4 * costs.needed(256, 256, methods), rel=0.1)
+    flat = replace(costs, has_patches=False)
+    assert flat.needed(512, 512, read_methods(["eigen_cam"])) < 0.6 * flat.needed(512, 512, methods)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,18 @@ def test_maps_of_features_alone_equal_plain_loops(name: str) -> None:
         close(shown(model, images, name)[k], naive.spread(cells, 0.0, 4.0, *images.shape[-2:]))
 
 
+@pytest.mark.parametrize("height", [32, 64])  # fewer cells than channels, and more
+def test_the_smaller_product_gives_the_same_component(height: int) -> None:
+    trunk = nn.Sequential(nn.Conv2d(3, 80, 3, 4, 1), nn.Tanh())
+    model, images = filled(Convolutional(CONFIG, nn.Identity(), trunk, 80)).eval(), pictures(2, height, 32)
+    images = images * torch.linspace(0, 1, 32)
+    with torch.no_grad():
+        every = model.features(images).double().numpy()
+    for k, features in enumerate(every):
+        expected = naive.spread(naive.eigen_cam(features), 0.0, 4.0, *images.shape[-2:])
+        close(shown(model, images, "eigen_cam")[k], expected)
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 

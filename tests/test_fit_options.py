@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
@@ -47,12 +48,31 @@ def rows_of(manifest: pa.Table, values: np.ndarray, columns: tuple[str, ...], id
 
 
 @pytest.fixture(scope="module")
-def training(small_set, table) -> LabelledRows:
+def larger_set(small_set) -> pa.Table:
+    """More crops of the photographs that the small set is of: probabilities need ten of each class."""
+    from fdetect.bench.builtin import builtin_manifest
+
+    whole, taken = builtin_manifest(small_set.parent.parent, networks=()), dict[tuple[str, str], int]()
+    keep = []
+    for row in whole.to_pylist():
+        key = (row["group"], row["generator"])
+        taken[key] = taken.get(key, 0) + 1
+        keep.append(taken[key] <= 6 and row["generator"] in ("", "sim-nearest", "sim-transposed"))
+    return whole.filter(pa.array(keep))
+
+
+def training_of(data, table, *, share: float) -> LabelledRows:
     """The rows that a fit of the small set trains on: all but the scenes of the reals that set the thresholds."""
-    whole = rows_of(read_manifest(small_set), table.values, table.columns, table.ids)
+    manifest = data if isinstance(data, pa.Table) else read_manifest(data)
+    whole = rows_of(manifest, table.values, table.columns, table.ids)
     reals = np.flatnonzero(whole.label == 0)
-    held = reals[hold_out(list(whole.group[reals]), list(whole.source[reals]), share=0.25, seed=0)]
+    held = reals[hold_out(list(whole.group[reals]), list(whole.source[reals]), share=share, seed=0)]
     return whole.at(~np.isin(whole.group.astype(str), whole.group[held].astype(str)))
+
+
+@pytest.fixture(scope="module")
+def training(small_set, table) -> LabelledRows:
+    return training_of(small_set, table, share=0.25)
 
 
 def toy(n: int = 240, *, makers: tuple[str, ...] = ("easy", "hard"), seed: int = 0) -> LabelledRows:
@@ -96,6 +116,35 @@ def test_a_search_is_that_of_the_training_images_and_all_of_it_is_kept(small_set
     assert json.loads((tmp_path / "m" / "card.json").read_text())["record"]["search"] == tried
 
 
+def test_a_search_leaves_what_the_name_fixes(small_set, store, table, training):
+    fitted = fitting.fit(small_set, head="elastic:c=0.5", search=True, folds=0, store=store, **QUICK)
+    given = training.group, training.generator
+    grid = [{"l1_ratio": ratio} for ratio in (0.9, 0.5, 0.1)]
+    found = search(head.read("elastic:c=0.5"), grid, training.values, training.label, *given)
+    assert [one["settings"]["c"] for one in fitted.record["search"]] == [0.5] * 3
+    assert fitted.settings == dict(found.entry.settings)
+    truth = fit_head(found.entry, training.columns, training.values, training.label)
+    np.testing.assert_array_equal(fitted.head.score(table.values), truth.score(table.values))
+
+
+def test_the_head_that_is_kept_is_fitted_on_one_core_as_in_a_run(small_set, store, monkeypatch):
+    import sklearn.ensemble  # noqa: F401 (what is loaded can be limited)
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    threads: list[set[int]] = []
+    learn = HeadFit.learn
+
+    def watched(self: HeadFit, rows: LabelledRows):
+        threads.append({one["num_threads"] for one in threadpool_info()})
+        return learn(self, rows)
+
+    monkeypatch.setattr(HeadFit, "learn", watched)
+    with threadpool_limits(2):
+        assert max(one["num_threads"] for one in threadpool_info()) == 2
+        fitting.fit(small_set, folds=0, store=store, **QUICK)
+    assert threads == [{1}]
+
+
 @pytest.mark.parametrize("balance", ["generators", "generators+sources"])
 def test_weights_balance_generators(balance, small_set, store, table, training):
     fitted = fitting.fit(small_set, balance=balance, folds=0, store=store, **QUICK)
@@ -112,12 +161,14 @@ def test_weights_balance_generators(balance, small_set, store, table, training):
 
 @pytest.mark.parametrize("method", calibrator.names())
 def test_probabilities_are_made_on_groups_of_both_classes_that_nothing_else_is_fitted_on(
-    method, small_set, store, table, training, tmp_path
+    method, larger_set, store, tmp_path
 ):
-    fitted = fitting.fit(small_set, calibrate=method, folds=0, store=store, **QUICK)
+    fitted = fitting.fit(larger_set, calibrate=method, calibration=0.4, folds=0, store=store, **QUICK)
+    table = steps.extract(larger_set, store=store, **QUICK)
+    training = training_of(larger_set, table, share=0.4)
     strata = ["fake " + a if k else "real " + b for a, b, k in
               zip(training.generator, training.source, training.label, strict=True)]  # fmt: skip
-    held = hold_out(list(training.group), strata, share=0.25, seed=0)
+    held = hold_out(list(training.group), strata, share=0.4, seed=0)
     assert {0, 1} == set(training.label[held])
     assert not set(training.group[held]) & set(training.group[~held])
     rest, apart = training.at(~held), training.at(held)
@@ -125,19 +176,19 @@ def test_probabilities_are_made_on_groups_of_both_classes_that_nothing_else_is_f
     scores = truth.score(table.values)
     np.testing.assert_array_equal(fitted.head.score(table.values), scores)
     expected = calibrator.get(method)(truth.score(apart.values), apart.label).probability(scores)
-    manifest = read_manifest(small_set)
+    manifest = larger_set
     rows = steps.score_table(steps.score(manifest, fitted, store=store), manifest, fitted, "native").to_pylist()
     np.testing.assert_array_equal([row["probability"] for row in rows], expected)
-    whole = fitting.fit(small_set, folds=0, store=store, **QUICK)
+    whole = fitting.fit(larger_set, calibration=0.4, folds=0, store=store, **QUICK)
     assert len(whole.calibration.scores) == len(fitted.calibration.scores)  # thresholds rest on the same reals
     assert fitted.record["probabilities"] == {"n_real": int((apart.label == 0).sum()), "n_fake": int(apart.label.sum())}
     save_detector(fitted, tmp_path / "m")
     np.testing.assert_array_equal(load_detector(tmp_path / "m").probability(scores), expected)
 
 
-def test_a_margin_has_a_probability_once_it_is_calibrated(small_set, store):
-    plain, made = (fitting.fit(small_set, head="svm_linear", calibrate=how, folds=0, store=store, **QUICK)
-                   for how in ("none", "platt"))  # fmt: skip
+def test_a_margin_has_a_probability_once_it_is_calibrated(larger_set, store):
+    asked = {"head": "svm_linear", "calibration": 0.4, "folds": 0, **QUICK}
+    plain, made = (fitting.fit(larger_set, calibrate=how, store=store, **asked) for how in ("none", "platt"))
     assert np.isnan(plain.probability(np.zeros(3))).all()
     assert np.isfinite(made.probability(np.zeros(3))).all()
 
@@ -147,8 +198,21 @@ def test_probabilities_without_groups_of_both_classes_are_refused(small_set, sto
     label = np.array(manifest.column("label").to_pylist())
     first = np.flatnonzero(label == 1)[0]
     one_fake = manifest.filter(pa.array((label == 0) | (np.arange(len(label)) == first)))
-    with pytest.raises(DataError, match="probabilities need whole groups of both classes apart"):
+    with pytest.raises(DataError, match="probabilities need whole groups of both classes apart|needs 10 usable"):
         fitting.fit(one_fake, calibrate="platt", store=store, **QUICK)
+
+
+def test_probabilities_need_ten_usable_images_of_each_class():
+    rows, asked = toy(160), HeadFit.of("logreg", search=False, balance="none", calibrate="isotonic", seed=0)
+    apart = asked.apart(rows, share=0.25)
+    fakes = np.flatnonzero(apart & (rows.label == 1))
+    assert len(fakes) > 10
+    rows.values[fakes[10:]] = np.nan
+    np.testing.assert_array_equal(asked.apart(rows, share=0.25), apart)
+    rows.values[fakes[9]] = np.inf
+    n = int((apart & (rows.label == 0)).sum())
+    with pytest.raises(DataError, match=f"^--calibrate isotonic needs 10 usable .* has {n} real and 9 fake; give more"):
+        asked.apart(rows, share=0.25)
 
 
 # -- what the head is worth -----------------------------------------------------------------------------------------
@@ -304,31 +368,75 @@ def test_a_head_of_reals_alone_needs_no_fakes(small_set, store):
 @pytest.mark.parametrize(
     ("settings", "error", "text"),
     [
+        *(({"head": name}, ParameterError, f"head '{name}': ") for name in
+          ("logreg:c=-1", "logreg:c=nan", "lda:shrinkage=foo", "svm_rbf:gamma=x", "random_forest:n_estimators=-1",
+           "hist_gb:max_iter=0", "knn:n_neighbors=0")),
+        ({"head": "stacking:folds=1"}, ParameterError, "head stacking: folds is 1; give 2 or more"),
+        ({"folds": 1}, ParameterError, "--folds is 1; give 0 for none, or 2 or more"),
+        ({"folds": -1}, ParameterError, "--folds is -1; give 0 for none"),
+        *(({"calibration": share}, ParameterError, "--calibration is .*; give a share between 0 and 1")
+          for share in (0, 1.0, -0.5, float("nan"))),
         ({"head": "logreg:c=x"}, ParameterError, "c takes a value of type float, got 'x'"),
         ({"head": "logreg:depth=3"}, ParameterError, "no setting 'depth'"),
         ({"balance": "generator"}, ParameterError, "no weights 'generator'; did you mean 'generators'"),
         ({"calibrate": "plat"}, UnknownName, "did you mean 'platt'"),
-        ({"head": "knn", "balance": "generators"}, ParameterError, "knn takes no weights"),
+        ({"head": "knn", "balance": "generators"}, ParameterError, "--balance generators: knn can be fitted without"),
     ],
+    ids=str,
 )
-def test_what_is_misspelt_is_explained(settings, error, text, small_set, store):
+def test_what_is_misspelt_is_explained_before_the_work(settings, error, text, small_set, tmp_path):
     with pytest.raises(error, match=text) as caught:
-        fitting.fit(small_set, store=store, **QUICK, **settings)
+        fitting.fit(small_set, store=tmp_path / "store", **QUICK, **settings)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["macro", "worst", "aligned"])
+def test_a_generator_named_as_a_row_of_tables_is_refused(name, small_set, tmp_path):
+    manifest = read_manifest(small_set)
+    makers = [name if one else "" for one in manifest.column("generator").to_pylist()]
+    at = manifest.column_names.index("generator")
+    with pytest.raises(DataError, match=f"a generator is called '{name}', which names a row .*; rename it"):
+        fitting.fit(manifest.set_column(at, "generator", pa.array(makers)), store=tmp_path / "store", **QUICK)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("label", "word"), [(0, "real"), (1, "fake")])
+def test_where_every_image_of_a_class_fails_the_first_reason_is_said(label, word, small_set, store, tmp_path):
+    manifest = read_manifest(small_set)
+    root = Path(manifest.schema.metadata[b"fdetect.root"].decode())
+    rows = [{**row, "path": str(root / row["path"])} for row in manifest.to_pylist()]
+    for k, row in enumerate(rows):
+        if row["label"] == label:
+            row["path"] = str(tmp_path / f"{k:02}.png")
+            Path(row["path"]).write_bytes(b"no image %d" % k)
+    first = next(row["path"] for row in rows if row["label"] == label)
+    broken = pa.Table.from_pylist(rows, schema=manifest.schema)
+    said = f"^every {word} image failed under condition native; the first, {first}: decode: "
+    with pytest.raises(DataError, match=said):
+        fitting.fit(broken, store=store, **QUICK)
+    if label:  # a head of reals alone does without
+        assert fitting.fit(broken, head="one_class", folds=0, store=store, **QUICK).trained_on[""] > 0
 
 
 # -- the command line -----------------------------------------------------------------------------------------------
 
 
-def test_on_the_command_line_figures_and_what_was_tried_are_printed(fdetect, small_set, store):  # noqa: F811
+def test_on_the_command_line_figures_and_what_was_tried_are_printed(fdetect, small_set, larger_set, store):  # noqa: F811
     shape = ("--features", "npr_statistics", "--crop", 128, "--condition", "native", "--store", store.folder,
              "--workers", 0)  # fmt: skip
-    options = ("--search", "--balance", "generators", "--calibrate", "platt", "--folds", 2)
-    code, out, err = fdetect("fit", small_set, "-o", "my.fdetect", *options, *shape)
+    options = ("--search", "--balance", "generators", "--calibrate", "platt", "--calibration", 0.4, "--folds", 2)
+    root = larger_set.schema.metadata[b"fdetect.root"].decode()
+    pq.write_table(larger_set, "larger.parquet")
+    code, out, err = fdetect("fit", "larger.parquet", "--root", root, "-o", "my.fdetect", *options, *shape)
     assert code == 0, err
     card = json.loads(Path("my.fdetect/card.json").read_text())
     n = card["record"]["probabilities"]
-    assert f"thresholds and probabilities (platt, {n['n_real']} reals, {n['n_fake']} fakes): my.fdetect" in out
+    kept = card["record"]["thresholds"]
+    assert kept["n_real"] == len(load_detector(Path("my.fdetect")).calibration.scores)
+    assert sum(card["trained_on"].values()) + sum(n.values()) + sum(kept.values()) == len(larger_set)
+    assert f" failed, {kept['n_real']} reals kept for thresholds, {kept['n_fakes_unused']} fakes of their groups" in out
+    assert f"left out, {n['n_real']} reals and {n['n_fake']} fakes kept for probabilities (platt): my.fdetect" in out
     assert f"settings of 4 tried: c={card['head']['settings']['c']}, max_iter=2000 (macro AUROC in the training" in out
     figures = card["record"]["cross_validated"]
     assert f"cross-validated AUROC {figures['macro']['auroc'][0]:.3f} (" in out
@@ -349,6 +457,8 @@ def test_on_the_command_line_figures_and_what_was_tried_are_printed(fdetect, sma
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--detector", "rigid", "--folds", "0"), "--folds goes with a head that is trained"),
+        (("--folds", "1"), "--folds is 1; give 0 for none, or 2 or more"),
         (("--detector", "rigid", "--search"), "--search goes with a head that is trained"),
         (("--detector", "rigid", "--calibrate", "platt"), "--calibrate goes with a head that is trained"),
         (("--calibrate", "plat"), "did you mean 'platt'"),

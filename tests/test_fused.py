@@ -452,6 +452,20 @@ def test_a_handful_of_images_moves_the_head_little():
     np.testing.assert_array_equal(again.fitted.score(test.vectors), done.fitted.score(test.vectors))
 
 
+@pytest.mark.parametrize("names", [("x", "y"), ("x", "x")])
+def test_new_fakes_of_one_group_each_are_spread_over_the_folds(names):
+    """Generators of one group each may all be put in one fold, where nothing is left to adapt to."""
+    old, new = toy(TWO), new_generator()
+    fitted = fit_fused(old, QUICK)
+    some = new.take(new.label == 1).take(np.arange(40) < 4)
+    few = replace(some, stratum=np.repeat(np.array(names, object), 2))
+    for seed in range(2):
+        done = adapt(fitted, few, old, folds=2, seed=seed)
+        assert all(math.isfinite(one.before + one.after) for one in done.changes)
+        found = {one.generator: one.n_fake for one in done.changes if one.new}
+        assert found == {name: 2 * names.count(name) for name in names}
+
+
 def test_what_cannot_be_adapted_is_said_in_one_sentence():
     old, new = toy(TWO), new_generator()
     fitted = fit_fused(old, QUICK)

@@ -187,9 +187,16 @@ def test_stacking_needs_groups_and_enough_of_them():
     values, label = toy()
     with pytest.raises(ParameterError, match="head stacking parts its rows by group; give fit_head their groups="):
         fit_head(head.get("stacking"), COLUMNS, values, label)
-    for groups in (["one"] * 80, ["a"] * 40 + ["b"] * 40):
+    for groups in (["one"] * 80, ["a"] * 40 + ["b"] * 40, ["a", "b", "c", "d"] * 10 + ["a"] * 40):
         with pytest.raises(DataError, match="of too few groups for folds that leave both classes"):
             fit("stacking", values, label, groups=groups)
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1])
+def test_stacking_needs_two_folds(folds):
+    with pytest.raises(ParameterError, match=f"head stacking: folds is {folds}; give 2 or more"):
+        head.read(f"stacking:folds={folds}")()
+
 
 
 @pytest.mark.parametrize("base", ["knn", "random_forest", "one_class", "stacking"])
@@ -283,7 +290,8 @@ def test_weights_that_cannot_be_made_are_one_sentence():
         ({"weights": "generator"}, ParameterError, "no weights 'generator'; did you mean 'generators'"),
         ({"weights": "generators"}, ParameterError, "weights='generators' needs generator="),
         ({"weights": "generators+sources", "generator": generator}, ParameterError, "needs source="),
-        ({"weights": "generators", "generator": [""] * 80}, DataError, "a fake among the rows names no generator"),
+        ({"weights": "generators", "generator": [""] * 80}, DataError,
+         "a fake among the rows names no generator, and .*; name it .*, or give weights none"),
         ({"weights": "generators", "generator": generator[:9]}, ParameterError, "9 generator for 80 rows"),
         ({"groups": ["a"]}, ParameterError, "1 groups for 80 rows"),
     ):

@@ -373,6 +373,35 @@ def test_support_vectors_that_do_not_belong_together_are_refused(part, name, mod
         load_detector(forged(models, name, tmp_path / "bad", change))
 
 
+@pytest.mark.parametrize("name", ["svm_rbf", "one_class_svm"])
+@pytest.mark.parametrize("kind", ["below 0", "three", "four", "one", "long", "too many", "support", "flat"])
+def test_counts_that_lead_libsvm_out_of_its_arrays_are_refused(kind, name, models, tmp_path):
+    """It takes the number of classes from their length, and places of vectors from their sums, unchecked."""
+
+    def change(estimator):
+        machine = estimator[-1]
+        n, fine = len(machine.support_), machine._n_support
+        if kind == "support":
+            machine.support_ = machine.support_.astype(np.int64)
+            return
+        machine._n_support = {
+            "below 0": np.array([-1_000_000, n + 1_000_000], np.int32), "three": np.array([n, 0, 0], np.int32),
+            "four": np.array([n, 0, 0, 0], np.int32), "one": np.array([n], np.int32), "long": fine.astype(np.int64),
+            "too many": np.array([n + 1, -1], np.int32), "flat": fine[None],
+        }[kind]  # fmt: skip
+
+    with pytest.raises(DataError, match="its support vectors do not belong together"):
+        load_detector(forged(models, name, tmp_path / "bad", change))
+
+
+@pytest.mark.parametrize(("name", "attribute", "value"), [("svm_rbf", "_impl", "nu_svr"), ("knn", "predict_proba", 1),
+                                                          ("one_class_svm", "_impl", "c_svc")])  # fmt: skip
+def test_an_estimator_that_replaces_what_its_type_decides_is_refused(name, attribute, value, models, tmp_path):
+    bad = forged(models, name, tmp_path / "bad", lambda estimator: setattr(estimator[-1], attribute, value))
+    with pytest.raises(DataError, match=f"it holds its own {attribute}, which is its type's"):
+        load_detector(bad)
+
+
 @pytest.mark.parametrize("part", ["_y", "labels", "_fit_X", "n_neighbors", "_fit_method"])
 def test_neighbours_that_do_not_belong_together_are_refused(part, models, tmp_path):
     def change(estimator):
@@ -409,6 +438,11 @@ def arrays(**named: np.ndarray) -> bytes:
         ({"card": {"head": {"name": "lda", "prior": 0.0, "settings": {}}}}, "of which no head lda is made; not loaded"),
         ({"card": {"condition": "jpg"}}, "not a fitted detector .ParameterError: no condition 'jpg'"),
         ({"card": {"crop": "128"}}, "not a fitted detector .crop is '128'"),
+        ({"card": {"crop": 0}}, "not a fitted detector .crop is 0, no side in px"),
+        ({"card": {"columns": [*COLUMNS[:5], 6]}}, "not a fitted detector .a column is 6, no name"),
+        ({"card": {"trained_on": {"real": 60, "gan": -1}}}, "not a fitted detector .trained_on has -1 of 'gan'"),
+        ({"card": {"trained_on": {"real": 60, "gan": 0.5}}}, "not a fitted detector .trained_on has 0.5 of 'gan'"),
+        ({"card": {"trained_on": {"real": True}}}, "not a fitted detector .trained_on has True of 'real'"),
         ({"card": {"seed": True}}, "not a fitted detector .seed is True"),
         ({"card": {"columns": ["a", "b"]}}, "it was fitted on other columns"),
         ({"card": {"thresholds": []}}, "the thresholds of its card are not those of its calibration scores"),
@@ -506,3 +540,32 @@ def test_a_write_that_fails_leaves_the_model_that_was_there(models, tmp_path, mo
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file: cannot be written \(File exists\)"):
         save_detector(detector("lda"), tmp_path / "file" / "m")
+
+
+def test_a_model_that_cannot_be_put_back_is_kept_and_its_place_said(models, tmp_path, monkeypatch):
+    target = shutil.copytree(models["logreg"], tmp_path / "m")
+    before = {file.name: file.read_bytes() for file in target.iterdir()}
+    real = os.replace
+
+    def fail(source, goal):
+        if Path(goal) == target:
+            raise OSError(5, "Input/output error")
+        real(source, goal)
+
+    monkeypatch.setattr(model_folder.os, "replace", fail)
+    with pytest.raises(DataError, match=r"m: cannot be written \(Input/output error\), nor could .* back") as caught:
+        save_detector(detector("lda"), target)
+    (kept,) = tmp_path.iterdir()  # neither the new model nor its place
+    assert f"it lies in {kept}; rename that to m" in str(caught.value)
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == before
+    assert load_detector(kept).head.name == "logreg"
+
+
+def test_a_new_model_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path, monkeypatch):
+    def fail(source, goal):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(model_folder.os, "replace", fail)
+    with pytest.raises(DataError, match=r"m: cannot be written \(Input/output error\); choose another place"):
+        save_detector(detector("lda"), tmp_path / "m")
+    assert not list(tmp_path.iterdir())

@@ -138,3 +138,8 @@ def test_pretrained_weights_are_needed_to_start_and_not_to_load(name: str, tmp_p
     again = fill(config.to_json(), ready(name).state_dict(), "the file")
     assert again.config.pretrained == "absent-weights"
     assert isinstance(again, Convolutional) == (name != "gram_net")
+
+
+def test_whoever_may_read_the_card_may_read_the_tensors(tmp_path):
+    save_network(build(network.get("tiny_ladeda")()), tmp_path / "net", {"auroc": 0.75})
+    assert len({file.stat().st_mode for file in (tmp_path / "net").iterdir()}) == 1

@@ -81,6 +81,11 @@ def edited(table: FeatureTable, task: str, **about: object) -> FeatureTable:
     return replace(table, about={**found, task: {**found[task], **about}})
 
 
+def lacking(table: FeatureTable, *keys: str) -> FeatureTable:
+    of_task = {key: value for key, value in table.about["npr_statistics"].items() if key not in keys}
+    return replace(table, about={**table.about, "npr_statistics": of_task})
+
+
 def test_the_first_difference_is_named_with_the_way_to_a_table_that_fits(small_set, model, table, store, tmp_path):
     def extracted(**settings: object) -> FeatureTable:
         return steps.extract(small_set, store=store, **{"condition": "matched", **SHAPE, **settings})
@@ -103,7 +108,10 @@ def test_the_first_difference_is_named_with_the_way_to_a_table_that_fits(small_s
          rf"npr_statistics was computed by other code \({'0' * 16}, the model's {model.codes['npr_statistics']}\)"),
         (edited(table, "npr_statistics", geometry={}), "feature npr_statistics saw the images as"),
         (edited(table, "npr_statistics", code="0"), "decoded and cropped by another version of fdetect"),
-        (replace(table, about={}), "the file does not say how feature npr_statistics was computed"),
+        (replace(table, about={}), r"not say how feature npr_statistics was computed \(it says nothing\)"),
+        (lacking(table, "crop"), r"not say how feature npr_statistics was computed \(it lacks crop\)"),
+        (lacking(table, "seed", "code"), r"how feature npr_statistics was computed \(it lacks seed, code\)"),
+        (edited(table, "npr_statistics", condition={}), r"npr_statistics was computed \(it lacks condition\)"),
     ):  # fmt: skip
         one.to_parquet(tmp_path / "other.parquet")
         for data, place in ((one, "the table of features"), (tmp_path / "other.parquet", str(tmp_path))):
@@ -128,13 +136,22 @@ def test_another_condition_must_be_named_and_be_that_of_the_table(small_set, mod
     scores = steps.score(jpeg, model, condition="jpeg70", notice=told.append)
     np.testing.assert_array_equal(scores.values, steps.score(small_set, model, condition="jpeg70", store=store).values)
     assert told == [f"the thresholds of {model.name} were set under matched: no promise under jpeg70"]
-    with pytest.raises(DataError, match="the condition was matched, the model's is jpeg70"):
+    with pytest.raises(DataError, match="the condition was matched, and jpeg70 is asked for; .* --condition jpeg70 "):
         steps.score(table, model, condition="jpeg70")
+    other = jpeg
+    for task in NAMES:
+        other = edited(other, task, condition={**jpeg.about[task]["condition"], "steps": [["jpeg", 60.0]]})
+    with pytest.raises(DataError, match=r"jpeg70 had steps \[\['jpeg', 60.0\]\], here it has \[\['jpeg', 70.0\]\]"):
+        steps.score(other, model, condition="jpeg70")
 
 
 def test_what_a_table_cannot_be_scored_by_is_said(model, table, small_set, file):
-    with pytest.raises(DataError, match="keeps no record of its columns' settings; score the images instead"):
-        steps.score(table, replace(model, about={}))
+    part = {key: value for key, value in model.about["npr_statistics"].items() if key != "geometry"}
+    for about in ({}, {**model.about, "npr_statistics": part}):
+        with pytest.raises(DataError, match="keeps no record of its columns' settings; score the images instead"):
+            steps.score(table, replace(model, about=about))
+    with pytest.raises(ParameterError, match="the model does not say how npr_statistics was computed; fit it again"):
+        steps.score(small_set, replace(model, codes={"radial_spectrum": model.codes["radial_spectrum"]}))
     with pytest.raises(ParameterError, match="a training-free detector looks at images"):
         steps.score(table, "feature_drift")
     assert steps.feature_table(small_set) is None
@@ -165,6 +182,7 @@ def test_on_the_command_line(fdetect, small_set, model, store, file):  # noqa: F
     for arguments, said in (
         (("native.parquet",), "native.parquet: the condition was native, the model's is matched; make the table again"),
         (("t.parquet", "-o", "t.parquet"), "t.parquet is one of the inputs; give another name"),
+        (("t.parquet", "--crop", "0"), "--seed and --crop go with --detector"),
         (("t.parquet", "--root", "."), "--root is for images, and t.parquet is a table of their features"),
     ):
         code, _, err = fdetect("score", *arguments, "--model", "my.fdetect")

@@ -10,8 +10,16 @@ import pyarrow as pa
 
 from fdetect import perturb
 from fdetect.bench.aligned import TrainingSet, training_set
+from fdetect.bench.both_classes import need_usable
 from fdetect.bench.cross_validation import LabelledRows
-from fdetect.bench.fit_parts import columns_of, data_of, learnt_detector, set_apart
+from fdetect.bench.fit_parts import (
+    check_shares,
+    columns_of,
+    data_of,
+    learnt_detector,
+    refuse_reserved,
+    set_apart,
+)
 from fdetect.bench.head_fit import HeadFit
 from fdetect.bench.inputs import Data, any_images, labels_or_real, root_of
 from fdetect.bench.pair_sources import SHIPPED_WORD, find_sources
@@ -53,6 +61,7 @@ def fit_aligned(
     Raises DataError with fewer than two photographs, or where no pair can be used; WeightsError where an autoencoder is
     absent; ParameterError for more than one share, for a condition that launders itself, and for embeddings.
     """
+    check_shares(folds=folds, calibration=calibration)
     config = aligned or AlignedConfig(autoencoders=(SHIPPED_WORD,))
     if len(config.generated) != 1:
         raise ParameterError(f"a fit takes one share of generated images, got {len(config.generated)}")
@@ -69,10 +78,12 @@ def fit_aligned(
     label = labels_or_real(manifest, running.notice)
     wanted = (label == REAL) | ((label == FAKE) & (share > 0))
     manifest, label = manifest.filter(pa.array(wanted)), label[wanted]
+    refuse_reserved(np.array(manifest.column("generator").to_pylist(), object)[label == FAKE])
     table = table_of(manifest, columns, condition=condition, seed=seed, running=running)
     reals = np.flatnonzero(label == REAL)
     if len({table.ids[k] for k in reals}) < 2:
         raise DataError("aligned training needs at least two different photographs; check the labels of the data")
+    need_usable(table, label, condition=condition, classes=(REAL,))
     kept, once, group = set_apart(manifest, table.ids, reals, share=calibration, seed=seed)
     photographs, fakes = (np.flatnonzero(kept & (label == value)) for value in (REAL, FAKE))
     photographs = photographs[np.sort(np.unique(np.array(table.ids)[photographs], return_index=True)[1])]
@@ -102,7 +113,7 @@ def fit_aligned(
     return learnt_detector(
         asked, rows, rows, columns, table.values[once], record, condition=condition, seed=seed, folds=folds,
         share=calibration, running=running, about=table.about,
-        n_failed=len(table.failures) + len(failures),
+        n_failed=len(table.failures) + len(failures), n_fakes_unused=int((~kept & (label == FAKE)).sum()),
     )  # fmt: skip
 
 

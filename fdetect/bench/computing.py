@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 import fdetect
 from fdetect.bench.audit import PROBE_FEATURES, placebo_rows
+from fdetect.bench.both_classes import need_usable
 from fdetect.bench.contenders import Prepared
 from fdetect.bench.head_trials import Tried
 from fdetect.bench.header import versions
@@ -29,12 +30,11 @@ from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Task, run
 from fdetect.engine.loop import Progress
 from fdetect.engine.work import content_id
-from fdetect.errors import DataError
 from fdetect.features import feature, feature_tasks
 from fdetect.files import write_atomic
 from fdetect.perturb import Condition, condition
 from fdetect.registry import Entry, source_digest
-from fdetect.types import FAKE, REAL, Table
+from fdetect.types import Table
 
 __all__ = ["computed", "need_both_classes", "scored"]
 
@@ -62,14 +62,7 @@ def computed(
 def need_both_classes(samples: Samples, extraction: Extraction) -> None:
     """Raise DataError, with the first reason, where all images of a class failed under a condition."""
     for (name, _), table in extraction.tables.items():
-        for label, word in ((REAL, "real"), (FAKE, "fake")):
-            if not table.ok[samples.label == label].any():
-                paths = set(samples.path[samples.label == label])
-                first = next(failure for failure in table.failures if failure.path in paths)
-                raise DataError(
-                    f"every {word} image failed under condition {name}; the first, {first.path}: "
-                    f"{first.stage}: {first.reason}"
-                )
+        need_usable(table, samples.label, condition=name)
 
 
 def scored(

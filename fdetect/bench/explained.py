@@ -33,13 +33,14 @@ from fdetect.images import decode
 from fdetect.nets.detector_cards import find_detector, kind_of
 from fdetect.nets.detectors import CLASS_NAME
 from fdetect.nets.explaining import SHOWS
+from fdetect.nets.explaining.costs import costs_of
 from fdetect.nets.weights import FOLDER_NAME
 from fdetect.registry import Entry
 from fdetect.types import Failure, Table
 
 __all__ = ["MOST_PIXELS", "Explained", "explain_with_head", "explain_with_network", "network_folder"]
 
-MOST_PIXELS = 1 << 22  # of a picture that is explained whole: gradients keep every activation
+MOST_PIXELS = 1 << 22  # of a picture that is explained whole, whatever the network
 
 _FORMAT = 1
 _GRID = 8  # px of the JPEG grid
@@ -88,11 +89,13 @@ def explain_with_network(
 
     crop  side in px of the middle of larger pictures that is explained, on the 8-px grid; 0: the whole picture
 
+    One that needs more memory than there is fails so, before it is tried.
     Raises ParameterError and DataError where nothing can be done at all.
     """
     if crop < 0:
         raise ParameterError(f"--crop is {crop}; give a side in px, or 0 for the whole picture")
     manifest, names = _begun(data, out)
+    costs = costs_of(view.model)
     with Reader(root_of(manifest)) as reader:
         for k, (path, name) in enumerate(names.items()):
             if progress:
@@ -102,6 +105,7 @@ def explain_with_network(
                 pixels = decode(reader.read(path)).pixels
                 stage = "explain"
                 shown = _cut(pixels, crop)
+                costs.check(shown[0].shape[0], shown[0].shape[1], methods)
                 yield _of_network(path, *shown, pixels.shape, view, methods, out / name)
             except FdetectError as error:
                 yield Failure(content_id(path.encode("utf-8", "backslashreplace")), path, stage, str(error))

@@ -15,20 +15,37 @@ import numpy as np
 import fdetect
 from fdetect.bench.columns import Columns
 from fdetect.bench.cross_validation import LabelledRows, cross_validated
+from fdetect.bench.evaluate import OVERALL
 from fdetect.bench.head_fit import HeadFit, constant_columns, counts
+from fdetect.bench.protocols import ALIGNED
 from fdetect.bench.running import Running
+from fdetect.classifiers import in_parallel
 from fdetect.classifiers.card import data_record
 from fdetect.classifiers.model_folder import plain
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.decide import Calibration
-from fdetect.errors import ParameterError
+from fdetect.errors import DataError, ParameterError
 from fdetect.splits import hold_out, join_same_content
 from fdetect.types import FAKE, REAL, Table
 
-__all__ = ["columns_of", "data_of", "learnt_detector", "set_apart"]
+__all__ = ["check_shares", "columns_of", "data_of", "learnt_detector", "refuse_reserved", "set_apart"]
 
 _LICENCES = ("licence", "license")  # columns that a manifest may have beside those of ours
 _MOST = 20  # different ones that a card names
+
+
+def check_shares(*, folds: int, calibration: float) -> None:
+    """Raise ParameterError for numbers that would end a fit in its midst, or leave out unasked what it is worth."""
+    if folds != 0 and folds < 2:
+        raise ParameterError(f"--folds is {folds}; give 0 for none, or 2 or more")
+    if not 0 < calibration < 1:
+        raise ParameterError(f"--calibration is {calibration:g}; give a share between 0 and 1, such as 0.25")
+
+
+def refuse_reserved(generators: np.ndarray) -> None:
+    """Raise DataError for a generator called as a row of every table is, which would stand in its place."""
+    if reserved := sorted({*OVERALL, ALIGNED} & {*generators}):
+        raise DataError(f"a generator is called '{reserved[0]}', which names a row of every table; rename it")
 
 
 def columns_of(features: str | Sequence[str], condition: str, crop: int, running: Running) -> Columns:
@@ -74,18 +91,20 @@ def data_of(manifest: Table, ids: Sequence[str], label: np.ndarray) -> dict[str,
 def learnt_detector(
     asked: HeadFit, training: LabelledRows, whole: LabelledRows, columns: Columns, on_reals: np.ndarray,
     record: Mapping[str, Any], *, condition: str, seed: int, folds: int, share: float, running: Running,
-    about: Mapping[str, Any], n_failed: int,
+    about: Mapping[str, Any], n_failed: int, n_fakes_unused: int,
 ) -> FittedDetector:  # fmt: skip
     """Fit the head on `training`, make its probabilities, and measure on `whole` what it is worth.
 
-    on_reals  (n, D) float32 of the reals that set the thresholds
-    about     how the engine described what it computed, by task
-    record    what the card says of the data
+    on_reals        (n, D) float32 of the reals that set the thresholds
+    about           how the engine described what it computed, by task
+    record          what the card says of the data
+    n_fakes_unused  fakes that are in a group of these reals
     """
     apart = asked.apart(training, share=share)
     mine = training.at(~apart)
     constant = constant_columns(mine, running.notice)
-    learnt = asked.learn(mine)
+    (learnt,) = in_parallel(asked.learn, [mine])  # on one core, as in a run: the same rows give the same bytes
+    calibration = Calibration.of(learnt.head.score(on_reals))
     probabilities = asked.probabilities(learnt.head, training.at(apart))
     makers = whole.samples.generators
     if len(makers) == 1 and folds and running.notice:
@@ -93,13 +112,15 @@ def learnt_detector(
                        "and what other generators' images would score is not known")  # fmt: skip
     found = cross_validated(whole, asked, folds=folds, calibration=share, seed=seed, workers=running.workers,
                             progress=running.progress)  # fmt: skip
+    used = apart & np.isfinite(training.values).all(axis=1)
     whole_record = {
         **record,
         "constant_columns": constant,
         "weights": asked.balance,
         "search": learnt.tried,
+        "thresholds": {"n_real": len(calibration.scores), "n_fakes_unused": n_fakes_unused},
         "probabilities": None if probabilities is None else {
-            "n_real": int((training.label[apart] == REAL).sum()), "n_fake": int((training.label[apart] == FAKE).sum()),
+            "n_real": int((training.label[used] == REAL).sum()), "n_fake": int((training.label[used] == FAKE).sum()),
         },
         "cross_validated": found,
         "networks": columns.licences,
@@ -111,7 +132,7 @@ def learnt_detector(
         condition=condition,
         crop=columns.crop,
         seed=seed,
-        calibration=Calibration.of(learnt.head.score(on_reals)),
+        calibration=calibration,
         trained_on=counts(mine, fakes=asked.needs_fakes),
         n_failed=n_failed,
         version=fdetect.__version__,

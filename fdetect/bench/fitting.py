@@ -16,8 +16,16 @@ import numpy as np
 import pyarrow as pa
 
 from fdetect.bench.aligned_fitting import fit_aligned
+from fdetect.bench.both_classes import need_usable
 from fdetect.bench.cross_validation import LabelledRows
-from fdetect.bench.fit_parts import columns_of, data_of, learnt_detector, set_apart
+from fdetect.bench.fit_parts import (
+    check_shares,
+    columns_of,
+    data_of,
+    learnt_detector,
+    refuse_reserved,
+    set_apart,
+)
 from fdetect.bench.head_fit import HeadFit
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.running import Running
@@ -49,17 +57,19 @@ def fit(
     head         with settings where wanted, `logreg:c=0.01`
     features     names, presets, patterns, and the embedding of an encoder as `embedding:encoder=dinov2-small`
     calibration  share of the reals that set the thresholds, by whole groups
-    search       choose the head's settings by folds of groups within the training images, and keep what was tried
+    search       choose the head's settings by folds of groups within the training images, and keep what was tried;
+                 those behind its name stay
     balance      weights of rows: "none", "generators" or "generators+sources"
     calibrate    how probabilities are made, on as large a share of both classes that nothing else is fitted on:
                  "platt", "isotonic", "venn_abers"; "none" for the head's own
-    folds        of the cross-validation that says what the head is worth; 0 for none
+    folds        of the cross-validation that says what the head is worth, 2 or more; 0 for none
 
     Further settings are those of `Running`.
-    Raises DataError where a class is empty or has only failed images, ParameterError where features of file history
-    (family provenance) are mixed with others: what they know must not stand in for traces of synthesis; WeightsError
-    where an encoder's weights are absent.
+    Raises DataError where a class is empty, has only failed images, or too few for probabilities; ParameterError for
+    values that a head does not take, and where features of file history (family provenance) are mixed with others: what
+    they know must not stand in for traces of synthesis; WeightsError where an encoder's weights are absent.
     """
+    check_shares(folds=folds, calibration=calibration)
     running, manifest = Running.of(engine), data if isinstance(data, pa.Table) else read_manifest(data)
     asked = HeadFit.of(head, search=search, balance=balance, calibrate=calibrate, seed=seed)
     columns = columns_of(features, condition, crop, running)
@@ -68,14 +78,17 @@ def fit(
     if len(reals) < 2 or (asked.needs_fakes and not (label == FAKE).any()):
         few = " and one fake" if asked.needs_fakes else ""
         raise DataError(f"fitting needs at least two real images{few}; check the labels of the data")
+    makers, sources = (np.array(manifest.column(name).to_pylist(), object) for name in ("generator", "real_source"))
+    refuse_reserved(makers[label == FAKE])
     table = table_of(manifest, columns, condition=condition, seed=seed, running=running)
+    need_usable(table, label, condition=condition, classes=(REAL, FAKE) if asked.needs_fakes else (REAL,))
     if len({table.ids[k] for k in reals}) < 2:
         raise DataError("fitting needs at least two real images, and all of these are copies of one")
     kept, once, group = set_apart(manifest, table.ids, reals, share=calibration, seed=seed)
-    makers, sources = (np.array(manifest.column(name).to_pylist(), object) for name in ("generator", "real_source"))
     rows = LabelledRows(table.columns, table.values, label, makers, sources, group, table.ids)
     record: dict[str, Any] = {"data": data_of(manifest, table.ids, label)}
     return learnt_detector(
         asked, rows.at(kept), rows, columns, table.values[once], record, condition=condition, seed=seed, folds=folds,
         share=calibration, running=running, about=table.about, n_failed=len(table.failures),
+        n_fakes_unused=int((~kept & (label == FAKE)).sum()) if asked.needs_fakes else 0,
     )  # fmt: skip

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from fdetect.bench.cross_validation import LabelledRows
-from fdetect.classifiers import FittedHead, fit_head, head
-from fdetect.classifiers.balance import WEIGHTS
+from fdetect.bench.head_trials import TrialFit, check_heads
+from fdetect.classifiers import FittedHead, head
 from fdetect.classifiers.calibration import calibrator
 from fdetect.classifiers.heads import DISTANCE, scale_of
-from fdetect.classifiers.search import Searched, search
-from fdetect.errors import DataError, ParameterError
-from fdetect.registry import Entry, nearest
+from fdetect.classifiers.search import Searched
+from fdetect.errors import DataError
+from fdetect.registry import Entry
 from fdetect.splits import hold_out
 from fdetect.types import FAKE, REAL
 
 __all__ = ["HeadFit", "Learnt", "constant_columns"]
+
+FEWEST = 10  # usable images of a class from which a probability may be made
 
 _SHOWN = 5  # names of constant columns that are spelt out
 
@@ -38,7 +40,8 @@ class HeadFit:
     """What is asked of a fit.
 
     entry      the head, with the settings of its name
-    search     whether its settings are searched for, in folds of groups within the rows it is fitted on
+    search     whether its settings are searched for, in folds of groups within the rows it is fitted on; those that
+               stand behind its name stay
     balance    weights of rows: "none", "generators", "generators+sources"
     calibrate  how probabilities are made of scores: a name of `calibrator`, or "none" for the head's own
     """
@@ -51,14 +54,11 @@ class HeadFit:
 
     @classmethod
     def of(cls, name: str, *, search: bool, balance: str, calibrate: str, seed: int) -> HeadFit:
-        """Read the names; raises UnknownName and ParameterError for those that do not exist."""
-        if balance not in WEIGHTS:
-            raise ParameterError(f"no weights '{balance}'{nearest(balance, WEIGHTS)} ({', '.join(WEIGHTS)})")
+        """Read the names; raises UnknownName and ParameterError for those that do not exist, as `check_heads` does."""
+        check_heads((name,), balance=balance, search=search)
         if calibrate != "none":
             calibrator.get(calibrate)
-        entry = head.read(name)
-        entry()  # a setting that the estimator does not take is said before the work
-        return cls(entry, search, balance, calibrate, seed)
+        return cls(head.read(name), search, balance, calibrate, seed)
 
     @property
     def needs_fakes(self) -> bool:
@@ -74,24 +74,31 @@ class HeadFit:
 
         Raises DataError where a class is empty or all columns are constant.
         """
-        given: dict[str, Any] = {"groups": rows.group, "generator": rows.generator, "source": rows.source}
-        given["weights"] = self.balance
-        entry, tried = self.entry, None
-        if self.search:
-            found = search(entry, None, rows.values, rows.label, seed=self.seed, **given)
-            entry, tried = found.entry, _tried(found)
-        return Learnt(fit_head(entry, rows.columns, rows.values, rows.label, **given), dict(entry.settings), tried)
+        fitted, found = TrialFit(self.balance, self.search, self.seed).searched(
+            self.entry, rows.columns, rows.values, rows.label,
+            groups=rows.group, generator=rows.generator, source=rows.source,
+        )  # fmt: skip
+        settings = found.entry.settings if found else self.entry.settings
+        return Learnt(fitted, dict(settings), _tried(found) if found else None)
 
     def apart(self, rows: LabelledRows, *, share: float) -> np.ndarray:
-        """Return which rows make the probabilities, (N,) bool: whole groups of both classes; none without a wish."""
+        """Return which rows make the probabilities, (N,) bool: whole groups of both classes; none without a wish.
+
+        Raises DataError where fewer than FEWEST of a class are usable, and where none are left to fit on.
+        """
         if self.calibrate == "none":
             return np.zeros(len(rows.label), np.bool_)
         strata = np.where(rows.label == FAKE, "fake " + rows.generator, "real " + rows.source)
         held = hold_out(list(rows.group), list(strata), share=share, seed=self.seed)
         ok = np.isfinite(rows.values).all(axis=1)
-        if len({*rows.label[held & ok]}) < 2 or len({*rows.label[~held & ok]}) < 2:
+        if len({*rows.label[~held & ok]}) < 2:
             raise DataError("probabilities need whole groups of both classes apart from those that are fitted: give "
                             "more groups, another --calibration, or --calibrate none")  # fmt: skip
+        n_real, n_fake = (int((held & ok & (rows.label == value)).sum()) for value in (REAL, FAKE))
+        if min(n_real, n_fake) < FEWEST:
+            raise DataError(f"--calibrate {self.calibrate} needs {FEWEST} usable images of each class apart from those "
+                            f"that are fitted, and has {n_real} real and {n_fake} fake; give more images, a larger "
+                            "--calibration, or --calibrate none")  # fmt: skip
         return held
 
     def probabilities(self, fitted: FittedHead, rows: LabelledRows) -> Any:

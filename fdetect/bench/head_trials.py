@@ -1,7 +1,7 @@
 """How the heads of a run are fitted in its trials: rows weighed, settings searched, and all that a search tried kept.
 
     check_heads     what a head refuses is said before the work
-    TrialFit        training rows of a trial -> a fitted head
+    TrialFit        training rows of a trial, or of `fit` -> a fitted head
     searched.csv    a row for each setting, inner fold and generator, in the run folder
 
 A search sees the training rows of its trial alone; its inner folds are those of fdetect/classifiers/search.py.
@@ -63,11 +63,17 @@ class TrialFit:
 
         Raises DataError where the rows do not suffice.
         """
+        fitted, found = self.searched(entry, columns, values, label, groups=groups, generator=generator, source=source)
+        return fitted, _rows(entry, found) if found else []
+
+    def searched(
+        self, entry: Entry, columns: tuple[str, ...], values: np.ndarray, label: np.ndarray, *,
+        groups: np.ndarray, generator: np.ndarray, source: np.ndarray,
+    ) -> tuple[FittedHead, Searched | None]:  # fmt: skip
+        """Fit as above; with it comes the search as it was, None without one."""
         given: dict[str, Any] = {"groups": groups, "generator": generator, "source": source, "weights": self.balance}
-        if not self.search:
-            return fit_head(entry, columns, values, label, **given), []
-        found = search(entry, grid_of(entry), values, label, seed=self.seed, **given)
-        return fit_head(found.entry, columns, values, label, **given), _rows(entry, found)
+        found = search(entry, grid_of(entry), values, label, seed=self.seed, **given) if self.search else None
+        return fit_head(found.entry if found else entry, columns, values, label, **given), found
 
 
 def check_heads(names: Iterable[str], *, balance: str = "none", search: bool = False) -> None:

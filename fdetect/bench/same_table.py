@@ -19,6 +19,7 @@ from fdetect.types import FeatureTable
 __all__ = ["refuse_other"]
 
 _NOT_COMPARED = ("encoder", "device")  # of the settings of an embedding
+_NEEDED = ("name", "condition", "crop", "seed", "settings", "version", "geometry", "code")  # what is said of a task
 
 
 def refuse_other(table: FeatureTable, place: str, model: FittedDetector, condition: str) -> None:
@@ -26,7 +27,7 @@ def refuse_other(table: FeatureTable, place: str, model: FittedDetector, conditi
 
     condition  under which its rows are to be scored: the model's own, or one that was named
     """
-    if not model.about:
+    if any(_not_said(model.about.get(name)) for name in model.features):
         raise DataError(f"{place}: {model.name} keeps no record of its columns' settings; score the images instead")
     here: Mapping[str, Any] = json.loads(json.dumps(table.about))
     first = next(_differences(table, here, model, condition), "")
@@ -41,13 +42,12 @@ def _differences(table: FeatureTable, here: Mapping[str, Any], model: FittedDete
     yield from _of_columns(table.columns, model.head.columns)
     wanted = {_task_name(name, model): (name, model.about[name]) for name in model.features}
     for task, (name, then) in wanted.items():
-        now = here.get(task)
+        now: Any = here.get(task)
         what = "embedding" if is_embedding(name) else "feature"
-        if now is None:
-            yield f"the file does not say how {what} {task} was computed"
+        if lacking := _not_said(now):
+            yield f"the file does not say how {what} {task} was computed{lacking}"
             continue
-        asked = then["condition"] if condition == model.condition else _settings_of(condition)
-        yield from _of_condition(now["condition"], asked, condition)
+        yield from _of_condition(now["condition"], then["condition"], condition, model.condition)
         for key, label in (("crop", "crop"), ("seed", "seed")):
             if now[key] != then[key]:
                 yield f"the {label} was {now[key]}, the model's {then[key]}"
@@ -71,18 +71,31 @@ def _of_columns(here: tuple[str, ...], then: tuple[str, ...]) -> Iterator[str]:
         yield f"{side} column {min(len(here), len(then)) + 1}, '{extra}' ({len(here)} columns, the model {len(then)})"
 
 
-def _of_condition(now: Mapping[str, Any], then: Mapping[str, Any], condition: str) -> Iterator[str]:
-    if now["name"] != condition:
-        yield f"the condition was {now['name']}, the model's is {condition}"
-    elif now != then:
-        key = next(key for key in {**now, **then} if now.get(key) != then.get(key))
-        yield f"condition {condition} had {key} {now.get(key)}, the model's has {then.get(key)}"
+def _of_condition(now: Mapping[str, Any], then: Mapping[str, Any], asked: str, of_model: str) -> Iterator[str]:
+    own = asked == of_model
+    wanted = then if own else _settings_of(asked)
+    if now["name"] != asked:
+        yield f"the condition was {now['name']}, " + (f"the model's is {asked}" if own else f"and {asked} is asked for")
+    elif now != wanted:
+        key = next(key for key in {**now, **wanted} if now.get(key) != wanted.get(key))
+        whose = "the model's has" if own else "here it has"
+        yield f"condition {asked} had {key} {now.get(key)}, {whose} {wanted.get(key)}"
 
 
 def _of_settings(what: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted({*now, *then} - {*_NOT_COMPARED}):
         if now.get(key) != then.get(key):
             yield f"{what} ran with {key}={_short(now.get(key))}, the model with {_short(then.get(key))}"
+
+
+def _not_said(of_task: Any) -> str:
+    """Return what the description of a task lacks, in words; "" where it says everything that is compared."""
+    if not isinstance(of_task, Mapping):
+        return " (it says nothing)"
+    lacking = [key for key in _NEEDED if key not in of_task]
+    if not lacking and not (isinstance(of_task["condition"], Mapping) and "name" in of_task["condition"]):
+        lacking = ["condition"]
+    return f" (it lacks {', '.join(lacking)})" if lacking else ""
 
 
 def _task_name(name: str, model: FittedDetector) -> str:

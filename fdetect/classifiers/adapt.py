@@ -83,17 +83,21 @@ def _adapted(fitted: FittedFused, new: FusedRows, old: FusedRows, mode: str, see
     if mode == "mix":
         return fit_fused(rows, fitted.settings, seed=seed)
     is_old = np.arange(len(rows)) < len(old)
+    new_fakes = ~is_old & (rows.label == FAKE)
     moving = ~is_old | (rows.label == REAL)
     base = fitted.settings
     held = _held(base, fitted, _fake_groups(old) / _fake_groups(new))
 
     def fit(training: np.ndarray, name: str) -> BranchNet:
         start = fit_net(rows.take(training & is_old), name, base, seed=seed)
+        if not (training & new_fakes & rows.usable(name)).any():
+            return start  # all new fakes are in the fold that is left out
         return fit_net(rows.take(training & moving), name, held, seed=seed, start=start)
 
     part = rows.take(moving)
     nets = {name: fit_net(part, name, held, seed=seed, start=fitted.nets[name]) for name in fitted.branches}
-    said = out_of_fold(rows, held, fit, seed=seed).take(moving)
+    folded = replace(rows, stratum=np.where(new_fakes, "new", rows.stratum).astype(object))  # as in `_measured`
+    said = out_of_fold(folded, held, fit, seed=seed).take(moving)
     gate = fit_gate(fitted.gate, said, part, held, seed=seed)
     return assembled(rows, base, nets, gate, seed)
 
@@ -117,10 +121,14 @@ def _measured(
     kinds = [(name, False) for name in sorted(set(old.stratum[old.label == FAKE].tolist()))]
     kinds += [(name, True) for name in sorted(set(new.stratum[new.label == FAKE].tolist()))]
     strata = [f"{label} {name}" for label, name in zip(rows.label, rows.stratum, strict=True)]
+    # of new generators there may be one group each, which only taken together are spread over the folds
+    strata = ["1 new" if k >= len(old) and fakes[k] else one for k, one in enumerate(strata)]
     fold = group_folds([str(one) for one in rows.group], strata, n_folds=folds, seed=seed)
     counted = {name: np.zeros(3) for name, _ in kinds}  # pairs, and concordant ones before and after
     for k in range(folds):
         here = fold == k
+        if not (fakes & ~here)[len(old) :].any():
+            continue  # nothing to adapt to
         before = fit_fused(old.take(~here[: len(old)]), settings, seed=seed)
         after = _adapted(before, new.take(~here[len(old) :]), old.take(~here[: len(old)]), mode, seed)
         scores = np.full((2, len(rows)), np.nan)

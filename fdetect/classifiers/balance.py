@@ -48,7 +48,8 @@ def generator_weights(label: np.ndarray, generator: np.ndarray, source: np.ndarr
     """
     fakes, reals = label == FAKE, label == REAL
     if fakes.any() and (generator[fakes] == "").any():
-        raise DataError("a fake among the rows names no generator; weights between generators need one for every fake")
+        raise DataError("a fake among the rows names no generator, and weights between generators need one for every "
+                        "fake; name it (the column generator of a manifest), or give weights none")  # fmt: skip
     weight = np.zeros(len(label))
     weight[fakes] = _evenly(generator[fakes])
     weight[reals] = _evenly(np.full(int(reals.sum()), "") if source is None else source[reals])

@@ -36,7 +36,7 @@ class Importance:
 
     @property
     def std(self) -> float:
-        """Standard deviation of the drops, divided by the number of repeats: how much the permutation matters."""
+        """Root of the mean squared distance of the drops from their mean: how much the permutation matters."""
         return float(np.std(self.drops))
 
 

@@ -26,11 +26,10 @@ def fit_stack(pipeline: Any, rows: Rows, *, name: str) -> Any:
         raise ParameterError(f"head {name} parts its rows by group; give fit_head their groups=")
     bases = [head.get(base) for base, _ in pipeline.estimators]
     scores = _out_of_fold(bases, rows, folds=pipeline.cv)
-    ok = np.isfinite(scores).all(axis=1)
-    if len(np.unique(rows.label[ok])) < 2:
+    if not np.isfinite(scores).all():  # a fold without a score holds all rows of a class: none of these has any
         raise DataError(f"head {name} cannot be fitted: its {len(rows.label)} rows are of too few groups for folds "
                         "that leave both classes to fit on; give more groups, or choose one of its heads")  # fmt: skip
-    last = _not_negative(pipeline.final_estimator, replace(rows.at(ok), values=scores[ok]), name)
+    last = _not_negative(pipeline.final_estimator, replace(rows, values=scores), name)
     pipeline.set_params(estimators=[(base.name, fit_rows(base, rows)) for base in bases], cv="prefit")
     pipeline.fit(rows.values, rows.label)  # this sets all up, with a last step that saw scores of rows the bases know
     pipeline.final_estimator_ = last
@@ -48,13 +47,15 @@ def stacking(*, bases: str = "logreg+hist_gb+svm_rbf", folds: int = 5, c: float 
     left out, w = 0, and the others are fitted again.  `bases` are heads with `decision_function`, joined by +.
     Source: Wolpert 1992, 10.1016/S0893-6080(05)80023-1; Breiman 1996, 10.1007/BF00117832, for w >= 0; scikit-learn
     `StackingClassifier` of fitted heads.
-    Raises ParameterError for a base that cannot be one.
+    Raises ParameterError for a base that cannot be one, and for fewer than 2 folds.
     """
     from sklearn.ensemble import StackingClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if folds < 2:
+        raise ParameterError(f"head stacking: folds is {folds}; give 2 or more")
     entries = [head.get(name) for name in dict.fromkeys(bases.split("+"))]
     for entry in entries:
         if not _can_be_base(entry):

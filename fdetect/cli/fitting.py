@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from fdetect.cli.common import engine_options, engine_settings, printable, progress_bar, read_options, say, show_rows
+from fdetect.cli.common import (
+    counted,
+    engine_options,
+    engine_settings,
+    printable,
+    progress_bar,
+    read_options,
+    say,
+    show_rows,
+)
 
 if TYPE_CHECKING:
     from fdetect.config import AlignedConfig
@@ -86,7 +95,8 @@ def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
     if detector and (flags["head"] or flags["features"] or aligned):
         raise ParameterError("--head, --features and --aligned are of what is trained, --detector is not: "
                              "give one or the other")  # fmt: skip
-    if detector and (given := [name for name in ("search", "balance", "calibrate", "folds") if flags[name]]):
+    of_heads = ("search", "balance", "calibrate", "folds")  # --folds 0 is given too, and equals False
+    if detector and (given := [name for name in of_heads if not (flags[name] is None or flags[name] is False)]):
         raise ParameterError(f"--{given[0]} goes with a head that is trained, and --detector is not")
     if flags["encoder"] and not detector:
         raise ParameterError("--encoder goes with --detector; for a head, name it as --features "
@@ -131,8 +141,8 @@ def _fit_head(data: str, out: str, flags: dict[str, Any]) -> int:
         launders = sum(n for name, n in counts.items() if name.startswith("launder_"))
         n_generated = sum(counts.values()) - counts[""] - launders
         what = f"{counts['']} aligned pairs" + (f" and {n_generated} generated images" if n_generated else "")
-    click.echo(f"{fitted.name}, fitted on {what} under {fitted.condition}, {fitted.n_failed} failed, the others kept "
-               f"for thresholds{_and_probabilities(fitted)}: {printable(out)}")  # fmt: skip
+    click.echo(f"{fitted.name}, fitted on {what} under {fitted.condition}, {fitted.n_failed} failed, "
+               f"{_kept(fitted)}: {printable(out)}")  # fmt: skip
     for line in (*_search_lines(fitted), *in_words(fitted.record["cross_validated"])):
         click.echo(printable(line))
     click.echo(fitted.calibration.text)
@@ -141,9 +151,15 @@ def _fit_head(data: str, out: str, flags: dict[str, Any]) -> int:
     return fitted.n_failed
 
 
-def _and_probabilities(fitted: Any) -> str:
-    made = fitted.record["probabilities"]
-    return f" and probabilities ({fitted.calibrate}, {made['n_real']} reals, {made['n_fake']} fakes)" if made else ""
+def _kept(fitted: Any) -> str:
+    """Say what was kept from fitting, and for what."""
+    kept, made = fitted.record["thresholds"], fitted.record["probabilities"]
+    text = f"{counted(kept['n_real'], 'real')} kept for thresholds"
+    if n := kept["n_fakes_unused"]:
+        text += f", {counted(n, 'fake')} of their groups left out"
+    if made:
+        text += f", {made['n_real']} reals and {made['n_fake']} fakes kept for probabilities ({fitted.calibrate})"
+    return text
 
 
 def _search_lines(fitted: Any) -> list[str]:

@@ -90,7 +90,7 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
 
     if bool(model) == bool(detector):
         raise ParameterError("score needs either --model FOLDER or --detector NAME")
-    if model and (flags["crop"] or flags["seed"] is not None):
+    if model and (flags["crop"] is not None or flags["seed"] is not None):
         raise ParameterError("--seed and --crop go with --detector; a model keeps those it was fitted with")
     scorer = load_detector(Path(model)) if model else str(detector)
     is_head = isinstance(scorer, FittedDetector)
@@ -104,10 +104,11 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
         manifest = _rows_of(features, given[0], out, flags)
     else:
         manifest = _images(given, out, flags)
+    crop = 224 if flags["crop"] is None else flags["crop"]
     with progress_bar() as progress:
         scores = steps.score(
             manifest if features is None else given, scorer, condition=flags["condition"], encoder=flags["encoder"],
-            autoencoder=flags["autoencoder"], crop=flags["crop"] or 224, seed=flags["seed"] or 0, notice=say,
+            autoencoder=flags["autoencoder"], crop=crop, seed=flags["seed"] or 0, notice=say,
             **engine_settings(flags, progress),
         )  # fmt: skip
     condition = flags["condition"] or ("native" if isinstance(scorer, str) else scorer.condition)

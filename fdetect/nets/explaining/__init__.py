@@ -6,6 +6,7 @@
     saliency.py   gradients at the pixels: positive and negative saliency, guided back-propagation
     places.py     where in the picture the cells of a feature map lie
     watching.py   a layer's activations and gradients, seen without leaving a trace on the network
+    costs.py      what explaining a picture needs of memory
     randomising.py  the same network with random weights, for the test that a map depends on them
 
 Importing this package loads no torch; calling a method does.

@@ -91,13 +91,17 @@ def top_patches(model: DetectorNetwork, images: torch.Tensor, *, count: int = 5)
 
     Raises ParameterError where the network has no logits of places.
     """
+    import torch
+
     from fdetect.nets.explaining.patches import cell_logits
     from fdetect.nets.explaining.places import places_of
     from fdetect.nets.explaining.watching import at_rest
 
     with at_rest(model):
         images = _checked(model, images)
-        cells, places = cell_logits(model, images), places_of(model, cell_logits, "patch logits")
+        with torch.no_grad():
+            cells = cell_logits(model, images)
+        places = places_of(model, cell_logits, "patch logits")
     found = []
     for logits in cells.detach().double().cpu().numpy():
         order = (-logits).argsort(axis=None, kind="stable")[:count]

@@ -96,7 +96,8 @@ def eigen_cam(model: DetectorNetwork, images: torch.Tensor, *, layer: str = "") 
 
         A = U S V',  A (h w, C) of one image,   map = max(0, A v_1),   v_1 with the sign that makes the sum positive
 
-    It does not know the logit: strong features of either answer show.
+    It does not know the logit: strong features of either answer show.  v_1, or A v_1 itself, is the last eigenvector of
+    the smaller of A' A (C, C) and A A' (h w, h w), which takes a fraction of the time of a decomposition of A.
     Source: Muhammad and Yeasin 2020, arXiv 2008.00299, section III.
     """
     import torch
@@ -104,8 +105,11 @@ def eigen_cam(model: DetectorNetwork, images: torch.Tensor, *, layer: str = "") 
     with torch.no_grad():
         features = _features(model, images, layer).double()
         flat = features.flatten(2).transpose(1, 2)
-        first = torch.linalg.svd(flat, full_matrices=False).Vh[:, 0, :, None]
-        cells = (flat @ first).squeeze(-1)
+        if flat.shape[1] < flat.shape[2]:
+            values, vectors = torch.linalg.eigh(flat @ flat.mT)
+            cells = values[:, -1:].clamp(min=0).sqrt() * vectors[:, :, -1]
+        else:
+            cells = (flat @ torch.linalg.eigh(flat.mT @ flat).eigenvectors[:, :, -1:]).squeeze(-1)
         sign = torch.where(cells.sum(1, keepdim=True) < 0, -1.0, 1.0)
         cells = (sign * cells).unflatten(1, features.shape[-2:]).clamp(min=0)
     return _placed(model, images, cells, layer)
