@@ -95,12 +95,12 @@ class Columns:
 
         codes  of the features then; `about` is that of the fit, with the weights of embeddings
         """
+        for name, code in codes.items():
+            if name not in self.embeddings and code_of(feature.get(name)) != code:
+                raise ParameterError(f"feature '{name}' changed since this detector was fitted; fit it again")
         for name in self.names:
             known = about.get(name) if name in self.embeddings else codes.get(name)
             if not known or (name in self.embeddings and IDENTITY not in known):
                 raise ParameterError(f"the model does not say how {name} was computed; fit it again")
-        for name, code in codes.items():
-            if name not in self.embeddings and code_of(feature.get(name)) != code:
-                raise ParameterError(f"feature '{name}' changed since this detector was fitted; fit it again")
         for name, task in self.embeddings.items():
             check_weights(name, task.identity, about[name][IDENTITY])
