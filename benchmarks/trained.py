@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("data", help="manifest or folder of labelled images")
     parser.add_argument("--heads", default=",".join(head.names()))
     parser.add_argument("--features", default="standard")
+    parser.add_argument("--fused", default="handmade,spectrum", help="branches of the fused detector; empty: without")
     parser.add_argument("--conditions", default="native,matched,jpeg70,rescaled")
     parser.add_argument("--networks", type=Path, help="scores.parquet of benchmarks/networks.py")
     parser.add_argument("--compare", default="", help="a detector that was chosen on training folds, for differences")
@@ -74,7 +75,7 @@ def run(protocol: str, options: argparse.Namespace, seconds: dict[str, float]) -
         "data.path": options.data, "conditions.names": conditions(protocol, options), "protocol.name": protocol,
         "features.names": (options.features,), "heads.per_family": (), "detectors.names": (), "seed": options.seed,
         "heads.all_columns": tuple(options.heads.split(",")), "metrics.replicates": options.replicates,
-        "fused.branches": ("handmade", "spectrum"),
+        "fused.branches": tuple(options.fused.split(",")) if options.fused else (),
         "detectors.scores": given(protocol, options),
     })  # fmt: skip
     done = bench(config, out=options.runs / protocol, store=Store(options.store), workers=options.workers,
