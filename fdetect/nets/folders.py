@@ -11,13 +11,14 @@ import hashlib
 import json
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fdetect.errors import WeightsError
 
 __all__ = [
+    "check_tensors",
     "checked",
     "digests",
     "file_sha256",
@@ -124,6 +125,22 @@ def listed(names: Sequence[str], *, most: int = 5) -> str:
     """Return "a, b, c, d, e and 7 more": enough to see what is wrong."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def check_tensors(wanted: Mapping[str, Any], state: Mapping[str, Any], name: str, fix: str) -> None:
+    """Raise WeightsError, with the keys, unless the tensors have the names and shapes that a network wants.
+
+    name  what the message calls the weights
+    """
+    faults = {
+        "lacks": sorted(set(wanted) - set(state)),
+        "has no place for": sorted(set(state) - set(wanted)),
+        "has another shape of": sorted(
+            key for key in set(wanted) & set(state) if wanted[key].shape != state[key].shape
+        ),
+    }
+    if said := [f"{verb} {listed(keys, most=3)}" for verb, keys in faults.items() if keys]:
+        raise WeightsError(f"{name} is not the network that its config.json describes: it {', '.join(said)}", fix)
 
 
 def _holds(content: Any, key: str) -> bool:

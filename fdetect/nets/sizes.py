@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from fdetect.errors import ParameterError
+from fdetect.registry import Registry, nearest
 
-__all__ = ["Sizes"]
+__all__ = ["Sizes", "stated"]
 
 
 class Sizes:
@@ -29,3 +32,18 @@ class Sizes:
         if not fits:
             wanted = "a number above 0" if above_zero else "a number of at least 0"
             raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
+
+
+def stated(registry: Registry, content: Mapping[str, Any]) -> Any:
+    """Return the configuration that config.json's content states: every setting of its architecture, and nothing else.
+
+    Raises ParameterError (UnknownName for an architecture that the registry does not have) otherwise.
+    """
+    given = {name: value for name, value in content.items() if not name.startswith("_")}
+    entry = registry.get(str(given.pop("architecture", "")))
+    if missing := sorted(set(entry.settings) - set(given)):
+        raise ParameterError(f"{registry.kind} '{entry.name}' lacks {', '.join(missing)}")
+    if unknown := sorted(set(given) - set(entry.settings)):
+        hint = nearest(unknown[0], entry.settings)
+        raise ParameterError(f"{registry.kind} '{entry.name}' has no setting '{unknown[0]}'{hint}")
+    return entry(**given)

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fdetect.errors import ParameterError
-from fdetect.nets.sizes import Sizes
-from fdetect.registry import Registry, nearest
+from fdetect.nets.sizes import Sizes, stated
+from fdetect.registry import Registry
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
@@ -71,14 +70,7 @@ def config_from_json(content: Mapping[str, Any]) -> NetworkConfig:
 
     Raises ParameterError (UnknownName for an architecture) otherwise.
     """
-    given = {name: value for name, value in content.items() if not name.startswith("_")}
-    entry = network.get(str(given.pop("architecture", "")))
-    if missing := sorted(set(entry.settings) - set(given)):
-        raise ParameterError(f"network '{entry.name}' lacks {', '.join(missing)}")
-    if unknown := sorted(set(given) - set(entry.settings)):
-        hint = nearest(unknown[0], entry.settings)
-        raise ParameterError(f"network '{entry.name}' has no setting '{unknown[0]}'{hint}")
-    config = entry(**given)
+    config = stated(network, content)
     assert isinstance(config, NetworkConfig)
     return config
 

@@ -15,7 +15,7 @@ from fdetect.errors import ParameterError, WeightsError
 from fdetect.files import write_atomic
 from fdetect.nets.detectors.base import config_from_json
 from fdetect.nets.detectors.model import DetectorNetwork
-from fdetect.nets.folders import checked, listed, read_json
+from fdetect.nets.folders import check_tensors, checked, read_json
 
 __all__ = ["CARD", "fill", "load_network_folder", "save_network"]
 
@@ -68,15 +68,7 @@ def fill(content: Mapping[str, Any], state: Mapping[str, torch.Tensor], name: st
     except ParameterError as error:
         raise WeightsError(f"config.json of {name} does not fit ({error})", fix) from None
     wanted = model.state_dict()
-    faults = {
-        "lacks": sorted(set(wanted) - set(state)),
-        "has no place for": sorted(set(state) - set(wanted)),
-        "has another shape of": sorted(
-            key for key in set(wanted) & set(state) if wanted[key].shape != state[key].shape
-        ),
-    }
-    if said := [f"{verb} {listed(keys, most=3)}" for verb, keys in faults.items() if keys]:
-        raise WeightsError(f"{name} is not the network that its config.json describes: it {', '.join(said)}", fix)
+    check_tensors(wanted, state, name, fix)
     model.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in state.items()})
     ready: DetectorNetwork = model.eval()
     return ready

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fdetect.errors import ParameterError
-from fdetect.nets.sizes import Sizes
-from fdetect.registry import Registry, nearest
+from fdetect.nets.sizes import Sizes, stated
+from fdetect.registry import Registry
 
 if TYPE_CHECKING:
     import torch
@@ -98,14 +98,7 @@ def config_from_json(content: Mapping[str, Any]) -> OwnConfig:
 
     Raises ParameterError (UnknownName for an architecture) otherwise.
     """
-    given = {name: value for name, value in content.items() if not name.startswith("_")}
-    entry = generator.get(str(given.pop("architecture", "")))
-    if missing := sorted(set(entry.settings) - set(given)):
-        raise ParameterError(f"generator '{entry.name}' lacks {', '.join(missing)}")
-    if unknown := sorted(set(given) - set(entry.settings)):
-        hint = nearest(unknown[0], entry.settings)
-        raise ParameterError(f"generator '{entry.name}' has no setting '{unknown[0]}'{hint}")
-    config = entry(**given)
+    config = stated(generator, content)
     assert isinstance(config, OwnConfig)
     return config
 

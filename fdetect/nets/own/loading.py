@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fdetect.errors import ParameterError, WeightsError
-from fdetect.nets.folders import listed
+from fdetect.nets.folders import check_tensors
 from fdetect.nets.own.base import config_from_json
 from fdetect.nets.own.blocks import OwnModel
 
@@ -27,15 +27,7 @@ def load_own(state: Mapping[str, torch.Tensor], content: Mapping[str, Any], name
     except ParameterError as error:
         raise WeightsError(f"config.json of {name} does not fit ({error})", fix) from None
     wanted = model.state_dict()
-    faults = {
-        "lacks": sorted(set(wanted) - set(state)),
-        "has no place for": sorted(set(state) - set(wanted)),
-        "has another shape of": sorted(
-            key for key in set(wanted) & set(state) if wanted[key].shape != state[key].shape
-        ),
-    }
-    if said := [f"{verb} {listed(keys, most=3)}" for verb, keys in faults.items() if keys]:
-        raise WeightsError(f"{name} is not the network that its config.json describes: it {', '.join(said)}", fix)
+    check_tensors(wanted, state, name, fix)
     model.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in state.items()}, assign=True)
     # channels last is what a processor's convolutions want
     fast: OwnModel = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
