@@ -303,11 +303,12 @@ def examples_of(loaded: Loaded) -> Any:
 def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train one network in one trial; return what happened, and the scores of its test images and calibration reals.
 
-    Arrays are `rows`, `score|CONDITION` (NaN where a picture failed), `losses`; with embeddings `embedding|CONDITION`,
-    `rows|CONDITION` and `fresh`, rows that only validated; of the protocol `free` `weight|NAME`.
+    Arrays are `rows`, `score|CONDITION` (NaN where a picture failed), `losses`; with embeddings
+    `embedding|CONDITION`, `logit|CONDITION`, `rows|CONDITION` and `fresh`, rows that only validated; of the protocol
+    `free` `weight|NAME`.
     """
     from fdetect.nets.detectors import network
-    from fdetect.nets.learning import judged, learn
+    from fdetect.nets.learning import judge, learn
     from fdetect.nets.training import Schedule
 
     options, samples, since = loaded.options, loaded.samples, time.monotonic()
@@ -324,16 +325,21 @@ def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], di
     learnt = learn(network.read(job.network)(), examples, rows, schedule=schedule, validation=validation,
                    validate_every=max(job.steps // 5, 1), device=options.device, deterministic=False)  # fmt: skip
     tested = np.concatenate([trial.test, trial.calibration])
-    arrays = {}
-    for name in CONDITIONS:
-        ok = loaded.pictures.shown.ok[name][tested]
-        arrays[f"score|{name}"] = np.full(len(tested), np.nan)
-        arrays[f"score|{name}"][ok] = judged(learnt.model, loaded.pictures.shown.pixels[name][tested[ok]])
-    arrays |= {"rows": tested, "losses": np.array(learnt.record.losses, np.float32)}
+    arrays = {"rows": tested, "losses": np.array(learnt.record.losses, np.float32)}
     if job.protocol == "free":
         arrays |= {f"weight|{name}": one.cpu().numpy() for name, one in learnt.model.state_dict().items()}
     if job.embed:
-        arrays |= embedded(learnt.model, loaded, trial, np.setdiff1d(trial.fit, fit))
+        arrays["fresh"] = np.setdiff1d(trial.fit, fit)
+    everything = np.unique(np.concatenate([trial.fit, tested])) if job.embed else tested
+    for name in CONDITIONS:
+        rows = everything if name in ("native", "matched") else tested  # a fused model is fitted under these two
+        rows = rows[loaded.pictures.shown.ok[name][rows]]
+        said = judge(learnt.model, loaded.pictures.shown.pixels[name][rows])
+        of_all = np.full(len(samples.path), np.nan)
+        of_all[rows] = said.logit
+        arrays[f"score|{name}"] = of_all[tested]
+        if job.embed:
+            arrays |= {f"rows|{name}": rows, f"logit|{name}": said.logit, f"embedding|{name}": said.embedding}
     about = {
         "auroc": learnt.auroc, "validation": learnt.validation, "undertrained": learnt.undertrained,
         "validations": learnt.record.validations, "best_step": learnt.record.best_step,
@@ -377,21 +383,6 @@ def parts(job: Job, loaded: Loaded, trial: Trial) -> tuple[np.ndarray, Any]:
     if job.on == "aligned":
         return fit, laundered
     return fit, loaded.pictures.under("matched", held)
-
-
-def embedded(model: Any, loaded: Loaded, trial: Trial, fresh: np.ndarray) -> dict[str, np.ndarray]:
-    """Embeddings and logits: of all images of a trial as trained and as stored, of the tested ones as all show them."""
-    from fdetect.nets.learning import judged
-
-    everything = np.unique(np.concatenate([trial.fit, trial.calibration, trial.test]))
-    tested = np.concatenate([trial.test, trial.calibration])
-    found = {"fresh": fresh}
-    for name in CONDITIONS:
-        rows = everything if name in ("native", "matched") else tested
-        rows = rows[loaded.pictures.shown.ok[name][rows]]
-        embeddings = judged(model, loaded.pictures.shown.pixels[name][rows], embed=True)
-        found |= {f"rows|{name}": rows, f"embedding|{name}": embeddings.astype(np.float16)}
-    return found
 
 
 def write(options: argparse.Namespace, jobs: list[Job], loaded: Loaded, seconds: float) -> None:

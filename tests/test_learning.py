@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from fdetect.errors import DataError, ParameterError  # noqa: E402
 from fdetect.nets.detectors import build, network  # noqa: E402
-from fdetect.nets.learning import Examples, Learnt, Shown, by_generator, judged, learn  # noqa: E402
+from fdetect.nets.learning import Examples, Learnt, Shown, by_generator, judge, learn  # noqa: E402
 from fdetect.nets.schedule import Schedule, TrainingRecord  # noqa: E402
 from fdetect.types import FAKE, REAL  # noqa: E402
 
@@ -136,23 +136,23 @@ def test_what_is_said_of_a_picture_does_not_depend_on_its_neighbours_and_the_mod
     model = build(network.read("cbam_resnet")())  # batch norms, whose statistics would change in training mode
     pixels = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     before = {name: one.clone() for name, one in model.state_dict().items()}
-    together = judged(model, pixels)  # 64 and 6, filled up
+    together = judge(model, pixels).logit  # 64 and 6, filled up
     assert together.shape == (70,)
     assert together.dtype == np.float64
     assert np.ptp(together) > 0
-    alone = np.concatenate([judged(model, pixels[k : k + 1]) for k in (0, 63, 64, 69)])
+    alone = np.concatenate([judge(model, pixels[k : k + 1]).logit for k in (0, 63, 64, 69)])
     np.testing.assert_allclose(together[[0, 63, 64, 69]], alone, atol=1e-5)
     model.eval()
     images = torch.from_numpy(pixels[:2]).permute(0, 3, 1, 2) / 255
-    np.testing.assert_allclose(judged(model, pixels[:2]), model(images).detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(judge(model, pixels[:2]).logit, model(images).detach().numpy(), atol=1e-5)
     assert not model.training
     model.train()
-    embeddings = judged(model, pixels, embed=True)
+    embeddings = judge(model, pixels).embedding
     assert embeddings.shape[0] == 70
     assert embeddings.dtype == np.float32
-    assert judged(model, pixels[:0]).shape == (0,)
+    assert judge(model, pixels[:0]).logit.shape == (0,)
     with pytest.raises(ParameterError, match="sides of at least 32 px; got 16 x 32"):
-        judged(model, pixels[:, :16])
+        judge(model, pixels[:, :16])
     assert model.training
     assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
 
@@ -201,13 +201,13 @@ def learnt() -> Learnt:
 
 def test_a_small_network_learns_a_checkerboard(learnt: Learnt) -> None:
     fresh = residuals(100, seed=2)
-    found = by_generator(judged(learnt.model, fresh.pixels), fresh)
+    found = by_generator(judge(learnt.model, fresh.pixels).logit, fresh)
     assert min(found.values()) > 0.95
     assert set(learnt.validation) == {"a", "b"}
     assert learnt.auroc == pytest.approx(np.mean(list(learnt.validation.values())))
     assert learnt.auroc > 0.95
     assert [step for step, _ in learnt.record.validations] == [20, 40, 60]
-    untaught = by_generator(judged(build(LENET), fresh.pixels), fresh)
+    untaught = by_generator(judge(build(LENET), fresh.pixels).logit, fresh)
     assert max(untaught.values()) < 0.9, "nothing is given away before it is learnt"
 
 

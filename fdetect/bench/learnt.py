@@ -148,13 +148,13 @@ class Network:
 
     def _scores(self, learnt: Learnt, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Judge some rows as every condition shows them: condition -> (N,) logits, NaN elsewhere."""
-        from fdetect.nets.learning import judged
+        from fdetect.nets.learning import judge
 
         found = {}
         for name, pixels in self.pictures.shown.pixels.items():
             scores, mine = np.full(len(pixels), np.nan), rows[self.pictures.shown.ok[name][rows]]
             if not self._too_small(pixels):
-                scores[mine] = judged(learnt.model, pixels[mine])
+                scores[mine] = judge(learnt.model, pixels[mine]).logit
             found[name] = scores
         return found
 

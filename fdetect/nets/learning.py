@@ -1,7 +1,7 @@
 """A detector network learns from draws of training pictures; and what it says of others.
 
     Examples (draws of N pictures) --balanced batches, flips and quarter turns--> `learn` --> a `Learnt` network
-    Shown (pictures under a condition) --> `judged` --> logits; their AUROC by generator is the validation
+    Shown (pictures under a condition) --> `judge` --> logits; their AUROC by generator is the validation
 
 Half of each batch is real; among the fakes every generator is as likely as any other.  Of an aligned pair both halves
 stand in the batch, drawn, flipped and turned alike, so that only the round trip tells them apart.
@@ -31,7 +31,7 @@ from fdetect.nets.training import train
 from fdetect.perturb import rng_for
 from fdetect.types import FAKE, REAL
 
-__all__ = ["RIVAL", "Examples", "Learnt", "Shown", "by_generator", "judged", "learn"]
+__all__ = ["RIVAL", "Examples", "Judged", "Learnt", "Shown", "by_generator", "judge", "learn"]
 
 _AT_ONCE = 64  # pictures that are judged at once
 
@@ -154,7 +154,7 @@ def learn(
 
     def validate(model: DetectorNetwork) -> float:
         assert validation
-        found = by_generator(judged(model, validation.pixels), validation)
+        found = by_generator(judge(model, validation.pixels).logit, validation)
         return float(np.mean(list(found.values())))
 
     record = train(
@@ -162,26 +162,34 @@ def learn(
         validate=validate if validation else None, validate_every=validate_every, patience=patience,
         checkpoint=checkpoint, every=every, about=about, progress=progress, deterministic=deterministic,
     )  # fmt: skip
-    found = by_generator(judged(model, validation.pixels), validation) if validation else {}
+    found = by_generator(judge(model, validation.pixels).logit, validation) if validation else {}
     return Learnt(model, record, found)
 
 
-def judged(model: DetectorNetwork, pixels: np.ndarray, *, embed: bool = False) -> np.ndarray:
-    """Return logits, (N, H, W, 3) uint8 -> (N,) float64 rounded to float32; with `embed` embeddings (N, D) float32.
+@dataclass(frozen=True)
+class Judged:
+    """What a network says of N pictures: logits (N,) float64 rounded to float32, embeddings (N, D) float32."""
 
-    Raises what the network raises for pictures that are too small.
-    """
-    device, parts = next(model.parameters()).device, []
+    logit: np.ndarray
+    embedding: np.ndarray = field(repr=False)
+
+
+def judge(model: DetectorNetwork, pixels: np.ndarray) -> Judged:
+    """Look at (N, H, W, 3) uint8 pictures; raises what the network raises for pictures that are too small."""
+    device, logits, embeddings = next(model.parameters()).device, [], []
     with torch.inference_mode(), exact_float32(), _evaluating(model):
         for start in range(0, len(pixels), _AT_ONCE):
             part = np.ascontiguousarray(pixels[start : start + _AT_ONCE])
             # one shape for all, so that a GPU chooses its kernels once
             padded = np.pad(part, ((0, min(_AT_ONCE, len(pixels)) - len(part)), *[(0, 0)] * 3), mode="edge")
             images = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2).float() / 255
-            found = model.embed(images) if embed else model(images)
-            parts.append(found.float().cpu().numpy()[: len(part)])
-    joined = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    return joined if embed else joined.astype(np.float64)
+            model.check(images)
+            embedding = model.embed(images)
+            embeddings.append(embedding.float().cpu().numpy()[: len(part)])
+            logits.append(model.logit(embedding).cpu().numpy()[: len(part)])
+    if not logits:
+        return Judged(np.empty(0), np.empty((0, 0), np.float32))
+    return Judged(np.concatenate(logits).astype(np.float64), np.concatenate(embeddings))
 
 
 def by_generator(scores: np.ndarray, shown: Shown) -> dict[str, float]:

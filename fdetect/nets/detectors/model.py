@@ -70,9 +70,13 @@ class DetectorNetwork(nn.Module):  # type: ignore[misc]
         Raises ParameterError where a side is below `config.LEAST` px.
         """
         self.check(images)
-        embedding = self.dropout(self.embed(images).float())
-        with exact(images):
-            logits: torch.Tensor = self.classifier(embedding)
+        return self.logit(self.embed(images))
+
+    def logit(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return what the classifier says of an embedding: (B, D) -> (B,) float32."""
+        kept = self.dropout(embedding.float())
+        with exact(embedding):
+            logits: torch.Tensor = self.classifier(kept)
         return logits.float().squeeze(-1)
 
     def patch_logits(self, images: torch.Tensor) -> torch.Tensor | None:
