@@ -7,8 +7,9 @@ nor the order, the batch or the worker plays a part.  What stands in brackets is
 one number: with a launderer a draw is the other half of an aligned pair.  All of it is drawn before a pixel is looked
 at, the same numbers in the same order whether used or not, so that recipes share crops too.
 
-A picture that is small is made smaller less: the crop must come out of it.  Where sizes go with labels, so does that;
-crops of pictures that were cut to one size are free of it.  Flips and quarter turns are the training loop's.
+The crop must come out of the picture, so that one whose shorter side is less than 100 / `smallest` crops (2 of them,
+256 px for a crop of 128) is made smaller less than the others.  Among pictures of that side or more what is drawn does
+not depend on their size, which may go with the label.  Flips and quarter turns are the training loop's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from fdetect.errors import ParameterError
 from fdetect.images import Decoded
-from fdetect.perturb import MARGIN, Box, Condition, Launder, blur, jpeg, noise, rng_for, webp, with_surroundings
+from fdetect.perturb import Box, Condition, Launder, blur, jpeg, noise, rng_for, webp, with_surroundings
 from fdetect.recipes import CELL, LIGHT, OPERATIONS, RECIPES, Recipe
 from fdetect.types import Facts
 
@@ -71,10 +72,10 @@ class Course:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, recipe: Recipe, shape: tuple[int, ...], crop: int) -> Course:
-        """Draw one for a picture of this shape (H, W, ...), whose sides exceed the crop by MARGIN px at least."""
+        """Draw one for a picture of this shape (H, W, ...), out of which the crop comes."""
         place, sizes, chance = rng.random(2), rng.random(2), rng.random(len(OPERATIONS))
-        percent = _percent(recipe, *map(float, sizes), least=100.0 * (crop + MARGIN) / min(shape[:2]))
-        side = crop if percent == 100 else 100.0 * crop / percent
+        percent = _percent(recipe, *map(float, sizes), least=100.0 * crop / min(shape[:2]))
+        side = crop if percent == 100 else min(100.0 * crop / percent, *shape[:2])
         top, left = (float(u) * (length - side) for u, length in zip(place, shape, strict=False))
         if percent == 100:  # at its own size a picture is cut between pixels
             top, left = (int(u * (length - crop + 1)) for u, length in zip(place, shape, strict=False))

@@ -132,6 +132,15 @@ def test_amounts_fill_their_ranges() -> None:
     assert (np.max(at, axis=0) <= (300 - C, 400 - C)).all()
 
 
+def test_pictures_of_two_crops_and_more_are_resized_alike_whatever_their_size() -> None:
+    sides = [[one.side for one in courses(FULL, 500, shape)] for shape in ((2 * C, 2 * C), (2 * C, 999), (1000, 800))]
+    assert sides[0] == sides[1] == sides[2]
+    assert max(sides[0]) > 1.98 * C
+    smaller = [one.side for one in courses(FULL, 500, (2 * C - 1, 999))]
+    assert max(smaller) <= 2 * C - 1
+    assert smaller != sides[0]
+
+
 def test_what_an_operation_does_can_be_seen() -> None:
     plain = shown(NOTHING)
     for name in OPERATIONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ def changed(folder: Path, change) -> None:
 @pytest.mark.parametrize(("change", "said"), [
     (lambda tensors: tensors.pop("trunk.conv2.weight"), r"it lacks trunk\.conv2\.weight"),
     (lambda tensors: tensors.update(extra=torch.zeros(1)), "it has no place for extra"),
-    (lambda tensors: tensors.update({"classifier.weight": torch.zeros(1, 9)}), r"another shape of classifier\.weight"),
+    (lambda tensors: tensors.update({"classifier.weight": torch.zeros(1, 9)}), r"it has classifier\.weight of shape "
+                                                                               r"\(1, 9\)"),
 ])  # fmt: skip
 def test_tensors_that_do_not_fit_are_named(change, said: str, tmp_path: Path) -> None:
     save_network(ready("tiny_ladeda"), tmp_path)
@@ -85,6 +87,15 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(whole[:-10])
     with pytest.raises(WeightsError, match="holds .* bytes where its header says"):
         load_network_folder(tmp_path)
+
+
+def test_sizes_that_no_memory_holds_are_refused_before_a_tensor_is_made() -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    huge = {**network.get("swin")().to_json(), "width": 1024, "depths": "2-2-2-24"}  # some 80 GB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match="the file is not the network that its config.json describes: it lacks"):
+        fill(huge, {}, "the file")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1e6  # kB
 
 
 # --- pretrained trunks -----------------------------------------------------------------------------------------------
@@ -122,7 +133,7 @@ def test_a_trunk_filled_from_transformers_computes_what_theirs_does(theirs, tmp_
 
 def test_a_pretrained_trunk_of_another_form_is_refused(theirs) -> None:
     _, folder = theirs
-    with pytest.raises(WeightsError, match=r"is not this ResNet: .*layer2\.2\.conv1\.weight"):
+    with pytest.raises(WeightsError, match=r"is not this ResNet: it lacks layer2\.2\.bn1\.bias"):
         fill_resnet(ResNet(3, (1, 3), (16, 32), stem_width=8), str(folder))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "downsample_in_bottleneck": True}))

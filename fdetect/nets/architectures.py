@@ -22,7 +22,7 @@ import torch
 
 from fdetect.errors import ParameterError, WeightsError
 from fdetect.nets.cards import EncoderCard
-from fdetect.nets.folders import listed, one_line
+from fdetect.nets.folders import one_line, refuse_keys
 from fdetect.nets.weights import remove_first, where_to_get
 
 __all__ = ["ARCHITECTURES", "Architecture", "authors_position_table", "load_network", "quiet",
@@ -113,15 +113,11 @@ def load_network(folder: Path, card: EncoderCard, positions: str, size: int) -> 
         reason = one_line(error, folder, card.source)
         raise WeightsError(f"{card.source} does not load as {card.family} ({reason})", fix) from None
     # transformers fills what is missing or does not fit with random numbers and only warns: refused here
-    absent = sorted(str(key) for key in report["missing_keys"])
-    other = sorted(f"{key} of shape {tuple(found)}" for key, found, _ in report["mismatched_keys"])
-    extra = sorted(key for key in map(str, report["unexpected_keys"]) if not re.fullmatch(architecture.others, key))
-    faults = [f"lacks {listed(absent)}"] if absent else []
-    faults += [f"has {listed(other)}"] if other else []
-    faults += [f"holds {listed(extra)}, which the network has no place for"] if extra else []
-    if faults:
-        what = " and ".join(faults)
-        raise WeightsError(f"{card.source} is not the network that its config.json describes: it {what}", fix)
+    refuse_keys(
+        card.source, fix, lacks=set(map(str, report["missing_keys"])),
+        extra={key for key in map(str, report["unexpected_keys"]) if not re.fullmatch(architecture.others, key)},
+        other={str(key): found for key, found, _ in report["mismatched_keys"]},
+    )  # fmt: skip
     if positions == "scale_factor":
         table = model.embeddings.position_embeddings.detach()
         grid = size // card.patch

@@ -9,7 +9,6 @@ is the same each time.  diffusers' models see 2 x - 1, as they were trained.  To
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from fdetect.nets.autoencoder_cards import (
     find_autoencoder,
 )
 from fdetect.nets.catalogue import check_dtype
-from fdetect.nets.folders import listed, one_line, read_json
+from fdetect.nets.folders import one_line, read_json, refuse_keys
 from fdetect.nets.own import CLASS_NAME
 from fdetect.nets.weights import remove_first
 
@@ -136,9 +135,8 @@ def _model(folder: Path, source: str, architecture: str, sha256: str, config_sha
         reason = one_line(error, folder, source)
         raise WeightsError(f"{source} does not load as {architecture} ({reason})", GIVE_FOLDER) from None
     # diffusers fills what is missing with random numbers and only warns: refused here
-    faults = _faults(report)
-    if faults:
-        raise WeightsError(f"{source} is not the network that its config.json describes: it {faults}", GIVE_FOLDER)
+    lacks, extra = (set(map(str, report[name])) for name in ("missing_keys", "unexpected_keys"))
+    refuse_keys(source, GIVE_FOLDER, lacks=lacks, extra=extra)
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -158,10 +156,3 @@ def _ours(folder: Path, source: str, architecture: str) -> Any:
     if own:
         return load_own(state, read_json(folder / "config.json", source, fix), source, fix)
     return load_taef2(state, source, remove_first(folder, IMPORT_TAEF2) if source == "taef2" else fix)
-
-
-def _faults(report: Mapping[str, Any]) -> str:
-    parts = []
-    for verb, keys in (("lacks", report["missing_keys"]), ("has no place for", report["unexpected_keys"])):
-        parts += [f"{verb} {listed(sorted(map(str, keys)))}"] if keys else []
-    return " and ".join(parts)

@@ -18,13 +18,14 @@ from typing import Any
 from fdetect.errors import ParameterError, WeightsAbsent, WeightsError
 from fdetect.nets.detectors import CLASS_NAME, NetworkConfig, config_from_json
 from fdetect.nets.evidence import LEVELS, evidence_of, identity
-from fdetect.nets.folders import digests, read_json
+from fdetect.nets.folders import checked, digests, read_json
+from fdetect.nets.shipped import REINSTALL, SHIPPED_HOME
 from fdetect.nets.weights import FOLDER_NAME, find_weights, is_folder, remove_first, weights_home
 from fdetect.registry import nearest
 
 __all__ = [
     "GIVE_DETECTOR", "HEADS", "PUBLISHED", "DetectorCard", "PublishedDetector", "detector_card", "detector_config",
-    "find_detector", "kind_of",
+    "find_detector", "kind_of", "training_contents",
 ]  # fmt: skip
 
 GIVE_DETECTOR = "give a folder with config.json and model.safetensors as pretrained:weights=FOLDER"
@@ -178,11 +179,24 @@ def find_detector(source: str) -> Path:
     Raises WeightsAbsent or WeightsError, with its fix, where it is absent or damaged.
     """
     here = is_folder(source, tuple(PUBLISHED)) or (weights_home() / source).is_dir()
+    if not here and FOLDER_NAME.fullmatch(source) and kind_of(SHIPPED_HOME / source):
+        return checked(SHIPPED_HOME / source, stem="model", where=f"the package's {source}", fix=REINSTALL)
     if FOLDER_NAME.fullmatch(source) and source not in PUBLISHED and not here:
         hint = nearest(source, PUBLISHED)
         raise WeightsAbsent(f"no weights '{source}'{hint} (fdetect weights list)", GIVE_DETECTOR)
     fix = PUBLISHED[source].fix if source in PUBLISHED else GIVE_DETECTOR
     return find_weights(source, option="pretrained:weights", fix=fix)
+
+
+def training_contents(source: str) -> frozenset[str] | None:
+    """Return the content ids that card.json lists as `data.ids`: what a network was trained on; None = it does not.
+
+    Raises WeightsAbsent or WeightsError where there are no such weights.
+    """
+    folder = find_detector(source)
+    data = _about(folder, digests(folder)["sha256"], source).get("data")
+    ids = data.get("ids") if isinstance(data, dict) else None
+    return frozenset(map(str, ids)) if isinstance(ids, list) else None
 
 
 def _fix(source: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ __all__ = [
     "listed",
     "one_line",
     "read_json",
+    "refuse_keys",
     "weight_files",
     "weights_sha256",
 ]
 
 _PICKLES = ("pytorch_model.bin", "diffusion_pytorch_model.bin")
+_DESCRIBED = "the network that its config.json describes"
 _OTHER_FILE = "transformers_weights"  # a key of config.json that makes transformers load a file of another name
 
 
@@ -127,20 +129,29 @@ def listed(names: Sequence[str], *, most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def check_tensors(wanted: Mapping[str, Any], state: Mapping[str, Any], name: str, fix: str) -> None:
+def check_tensors(
+    wanted: Mapping[str, Any], state: Mapping[str, Any], name: str, fix: str, *, kind: str = _DESCRIBED
+) -> None:
     """Raise WeightsError, with the keys, unless the tensors have the names and shapes that a network wants.
 
-    name  what the message calls the weights
+    name  what the message calls the weights;  kind  what it calls the network
     """
-    faults = {
-        "lacks": sorted(set(wanted) - set(state)),
-        "has no place for": sorted(set(state) - set(wanted)),
-        "has another shape of": sorted(
-            key for key in set(wanted) & set(state) if wanted[key].shape != state[key].shape
-        ),
-    }
-    if said := [f"{verb} {listed(keys, most=3)}" for verb, keys in faults.items() if keys]:
-        raise WeightsError(f"{name} is not the network that its config.json describes: it {', '.join(said)}", fix)
+    shapes = {key: tuple(state[key].shape) for key in set(wanted) & set(state)}
+    refuse_keys(
+        name, fix, lacks=set(wanted) - set(state), extra=set(state) - set(wanted), kind=kind,
+        other={key: shape for key, shape in shapes.items() if shape != tuple(wanted[key].shape)},
+    )  # fmt: skip
+
+
+def refuse_keys(
+    name: str, fix: str, *, lacks: Collection[str] = (), extra: Collection[str] = (),
+    other: Mapping[str, Sequence[int]] | None = None, kind: str = _DESCRIBED,
+) -> None:  # fmt: skip
+    """Raise WeightsError where tensors are missing, left over, or of another shape, which `other` gives by key."""
+    shapes = {f"{key} of shape {tuple(shape)}" for key, shape in (other or {}).items()}
+    faults = {"lacks": lacks, "has no place for": extra, "has": shapes}
+    if said := [f"{verb} {listed(sorted(keys), most=3)}" for verb, keys in faults.items() if keys]:
+        raise WeightsError(f"{name} is not {kind}: it {', '.join(said)}", fix)
 
 
 def _holds(content: Any, key: str) -> bool:

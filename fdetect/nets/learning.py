@@ -26,12 +26,12 @@ from fdetect.metrics import auroc
 from fdetect.nets.detectors import NetworkConfig, build
 from fdetect.nets.detectors.model import DetectorNetwork
 from fdetect.nets.memory import exact_float32
-from fdetect.nets.schedule import RIVAL, Schedule, TrainingRecord
+from fdetect.nets.schedule import Schedule, TrainingRecord, below_rival
 from fdetect.nets.training import train
 from fdetect.perturb import rng_for
 from fdetect.types import FAKE, REAL
 
-__all__ = ["RIVAL", "Examples", "Judged", "Learnt", "Shown", "by_generator", "judge", "learn"]
+__all__ = ["Examples", "Judged", "Learnt", "Shown", "by_generator", "judge", "learn"]
 
 _AT_ONCE = 64  # pictures that are judged at once
 
@@ -110,14 +110,9 @@ class Learnt:
 
     @property
     def undertrained(self) -> str:
-        """Why it counts as no rival: a low AUROC on the generators it was trained on, a curve that still falls; or "".
-
-        NaN is no AUROC that reaches the mark.
-        """
-        reached = round(self.auroc, 3)  # the digits that are shown
-        why = [] if reached >= RIVAL else [f"validation AUROC {reached:.3f} below {RIVAL:.2f}"]
-        why += [] if self.record.flattened() else ["the loss still falls"]
-        return ", ".join(why)
+        """Why it is no rival, or "": a low AUROC on the generators it was trained on, a loss that still falls."""
+        falls = "" if self.record.flattened() else "the loss still falls"
+        return ", ".join(filter(None, (below_rival(self.auroc), falls)))
 
 
 def learn(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,21 +36,42 @@ class LoadedDetector:
         """
         if self.card.encoder:
             return np.asarray(self.model.logits(images), np.float32)
-        from fdetect.nets.memory import in_chunks
+        return self._looked(images, self.model) if len(images) else np.empty(0, np.float32)
 
-        if not len(images):
-            return np.empty(0, np.float32)
-        key = f"{self.card.sha256} {self.card.config_sha256} {self.card.stem}"
-        return np.asarray(in_chunks(self._chunk, images, device=self.device, key=key).numpy())
-
-    def _chunk(self, images: torch.Tensor) -> torch.Tensor:
+    @property
+    def dim(self) -> int:
+        """Length of a network's embedding."""
         import torch
 
-        from fdetect.nets.memory import exact_float32
+        side = self.model.config.LEAST
+        with torch.inference_mode():
+            return int(self.model.embed(torch.zeros(1, 3, side, side, device=self.device)).shape[1])
 
-        with torch.inference_mode(), exact_float32():
-            logits: torch.Tensor = self.model(images.to(self.device, torch.float32)).float().cpu()
-            return logits
+    def with_embedding(self, images: torch.Tensor) -> np.ndarray:
+        """(B, 3, H, W) float32 RGB in 0..1 -> (B, 1 + D) float32, a network's logit and its embedding.
+
+        Raises what `logits` raises.
+        """
+        import torch
+
+        def look(part: torch.Tensor) -> torch.Tensor:
+            self.model.check(part)
+            embedding = self.model.embed(part).float()
+            return torch.cat([self.model.logit(embedding)[:, None], embedding], dim=1)
+
+        return self._looked(images, look) if len(images) else np.empty((0, 1 + self.dim), np.float32)
+
+    def _looked(self, images: torch.Tensor, look: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+        import torch
+
+        from fdetect.nets.memory import exact_float32, in_chunks
+
+        def chunk(part: torch.Tensor) -> torch.Tensor:
+            with torch.inference_mode(), exact_float32():
+                return look(part.to(self.device, torch.float32)).float().cpu()
+
+        key = f"{self.card.sha256} {self.card.config_sha256} {self.card.stem}"
+        return np.asarray(in_chunks(chunk, images, device=self.device, key=key).numpy())
 
 
 def load_pretrained(source: str, *, stem: str = "", clip: str = "", device: str = "auto") -> LoadedDetector:

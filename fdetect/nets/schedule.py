@@ -10,11 +10,22 @@ from dataclasses import dataclass
 
 from fdetect.errors import ParameterError
 
-__all__ = ["RIVAL", "Schedule", "TrainingRecord"]
+__all__ = ["RIVAL", "Schedule", "TrainingRecord", "below_rival"]
 
 RIVAL = 0.90  # least validation AUROC, on its training generators, of a network that others are compared with
 
 _PRECISIONS, _OPTIMISERS, _DECLINES = ("float32", "bfloat16"), ("adamw", "adam", "sgd"), ("cosine", "step", "constant")
+
+
+def below_rival(auroc: float) -> str:
+    """Return why a validation AUROC makes no rival, "" where it does; NaN is no AUROC that reaches the mark.
+
+    The figure has three digits, and more where three would read as the mark itself.
+    """
+    if auroc >= RIVAL:
+        return ""
+    digits = next(n for n in range(3, 18) if float(f"{auroc:.{n}f}") != RIVAL)
+    return f"validation AUROC {auroc:.{digits}f} below {RIVAL:.2f}"
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from fdetect.errors import WeightsError
 from fdetect.nets.folders import checked, file_sha256
 from fdetect.nets.own.card import own_card
 
-__all__ = ["LICENCE", "REINSTALL", "SHIPPED", "shipped_folder"]
+__all__ = ["LICENCE", "REINSTALL", "SHIPPED", "SHIPPED_HOME", "shipped_folder"]
 
 LICENCE = "Apache-2.0"
 REINSTALL = "reinstall fdetect"
 
-_HOME = Path(__file__).with_name("shipped")
+SHIPPED_HOME = Path(__file__).with_name("shipped")
 
-SHIPPED = tuple(sorted(path.name for path in _HOME.glob("own-*") if path.is_dir()))
+SHIPPED = tuple(sorted(path.name for path in SHIPPED_HOME.glob("own-*") if path.is_dir()))
 
 
 def shipped_folder(name: str) -> Path:
@@ -29,7 +29,7 @@ def shipped_folder(name: str) -> Path:
     Raises WeightsError otherwise.
     """
     where = f"the package's {name}"
-    folder = checked(_HOME / name, stem="model", where=where, fix=REINSTALL)
+    folder = checked(SHIPPED_HOME / name, stem="model", where=where, fix=REINSTALL)
     card = own_card(folder, where, REINSTALL)
     if card is None:
         raise WeightsError(f"{where} has no card.json", REINSTALL)

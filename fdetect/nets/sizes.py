@@ -9,7 +9,7 @@ from typing import Any
 from fdetect.errors import ParameterError
 from fdetect.registry import Registry, nearest
 
-__all__ = ["Sizes", "stated"]
+__all__ = ["Sizes", "stated", "written"]
 
 
 class Sizes:
@@ -32,6 +32,13 @@ class Sizes:
         if not fits:
             wanted = "a number above 0" if above_zero else "a number of at least 0"
             raise ParameterError(f"{self.architecture}: {name} must be {wanted}, got {value!r}")
+
+
+def written(registry: Registry, config: Sizes, class_name: str) -> dict[str, Any]:
+    """Return what config.json holds of a configuration: `stated` reads it back."""
+    entry = registry.of(type(config))
+    settings = {name: getattr(config, name) for name in entry.settings}
+    return {"_class_name": class_name, "architecture": entry.name, **settings}
 
 
 def stated(registry: Registry, content: Mapping[str, Any]) -> Any:

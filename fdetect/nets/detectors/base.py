@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fdetect.nets.sizes import Sizes, stated
+from fdetect.nets.sizes import Sizes, stated, written
 from fdetect.registry import Registry
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
 
-__all__ = ["CLASS_NAME", "NetworkConfig", "build", "config_from_json", "network"]
+__all__ = ["CLASS_NAME", "FromResnet", "NetworkConfig", "build", "config_from_json", "network"]
 
 network = Registry("network")
 
@@ -30,13 +30,11 @@ CLASS_NAME = "DetectorNetwork"  # `_class_name` of config.json
 class NetworkConfig(Sizes):
     """The sizes of a detector network; a subclass is an architecture and adds settings.
 
-    RECIPE        how its authors train it, as settings of `fdetect.nets.training.Schedule` that differ from ours
-    AUGMENTATION  name of the augmentation that they train with (fdetect/augment.py)
-    LEAST         px that a side must have
+    RECIPE  how its authors train it, as settings of `fdetect.nets.training.Schedule` that differ from ours
+    LEAST   px that a side must have
     """
 
     RECIPE: ClassVar[Mapping[str, Any]] = {}
-    AUGMENTATION: ClassVar[str] = "full"
     LEAST: ClassVar[int] = 32
 
     @property
@@ -61,8 +59,20 @@ class NetworkConfig(Sizes):
 
     def to_json(self) -> dict[str, Any]:
         """Return what config.json holds."""
-        settings = {name: getattr(self, name) for name in network.of(type(self)).settings}
-        return {"_class_name": CLASS_NAME, "architecture": self.architecture, **settings}
+        return written(network, self, CLASS_NAME)
+
+
+class FromResnet(NetworkConfig):
+    """A network whose trunk may start from a ResNet's weights, which the setting `pretrained` names."""
+
+    pretrained: str
+
+    def pretrain(self, model: DetectorNetwork) -> None:
+        """Fill the trunk with the weights that `pretrained` names."""
+        if self.pretrained:
+            from fdetect.nets.detectors.pretrained import fill_resnet
+
+            fill_resnet(model.get_submodule("trunk"), self.pretrained)
 
 
 def config_from_json(content: Mapping[str, Any]) -> NetworkConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fdetect.nets.detectors.base import NetworkConfig, network
+from fdetect.nets.detectors.base import FromResnet, network
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
@@ -15,7 +15,7 @@ __all__ = ["CnnSpot"]
 
 @network(name="cnnspot")
 @dataclass(frozen=True)
-class CnnSpot(NetworkConfig):
+class CnnSpot(FromResnet):
     """CNNSpot: (B, 3, H, W) RGB 0..1 -> (B,) logit; ResNet-50 with ImageNet's mean and deviation, 23.5 million.
 
     Its authors start from ImageNet weights: `pretrained` names a folder of them, or a name of the weights home;
@@ -24,7 +24,6 @@ class CnnSpot(NetworkConfig):
     """
 
     RECIPE: ClassVar = {"optimiser": "adam", "rate": 1e-4, "decline": "constant", "decay": 0.0}
-    AUGMENTATION: ClassVar[str] = "cnnspot"
 
     pretrained: str = ""
 
@@ -35,10 +34,3 @@ class CnnSpot(NetworkConfig):
 
         trunk = ResNet(3, (3, 4, 6, 3), (256, 512, 1024, 2048))
         return Convolutional(self, Normalise(), trunk, trunk.dim)
-
-    def pretrain(self, model: DetectorNetwork) -> None:
-        """Fill the trunk with the weights that `pretrained` names."""
-        if self.pretrained:
-            from fdetect.nets.detectors.pretrained import fill_resnet
-
-            fill_resnet(model.get_submodule("trunk"), self.pretrained)

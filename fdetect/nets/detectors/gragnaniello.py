@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fdetect.nets.detectors.base import NetworkConfig, network
+from fdetect.nets.detectors.base import FromResnet, network
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
@@ -15,7 +15,7 @@ __all__ = ["Gragnaniello"]
 
 @network
 @dataclass(frozen=True)
-class Gragnaniello(NetworkConfig):
+class Gragnaniello(FromResnet):
     """Gragnaniello: (B, 3, H, W) RGB 0..1 -> (B,) logit; ResNet-50, strides 1 in the stem, 23.5 million parameters.
 
     Neither the first convolution nor the maximum after it halves the sides, so that 16 times as many places are
@@ -26,7 +26,6 @@ class Gragnaniello(NetworkConfig):
     """
 
     RECIPE: ClassVar = {"optimiser": "adam", "rate": 1e-4, "decline": "constant", "decay": 0.0}
-    AUGMENTATION: ClassVar[str] = "gragnaniello"
 
     pretrained: str = ""
 
@@ -37,10 +36,3 @@ class Gragnaniello(NetworkConfig):
 
         trunk = ResNet(3, (3, 4, 6, 3), (256, 512, 1024, 2048), stem_stride=1, pool_stride=1)
         return Convolutional(self, Normalise(), trunk, trunk.dim)
-
-    def pretrain(self, model: DetectorNetwork) -> None:
-        """Fill the trunk with the weights that `pretrained` names."""
-        if self.pretrained:
-            from fdetect.nets.detectors.pretrained import fill_resnet
-
-            fill_resnet(model.get_submodule("trunk"), self.pretrained)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fdetect.nets.detectors.base import NetworkConfig, network
+from fdetect.nets.detectors.base import FromResnet, network
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
@@ -15,7 +15,7 @@ __all__ = ["GramNet"]
 
 @network
 @dataclass(frozen=True)
-class GramNet(NetworkConfig):
+class GramNet(FromResnet):
     """Gram-Net: (B, 3, H, W) RGB 0..1 -> (B,) logit; ResNet-18 and six Gram blocks, 11.5 million parameters.
 
         G = A A^T / (c h w),   A (c, h w): `channels` c of a 3x3 convolution of the features at a depth
@@ -27,7 +27,6 @@ class GramNet(NetworkConfig):
     """
 
     RECIPE: ClassVar = {"optimiser": "adam", "rate": 1e-4, "decline": "constant", "decay": 0.0}
-    AUGMENTATION: ClassVar[str] = "light"
 
     channels: int = 32
     pretrained: str = ""
@@ -40,10 +39,3 @@ class GramNet(NetworkConfig):
         from fdetect.nets.detectors.gram_model import GramModel
 
         return GramModel(self)
-
-    def pretrain(self, model: DetectorNetwork) -> None:
-        """Fill the trunk with the weights that `pretrained` names."""
-        if self.pretrained:
-            from fdetect.nets.detectors.pretrained import fill_resnet
-
-            fill_resnet(model.get_submodule("trunk"), self.pretrained)

@@ -22,7 +22,6 @@ class _Local(NetworkConfig):
     """What both have: a stem by its name, after ImageNet's mean and deviation; recipe: Adam, rate 2e-4."""
 
     RECIPE: ClassVar = {"optimiser": "adam", "rate": 2e-4, "decline": "step", "decay": 0.0}
-    AUGMENTATION: ClassVar[str] = "light"
 
     stem: str = "npr"
 

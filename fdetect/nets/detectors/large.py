@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from fdetect.errors import ParameterError, WeightsAbsent
-from fdetect.nets.detectors.base import NetworkConfig, network
+from fdetect.nets.detectors.base import FromResnet, NetworkConfig, network
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
@@ -41,7 +41,7 @@ class _Large(NetworkConfig):
 
 @network
 @dataclass(frozen=True)
-class Resnext101(_Large):
+class Resnext101(FromResnet, _Large):
     """ResNeXt-101 32x8d: (B, 3, H, W) RGB 0..1 -> (B,) logit; 86.74 million parameters; needs local weights.
 
     ResNet-101 whose 3x3 convolutions have 32 groups of 8, 16, 32 and 64 channels; ImageNet's mean and deviation.
@@ -60,13 +60,6 @@ class Resnext101(_Large):
 
         trunk = ResNet(3, (3, 4, 23, 3), (256, 512, 1024, 2048), groups=32, group_width=8)
         return Convolutional(self, Normalise(), trunk, trunk.dim)
-
-    def pretrain(self, model: DetectorNetwork) -> None:
-        """Fill the trunk with the weights that `pretrained` names."""
-        if self.pretrained:
-            from fdetect.nets.detectors.pretrained import fill_resnet
-
-            fill_resnet(model.get_submodule("trunk"), self.pretrained)
 
 
 @network

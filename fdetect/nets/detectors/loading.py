@@ -63,12 +63,14 @@ def fill(content: Mapping[str, Any], state: Mapping[str, torch.Tensor], name: st
     Raises WeightsError where a tensor is missing, left over or of another shape.
     """
     try:
-        with torch.random.fork_rng(devices=[]):  # first values are drawn, then replaced
-            model = config_from_json(content).model()
+        config = config_from_json(content)
+        with torch.device("meta"):  # shapes alone: sizes that no memory holds are refused by what the file holds
+            wanted = config.model().state_dict()
     except ParameterError as error:
         raise WeightsError(f"config.json of {name} does not fit ({error})", fix) from None
-    wanted = model.state_dict()
     check_tensors(wanted, state, name, fix)
+    with torch.random.fork_rng(devices=[]):  # first values are drawn, then replaced
+        model = config.model()
     model.load_state_dict({key: tensor.to(wanted[key].dtype) for key, tensor in state.items()})
     ready: DetectorNetwork = model.eval()
     return ready

@@ -25,7 +25,6 @@ class Npr(NetworkConfig):
     """
 
     RECIPE: ClassVar = {"optimiser": "adam", "rate": 2e-4, "decline": "step", "drop_every": 0.2, "decay": 0.0}
-    AUGMENTATION: ClassVar[str] = "light"
 
     factor: int = 2
     scale: float = 2 / 3

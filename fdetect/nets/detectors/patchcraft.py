@@ -30,7 +30,6 @@ class PatchCraft(NetworkConfig):
     """
 
     RECIPE: ClassVar = {"optimiser": "adam", "rate": 1e-4, "decline": "constant", "decay": 0.0}
-    AUGMENTATION: ClassVar[str] = "light"
     LEAST: ClassVar[int] = 64
 
     step: int = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from fdetect.nets.detectors.base import NetworkConfig, network
+from fdetect.nets.detectors.base import FromResnet, network
 
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
@@ -14,7 +14,7 @@ __all__ = ["Resnet18", "Resnet50"]
 
 
 @dataclass(frozen=True)
-class _PlainResnet(NetworkConfig):
+class _PlainResnet(FromResnet):
     """A residual network whose stages are a subclass's: DEPTHS, WIDTHS, and whether the blocks are bottlenecks."""
 
     DEPTHS: ClassVar[tuple[int, ...]]
@@ -31,13 +31,6 @@ class _PlainResnet(NetworkConfig):
 
         trunk = ResNet(3, self.DEPTHS, self.WIDTHS, bottleneck=self.BOTTLENECK)
         return Convolutional(self, Normalise(), trunk, trunk.dim)
-
-    def pretrain(self, model: DetectorNetwork) -> None:
-        """Fill the trunk with the weights that `pretrained` names."""
-        if self.pretrained:
-            from fdetect.nets.detectors.pretrained import fill_resnet
-
-            fill_resnet(model.get_submodule("trunk"), self.pretrained)
 
 
 @network

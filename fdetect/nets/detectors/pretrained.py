@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fdetect.errors import WeightsError
-from fdetect.nets.folders import listed, read_json, weight_files
+from fdetect.nets.folders import check_tensors, read_json, weight_files
 from fdetect.nets.weights import find_weights
 
 __all__ = ["fill_resnet", "resnet_names"]
@@ -41,10 +41,9 @@ def fill_resnet(trunk: nn.Module, name_or_folder: str) -> None:
     for path in weight_files(folder):
         state |= load_file(path) if path.suffix == ".safetensors" else {}
     found, wanted = resnet_names(state), trunk.state_dict()
-    wrong = [key for key in wanted if key not in found or found[key].shape != wanted[key].shape]
-    if wrong := [key for key in wrong if not key.endswith("num_batches_tracked")]:
-        raise WeightsError(f"{name_or_folder} is not this ResNet: it lacks, or has another shape of, {listed(wrong)}",
-                           _FIX)  # fmt: skip
+    counted = {key: tensor for key, tensor in wanted.items() if not key.endswith("num_batches_tracked")}
+    check_tensors(counted, {key: found[key] for key in counted.keys() & found.keys()}, name_or_folder, _FIX,
+                  kind="this ResNet")  # fmt: skip
     trunk.load_state_dict({key: found.get(key, wanted[key]).to(wanted[key].dtype) for key in wanted})
 
 

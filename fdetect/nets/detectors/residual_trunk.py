@@ -37,7 +37,6 @@ class ResidualTrunk(NetworkConfig):
     """
 
     RECIPE: ClassVar = {"rate": 1e-3, "decay": 0.01}
-    AUGMENTATION: ClassVar[str] = "full"
 
     bank: str = "few"
     truncation: float = 8.0

@@ -27,7 +27,6 @@ class Safe(NetworkConfig):
     """
 
     RECIPE: ClassVar = {"rate": 1.25e-3, "decay": 0.01, "warm_up": 0.05}
-    AUGMENTATION: ClassVar[str] = "safe"
 
     def model(self) -> DetectorNetwork:
         """Return the network with torch's first values."""

@@ -17,7 +17,7 @@ from torch import nn
 
 from fdetect.errors import WeightsError
 from fdetect.nets.architectures import quiet
-from fdetect.nets.folders import listed, one_line, read_json
+from fdetect.nets.folders import one_line, read_json, refuse_keys
 from fdetect.nets.weights import find_weights, remove_first, where_to_get
 
 __all__ = ["fill_tower", "local_folder", "of_setting"]
@@ -57,14 +57,11 @@ def fill_tower(tower: nn.Module, name: str, architecture: str, *, same: Sequence
     except Exception as error:  # a damaged file, each in its own class
         raise WeightsError(f"{name} does not load as {architecture} ({one_line(error, folder, name)})", fix) from None
     wanted = tower.state_dict()
-    absent = sorted(set(map(str, report["missing_keys"])) & set(wanted))
-    other = sorted(f"{key} of shape {tuple(found)}" for key, found, _ in report["mismatched_keys"] if key in wanted)
-    extra = sorted(key for key in map(str, report["unexpected_keys"]) if not re.fullmatch(_HEADS, key))
-    faults = [f"lacks {listed(absent, most=3)}"] if absent else []
-    faults += [f"has {listed(other, most=3)}"] if other else []
-    faults += [f"holds {listed(extra, most=3)}, which the network has no place for"] if extra else []
-    if faults:
-        raise WeightsError(f"{name} is not this {architecture}: it {' and '.join(faults)}", fix)
+    refuse_keys(
+        name, fix, lacks=set(map(str, report["missing_keys"])) & set(wanted),
+        extra={key for key in map(str, report["unexpected_keys"]) if not re.fullmatch(_HEADS, key)},
+        other={key: found for key, found, _ in report["mismatched_keys"] if key in wanted}, kind=f"this {architecture}",
+    )  # fmt: skip
     tower.load_state_dict({key: tensor for key, tensor in loaded.state_dict().items() if key in wanted})
 
 

@@ -138,7 +138,6 @@ class Dinov2(NetworkConfig):
 
     sha256       of the encoder's weights that are wanted, as a trained detector states it; empty: any
 
-    What is frozen need not be saved with a trained detector: see `lora.trained_tensors`.
     Source: Oquab et al. 2023, arXiv 2304.07193; Hu et al. 2021, arXiv 2106.09685.  Raises WeightsError where the
     encoder is absent, damaged or of another family.
     """

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fdetect.errors import ParameterError
-from fdetect.nets.sizes import Sizes, stated
+from fdetect.nets.sizes import Sizes, stated, written
 from fdetect.registry import Registry
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class OwnConfig(Sizes):
 
     def to_json(self) -> dict[str, Any]:
         """Return what config.json holds."""
-        settings = {name: getattr(self, name) for name in generator.of(type(self)).settings}
-        return {"_class_name": CLASS_NAME, "architecture": self.architecture, **settings}
+        return written(generator, self, CLASS_NAME)
 
 
 def config_from_json(content: Mapping[str, Any]) -> OwnConfig:
