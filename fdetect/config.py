@@ -17,7 +17,7 @@ from fdetect.registry import nearest
 __all__ = ["RunConfig", "fingerprint", "override", "read_config", "to_toml"]
 
 SCHEMA = 1
-BRANCHES = ("handmade", "spectrum", "encoder")  # of the fused detector
+BRANCHES = ("handmade", "spectrum", "trunk", "encoder")  # of the fused detector
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,18 @@ class HeadsConfig:
     drop_one: tuple[str, ...] = ()  # on all columns, and on all but those of each family in turn
     balance: str = "none"  # weights of training images: "generators", or "generators+sources" of reals as well
     search: bool = False  # whether settings not named are searched for, within each trial's training images
+    draws: int = 1  # of each condition: crops of an image that are fitted on, and whose mean score is that of the image
+    train_conditions: tuple[str, ...] = ()  # fitted on together for all columns but native; empty: matched
+    best_single: bool = False  # whether the best head is chosen on each trial's training images; with `fused` always
+    importance: bool = False  # whether families of columns are permuted among test images: heads on all columns, fused
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ParameterError(f"heads: draws is {self.draws}; give 1 or more (--draws)")
+        names = self.train_conditions
+        if "native" in names or len(set(names)) < len(names):
+            raise ParameterError("heads: train_conditions are different ones, and native is not among them, for which "
+                                 f"heads are trained apart; got {','.join(names)} (--train-conditions)")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,14 +131,23 @@ class NetworksConfig:
 class FusedConfig:
     """The fused detector: branches with a logit each, and gates that weigh them."""
 
-    branches: tuple[str, ...] = ()  # of handmade, spectrum, encoder (those of features.embeddings); empty: not run
+    branches: tuple[str, ...] = ()  # of handmade, spectrum, trunk, encoder (features.embeddings); empty: not run
+    network: str = "residual_trunk"  # of the branch trunk, trained in every trial within the budget of [networks]
     hidden: bool = True  # whether branches with a hidden layer are tried, by their training images alone
+    draws: int = 0  # as those of heads; 0: as many
 
     def __post_init__(self) -> None:
         for name in self.branches:
             if name not in BRANCHES:
                 hint = nearest(name, BRANCHES)
                 raise ParameterError(f"fused: no branch '{name}'{hint} ({', '.join(BRANCHES)})")
+        if self.draws < 0:
+            raise ParameterError(f"fused: draws is {self.draws}; give 1 or more, or 0 for those of heads")
+
+    @property
+    def trunk(self) -> str:
+        """Name of the network that a run trains for the branch trunk; "" where that is no branch of it."""
+        return self.network if "trunk" in self.branches else ""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fdetect.draws import on_grid
 from fdetect.images import Decoded
 from fdetect.perturb import MARGIN, Box, Condition, Launder, perturbation, rng_for, with_surroundings
 
 __all__ = ["Half", "History", "halves"]
-
-_GRID = 8  # px of the JPEG grid, which natively a crop keeps
 
 # Of half of the pictures the makers made a smaller one, of half those who published it; half were published as JPEG.
 _SMALLEST, _QUALITIES = 50.0, (70, 98)
@@ -64,9 +63,7 @@ class Half(Condition):
         self.check_size(image.pixels, crop)
         rng = rng_for(seed, content, f"pair/{self.draw}")
         if self.is_native:
-            places = [(side - crop) // _GRID + 1 for side in image.pixels.shape[:2]]
-            top, left = (int(u * n) * _GRID for u, n in zip(rng.random(2), places, strict=True))
-            box = Box(top, left, crop)
+            box = on_grid(image.pixels.shape, crop, rng)
             return Decoded(np.ascontiguousarray(self._seen(image.pixels, box, History())), image.facts)
         side = self.cut_side(content, seed=seed, crop=crop)
         least = 100.0 * (side + MARGIN) / min(image.pixels.shape[:2])

@@ -163,10 +163,14 @@ class Condition:
             return image
         side = self.cut_side(content, seed=seed, crop=crop)
         box = Box.drawn(image.pixels.shape, side, rng_for(seed, content, "crop"))
+        return self.at(image.pixels, box, content, seed=seed, crop=crop)
+
+    def at(self, pixels: np.ndarray, box: Box, content: str, *, seed: int, crop: int) -> Decoded:
+        """Apply to a box of a picture, (H, W, 3) uint8, of the side that `cut_side` says; not for native."""
         if self.launder:
-            pixels, box = with_surroundings(image.pixels, box)
+            pixels, box = with_surroundings(pixels, box)
             return self.finish(box.of(self.launder(pixels)), content, seed=seed, crop=crop)
-        return self.finish(box.of(image.pixels), content, seed=seed, crop=crop)
+        return self.finish(box.of(pixels), content, seed=seed, crop=crop)
 
     def check_size(self, pixels: np.ndarray, crop: int) -> None:
         """Raise DataError where a side of (H, W, 3) pixels does not exceed the window by MARGIN px."""

@@ -188,7 +188,12 @@ class Embeddings:
 
 @dataclass(frozen=True, repr=False)
 class Scores:
-    """Scores of N images by one detector: `values` is (N,) float64, larger = more likely generated, NaN = failed."""
+    """Scores of N images by one detector: `values` is (N,) float64, larger = more likely generated, NaN = failed.
+
+    branches  of a fused detector, N texts: the branches that a score rests on, "handmade+spectrum"; else empty
+    partial   why some of these lack a branch: failures of images that have a score all the same
+    n_tiles   N numbers of the tiles that a score is made of; empty for single crops
+    """
 
     ids: tuple[str, ...]
     paths: tuple[str, ...]
@@ -196,6 +201,9 @@ class Scores:
     values: np.ndarray
     settings: tuple[tuple[str, str], ...] = ()
     failures: tuple[Failure, ...] = ()
+    branches: tuple[str, ...] = ()
+    partial: tuple[Failure, ...] = ()
+    n_tiles: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return f"Scores({self.detector}: {len(self.ids)} images, {len(self.failures)} failed)"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fdetect.bench.draws import Draws
 from fdetect.bench.head_trials import TrialFit, Tried
 from fdetect.bench.models import FittedHeadModel, Model
 from fdetect.bench.pair_sources import usable_sources
@@ -64,8 +65,8 @@ def training_set(
 class Aligned:
     """A head on some columns, fitted in every trial on the pairs of its training photographs.
 
-    `values` maps a condition to (N, D) float32 of the images themselves, which are scored; `tried` is what its searches
-    tried, filled while trials run.
+    `values` maps each draw of a condition to (N, D) float32 of the images themselves, which are scored by the mean over
+    `draws`; `tried` is what its searches tried, filled while trials run.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Aligned:
     seed: int = 0
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     fit: TrialFit = field(default_factory=TrialFit)
+    draws: Draws = field(default_factory=Draws)
     tried: Tried = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -118,7 +120,7 @@ class Aligned:
         )  # fmt: skip
         if tried:
             self.tried[trial.name, condition] = tried
-        return FittedHeadModel(fitted, self.values)
+        return FittedHeadModel(fitted, self.values, self.draws)
 
 
 def aligned_name(head: str, share: float) -> str:

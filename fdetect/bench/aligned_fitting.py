@@ -20,12 +20,13 @@ from fdetect.bench.fit_parts import (
     refuse_reserved,
     set_apart,
 )
-from fdetect.bench.head_fit import HeadFit
+from fdetect.bench.head_fit import asked_of
 from fdetect.bench.inputs import Data, any_images, labels_or_real, root_of
 from fdetect.bench.pair_sources import SHIPPED_WORD, find_sources
 from fdetect.bench.pairing import Halves
 from fdetect.bench.running import Running
 from fdetect.bench.steps import table_of
+from fdetect.bench.tiled import calibrated_on_tiles, check_tiles, refuse_whole
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.config import AlignedConfig
 from fdetect.errors import DataError, ParameterError
@@ -44,9 +45,10 @@ def fit_aligned(
     crop: int = 224,
     calibration: float = 0.25,
     search: bool = False,
-    balance: str = "none",
+    balance: str = "",
     calibrate: str = "none",
     folds: int = 3,
+    tiles: str = "",
     seed: int = 0,
     **engine: Any,
 ) -> FittedDetector:
@@ -59,18 +61,23 @@ def fit_aligned(
     Thresholds are set on photographs that make no pair.  The other settings are those of `fit`: an autoencoder stands
     for a generator, in the search, the weights and the cross-validation.
     Raises DataError with fewer than two photographs, or where no pair can be used; WeightsError where an autoencoder is
-    absent; ParameterError for more than one share, for a condition that launders itself, and for embeddings.
+    absent; ParameterError for more than one share, for a condition that launders itself, and for
+    columns of networks.
     """
     check_shares(folds=folds, calibration=calibration)
+    check_tiles(tiles, calibrate)
     config = aligned or AlignedConfig(autoencoders=(SHIPPED_WORD,))
     if len(config.generated) != 1:
         raise ParameterError(f"a fit takes one share of generated images, got {len(config.generated)}")
     running, manifest, (share,) = Running.of(engine), any_images(data), config.generated
-    asked = HeadFit.of(head, search=search, balance=balance, calibrate=calibrate, seed=seed)
+    asked = asked_of(head, search=search, balance=balance, calibrate=calibrate, seed=seed)
     columns = columns_of(features, condition, crop, running)
-    if columns.embeddings:
-        raise ParameterError(f"{', '.join(columns.embeddings)}: embeddings are not computed of aligned pairs; take "
-                             "features, or fit on labelled images")  # fmt: skip
+    asked = asked.on(columns)
+    if tiles:
+        refuse_whole(columns.names)
+    if columns.networks:
+        raise ParameterError(f"{', '.join(columns.networks)}: columns of networks are not computed of aligned pairs; "
+                             "take features, or fit on labelled images")  # fmt: skip
     if perturb.condition(condition).launder:
         raise ParameterError(f"condition {condition}: one half of each pair is laundered and the other is not; "
                              "give the condition without launder_NAME")  # fmt: skip
@@ -110,11 +117,12 @@ def fit_aligned(
         "aligned": {"autoencoders": [one.name for one in sources], "draws": config.draws, "generated": share,
                     "n_photographs": len(photographs)},
     }  # fmt: skip
-    return learnt_detector(
+    fitted = learnt_detector(
         asked, rows, rows, columns, table.values[once], record, condition=condition, seed=seed, folds=folds,
         share=calibration, running=running, about=table.about,
         n_failed=len(table.failures) + len(failures), n_fakes_unused=int((~kept & (label == FAKE)).sum()),
     )  # fmt: skip
+    return calibrated_on_tiles(fitted, manifest.take(once), tiles, running) if tiles else fitted
 
 
 def _rows_of(

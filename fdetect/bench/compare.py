@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from fdetect.metrics import Estimate, GroupWeights, difference, macro
 from fdetect.registry import nearest
 from fdetect.types import FAKE, REAL
 
-__all__ = ["PairedDifference", "compare", "paired_differences"]
+__all__ = ["PairedDifference", "compare", "macro_auroc", "paired_differences", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class PairedDifference:
     failures_wrong: float
     n_images: int
     n_failed: int
+
+    @property
+    def verdict(self) -> str:
+        """Whether the interval leaves 0 out, in words about `first`."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return "not measured"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "no difference shown"
 
 
 def paired_differences(
@@ -74,19 +82,20 @@ def compare(
     none_drawn = GroupWeights(weights.groups, weights.counts[:0])
     found = []
     for name, mine in rows_of.items():
-        theirs = rows_of.get((second, *name[1:]))
+        theirs = _opposite(rows_of, second, name)
         if name[0] != first or theirs is None or (only is not None and (name[1], name[3]) not in only):
             continue
         mine, theirs = _shared(scores, mine, theirs)
         if not len(mine):
             continue
         both_ok = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs])
-        generators = _unseen(scores, mine, theirs) if only is None else (only[name[1], name[3]],)
-        pair = [_macro(scores, rows[both_ok], weights, generators) for rows in (mine, theirs)]
+        generators = unseen(scores, np.concatenate([mine, theirs])) if only is None else (only[name[1], name[3]],)
+        pair = [macro_auroc(scores, rows[both_ok], weights, generators) for rows in (mine, theirs)]
         gap = difference(*pair, level=level)
         bound = gap.value
         if not both_ok.all():
-            wrong = [_macro(_failures_wrong(scores), rows, none_drawn, generators).value for rows in (mine, theirs)]
+            bad = _failures_wrong(scores)
+            wrong = [macro_auroc(bad, rows, none_drawn, generators).value for rows in (mine, theirs)]
             bound = wrong[0] - wrong[1]
         found.append(
             PairedDifference(
@@ -108,6 +117,15 @@ def compare(
     return tuple(found)
 
 
+def _opposite(
+    rows_of: Mapping[tuple[str, str, str, str], np.ndarray], second: str, name: tuple[str, str, str, str]
+) -> np.ndarray | None:
+    """Return the rows of the second detector that go with a column of the first, also where it trained under others."""
+    _, train, _, condition = name
+    there = {key: rows for key, rows in rows_of.items() if (key[0], key[1], key[3]) == (second, train, condition)}
+    return there.get((second, *name[1:]), next(iter(there.values())) if len(there) == 1 else None)
+
+
 def _shared(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of both detectors for the (trial, path) that both have, in the same order."""
     at = {(scores.trial[row], scores.path[row]): row for row in theirs}
@@ -116,16 +134,15 @@ def _shared(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[n
     return first, second
 
 
-def _unseen(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[str, ...]:
-    """Return the tested generators that neither was trained on; all of them where there is none."""
-    rows = np.concatenate([mine, theirs])
+def unseen(scores: ScoreTable, rows: np.ndarray) -> tuple[str, ...]:
+    """Return the tested generators that no detector of these rows was trained on; all of them where there is none."""
     tested, seen = (
         set(scores.generator[rows[(scores.label[rows] == FAKE) & chosen]]) for chosen in (True, scores.seen[rows])
     )
     return tuple(sorted(tested - seen or tested))
 
 
-def _macro(scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, generators: tuple[str, ...]) -> Estimate:
+def macro_auroc(scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, generators: tuple[str, ...]) -> Estimate:
     """Mean AUROC over these generators; NaN where one of them is left without a fake or a real in every trial."""
     rows = rows[(scores.label[rows] == REAL) | np.isin(scores.generator[rows].astype(str), generators)]
     found = group_estimates(scores, rows, weights, ("auroc",))

@@ -1,13 +1,16 @@
 """What the engine computes for a run: features and embeddings of all images under all conditions, in one pass.
 
     computed     every table that detectors and the audit read, and the audit's placebo
+    audit_of     what the audit makes of them
     scored       one detector's scores, kept in the run folder as it finishes
+    kept         whatever else a run finds out about a detector, likewise
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import fdetect
-from fdetect.bench.audit import PROBE_FEATURES, placebo_rows
+from fdetect.bench.audit import PROBE_FEATURES, Audit, audit, placebo_rows
 from fdetect.bench.both_classes import need_usable
 from fdetect.bench.contenders import Prepared
+from fdetect.bench.draws import Draws
 from fdetect.bench.head_trials import Tried
 from fdetect.bench.header import versions
 from fdetect.bench.inputs import root_of
 from fdetect.bench.models import Contender
 from fdetect.bench.protocols import Samples, Trial
-from fdetect.bench.scoring import score_trials, train_condition
+from fdetect.bench.scoring import score_trials, shown_and_trained, train_condition
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Task, run
 from fdetect.engine.loop import Progress
@@ -36,7 +40,7 @@ from fdetect.perturb import Condition, condition
 from fdetect.registry import Entry, source_digest
 from fdetect.types import Table
 
-__all__ = ["computed", "need_both_classes", "scored"]
+__all__ = ["audit_of", "computed", "kept", "need_both_classes", "scored"]
 
 
 def computed(
@@ -44,19 +48,50 @@ def computed(
     entries: tuple[Entry, ...], prepared: Sequence[Prepared], engine: Mapping[str, Any],
     embedded: Sequence[Task] = (),
 ) -> tuple[Extraction, tuple[np.ndarray, Extraction]]:  # fmt: skip
-    """Compute everything that later steps read, for all conditions in one pass; and the audit's placebo."""
+    """Compute everything that later steps read, for all conditions in one pass; and the audit's placebo.
+
+    What trained detectors alone are shown, further draws and conditions, is computed for their columns alone.
+    """
     crop = config.conditions.crop
     probes = tuple(feature.get(name) for name in PROBE_FEATURES)
     views = {task.name: task for one in prepared for task in one.tasks}
     needed = {name: condition(name) for c in conditions for name in (c.name, train_condition(c.name), "native")}
+    names = shown_and_trained(config.conditions.names)
+    shown = Draws.of(config).needed(names) | (Draws.of_fused(config).needed(names) if config.fused.branches else {})
+    mine = {task.name for task in (*feature_tasks(entries, crop=crop), *embedded)}
+    more = {name: mine for name in shown if mine and name not in needed}
     common: dict[str, Any] = {**engine, "root": root_of(manifest), "crop": crop, "seed": config.seed}
     features = entries + tuple(probe for probe in probes if probe not in entries)
     tasks: list[Task] = [*feature_tasks(features, crop=crop), *views.values(), *embedded]
-    extraction = run(tasks, list(samples.path), conditions=list(needed.values()), **common)
+    extraction = run(tasks, list(samples.path), conditions=[*needed.values(), *(shown[name] for name in more)],
+                     only=more, **common)  # fmt: skip
     extra = placebo_rows(samples, extraction.ids, seed=config.seed)
     again = [replace(c, name=f"after_jpeg:{c.name}", after_jpeg=True) for c in conditions]
     history = feature_tasks(probes[-1:], crop=crop)
     return extraction, (extra, run(history, list(samples.path[extra]), conditions=again, **common))
+
+
+def audit_of(
+    config: RunConfig, samples: Samples, extraction: Extraction, placebo: tuple[np.ndarray, Extraction],
+    conditions: tuple[Condition, ...], workers: int,
+) -> Audit:  # fmt: skip
+    """Judge the probe features; the format a file was stored in is a fact of its native form."""
+    extra, again = placebo
+    native = extraction.tables["native", "container"]
+    columns = [name.partition(":")[2].upper() for name in native.columns[:6]]
+    stored_as = [columns[int(row.argmax())] if row.any() else "" for row in np.nan_to_num(native.values[:, :6])]
+    names = [c.name for c in conditions]
+    return audit(
+        samples,
+        stored_as,
+        extraction.tables,
+        {name: (extra, again.tables[f"after_jpeg:{name}", PROBE_FEATURES[-1]]) for name in names},
+        conditions=names,
+        replicates=config.metrics.replicates,
+        level=config.metrics.level,
+        seed=config.seed,
+        workers=workers,
+    )
 
 
 def need_both_classes(samples: Samples, extraction: Extraction) -> None:
@@ -73,10 +108,7 @@ def scored(
 
     What a search of its settings `tried` is kept beside its scores, and read with them.
     """
-    values = getattr(one, "values", {})  # a table of somebody's scores has none
-    inputs = [content_id(values[c].tobytes()) for c in sorted(values)] + [getattr(one, "digest", "")]
-    code = source_digest(*(str(Path(fdetect.__file__).parent / f) for f in _SCORING_CODE))
-    key = fingerprint(name, one.name, code, inputs, versions())
+    key = _key(one, name, _SCORING_CODE)
     part, beside = folder / "parts" / f"scores-{key}.parquet", folder / "parts" / f"searched-{key}.json"
     tried: Tried = getattr(one, "tried", {})
     searches = hasattr(one, "tried") and getattr(one, "searches", config.heads.search)
@@ -95,11 +127,38 @@ def scored(
     return table
 
 
+def kept(kind: str, one: Contender, compute: Callable[[], Any], *, name: str, folder: Path) -> Any:
+    """Return what `compute` returns, as JSON gives it back; or what an earlier, killed run had found of the same kind.
+
+    name  of the run and its data, as for `scored`
+    """
+    part = folder / "parts" / f"{kind}-{_key(one, name, (*_SCORING_CODE, *_JUDGING_CODE))}.json"
+    if part.exists():
+        with suppress(OSError, ValueError):  # a damaged part is computed again and replaced
+            return json.loads(part.read_bytes())
+    text = json.dumps(compute())
+    write_atomic(part, lambda path: path.write_text(text, encoding="utf-8"))
+    return json.loads(text)
+
+
+def _key(one: Contender, name: str, code: Sequence[str]) -> str:
+    """Return what tells this detector's work from all other: the run, what it reads, and the code."""
+    values = getattr(one, "values", {})  # a table of somebody's scores has none
+    inputs = [content_id(values[c].tobytes()) for c in sorted(values)] + [getattr(one, "digest", "")]
+    files = source_digest(*(str(Path(fdetect.__file__).parent / f) for f in code))
+    return fingerprint(name, one.name, files, inputs, versions())
+
+
+_JUDGING_CODE = ("bench/chosen.py", "bench/importances.py", "bench/evaluate.py", "bench/compare.py",
+                 "classifiers/importance.py", "bootstrap.py")  # fmt: skip
+
 _SCORING_CODE = (
-    "bench/scoring.py", "bench/models.py", "bench/aligned.py", "bench/pair_sources.py", "bench/pairing.py",
-    "bench/protocols.py", "bench/given.py", "bench/head_trials.py", "bench/fusing.py", "classifiers/heads.py",
-    "classifiers/estimators.py", "classifiers/stacking.py", "classifiers/balance.py", "classifiers/search.py",
-    "classifiers/calibration.py", "classifiers/embedding.py", "classifiers/fused.py", "classifiers/fused_fit.py",
-    "classifiers/fused_choice.py", "nets/fusion.py", "decide.py", "splits.py", "metrics.py",
+    "draws.py", "bench/draws.py", "bench/scoring.py", "bench/models.py", "bench/aligned.py", "bench/pair_sources.py",
+    "bench/pairing.py",
+    "bench/protocols.py", "bench/given.py", "bench/head_trials.py", "bench/fusing.py", "bench/network_outputs.py",
+    "bench/ablation.py",
+    "classifiers/heads.py", "classifiers/estimators.py", "classifiers/stacking.py", "classifiers/balance.py",
+    "classifiers/search.py", "classifiers/calibration.py", "classifiers/embedding.py", "classifiers/fused.py",
+    "classifiers/fused_fit.py", "classifiers/fused_choice.py", "nets/fusion.py", "decide.py", "splits.py", "metrics.py",
     "perturb.py", "rigid/base.py", "rigid/references.py",
 )  # fmt: skip

@@ -16,6 +16,7 @@ import numpy as np
 
 from fdetect.backend import torch_device
 from fdetect.bench.aligned import Aligned, aligned_name
+from fdetect.bench.draws import Draws
 from fdetect.bench.head_trials import TrialFit, check_heads
 from fdetect.bench.models import Banked, Contender, Fixed, Trained
 from fdetect.bench.pairing import Halves, Pairs
@@ -141,8 +142,8 @@ def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, st
         all-residual   the same without one family                 heads of `drop_one`
         preset-fast    those of them that are in a preset          heads of `per_preset`
 
-    Raises UnknownName and ParameterError as `check_heads` does, ParameterError where `drop_one` finds no two families
-    or `per_preset` no preset.
+    Raises UnknownName and ParameterError as `check_heads` does, ParameterError where `drop_one` finds no two families,
+    `per_preset` no preset, and `importance` or `best_single` nothing to look at.
     """
     wanted = config.heads
     check_heads((*wanted.per_family, *wanted.all_columns, *wanted.drop_one, *wanted.per_preset),
@@ -165,7 +166,13 @@ def head_sets(config: RunConfig, entries: Sequence[Entry]) -> list[tuple[str, st
              for h in wanted.per_preset]  # fmt: skip
     sets += [(h, "all", together) for h in dict.fromkeys((*wanted.all_columns, *wanted.drop_one))]
     sets += [(h, f"all-{f}", [e for e in together if e.family != f]) for h in wanted.drop_one for f in families]
-    return [one for one in sets if one[2]]
+    sets = [one for one in sets if one[2]]
+    if wanted.importance and not (config.fused.branches or any(columns == "all" for _, columns, _ in sets)):
+        raise ParameterError("--importance looks at heads on all columns and the fused detector, and none is run; name "
+                             "one with --heads or --fused")  # fmt: skip
+    if wanted.best_single and not (sets or (config.features.embeddings and wanted.per_family)):
+        raise ParameterError("--best-single chooses among heads, and none is run; name some with --heads")
+    return sets
 
 
 def heads(
@@ -174,11 +181,14 @@ def heads(
 ) -> Iterator[Contender]:  # fmt: skip
     """The heads of `head_sets`, each with its columns under every condition; those on aligned pairs after the others.
 
+    These are fitted on draws of their own, and score by the mean over draws as all do.
+
     embedded  tasks whose columns have the heads of `per_family` each: `logreg:embedding-dinov2-small`
 
     Where nothing but aligned pairs is trained on, the heads that need generated images are left out.
     """
-    sets, conditions, fit = head_sets(config, entries), shown_and_trained(config.conditions.names), TrialFit.of(config)
+    sets, fit, draws = head_sets(config, entries), TrialFit.of(config), Draws.of(config)
+    conditions = draws.needed(shown_and_trained(config.conditions.names))
     looks = [(h, task.name, [task]) for task in embedded for h in config.heads.per_family]
     cards = {task.name: (task.space.card,) for task in embedded}
     values: dict[str, Any] = {}
@@ -189,7 +199,7 @@ def heads(
         values[columns_name] = (columns, _SideBySide(tables), reasons)
         if ALIGNED not in config.protocol.train:
             yield Trained(f"{name}:{columns_name}", head.read(name), columns, values[columns_name][1], samples,
-                          reasons, fit, cards.get(columns_name, ()))  # fmt: skip
+                          reasons, fit, cards.get(columns_name, ()), draws)  # fmt: skip
     if halves is None:
         return
     pairs: dict[str, Pairs] = {}
@@ -199,7 +209,8 @@ def heads(
         columns, shown, reasons = values[columns_name]
         for share in config.aligned.generated:
             yield Aligned(f"{aligned_name(name, share)}:{columns_name}", head.read(name), columns, shown, samples,
-                          extraction.ids, pairs[columns_name], share, config.seed, reasons, fit)  # fmt: skip
+                          extraction.ids, pairs[columns_name], share, config.seed, reasons, fit,
+                          draws)  # fmt: skip
 
 
 def untrained(

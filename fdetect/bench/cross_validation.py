@@ -18,7 +18,7 @@ from fdetect.bench.evaluate import cells_of
 from fdetect.bench.models import FittedHeadModel, Model
 from fdetect.bench.protocols import Samples, Trial, trials_of
 from fdetect.bench.scoring import score_trials
-from fdetect.classifiers import FittedHead
+from fdetect.classifiers.heads import AnyHead
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError, ParameterError
 from fdetect.types import FAKE, Cell
@@ -37,7 +37,7 @@ _NO_THRESHOLD = ("tpr_frozen_5 and fpr_achieved_5 are null where a fold had too 
 class Fit(Protocol):
     """Fits a head on the chosen rows of `LabelledRows`."""
 
-    def __call__(self, rows: LabelledRows, chosen: np.ndarray) -> FittedHead: ...
+    def __call__(self, rows: LabelledRows, chosen: np.ndarray) -> AnyHead: ...
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
     NAME_METHOD.png     the picture, and a map of it beside it, for each explanation of a network
     NAME_families.png   what each family of features adds to the score of a fitted head
+    NAME_branches.png   what each branch adds to the score of a fused detector
     NAME.json           logits, places, values, what is not there and why
 """
 
@@ -17,13 +18,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fdetect.bench.columns import Columns
+from fdetect.bench.applying import columns_of_model
 from fdetect.bench.drawing import bars, side_by_side
 from fdetect.bench.inputs import any_images, root_of
 from fdetect.bench.running import Running
 from fdetect.bench.steps import table_of
-from fdetect.classifiers.embedding import OF_MODEL
-from fdetect.classifiers.explain import HeadExplanation, NetworkView, explain_head, explain_picture
+from fdetect.classifiers.branches import branch_of
+from fdetect.classifiers.explain import (
+    FusedExplanation,
+    HeadExplanation,
+    NetworkView,
+    explain_fused,
+    explain_head,
+    explain_picture,
+)
+from fdetect.classifiers.fused_head import FusedHead
+from fdetect.classifiers.heads import FittedHead
+from fdetect.classifiers.model_folder import plain
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.engine.sources import Reader
 from fdetect.engine.work import content_id
@@ -54,7 +65,7 @@ class Explained:
     score: float
     files: tuple[Path, ...]
     absent: dict[str, str]
-    head: HeadExplanation | None = None
+    head: HeadExplanation | FusedExplanation | None = None
 
 
 def network_folder(model: str) -> Path | None:
@@ -112,26 +123,40 @@ def explain_with_network(
 
 
 def explain_with_head(
-    data: Sequence[str | Path], detector: FittedDetector, out: Path, *, encoder: str = "", **engine: Any
-) -> Iterator[Explained | Failure]:
-    """Explain a fitted linear head on pictures under the condition of its fitting, and write the files.
+    data: Sequence[str | Path], detector: FittedDetector, out: Path, *, encoder: str = "", network: str = "",
+    **engine: Any,
+) -> Iterator[Explained | Failure]:  # fmt: skip
+    """Explain a fitted linear head, or a fused detector, on pictures under its condition, and write the files.
 
-    encoder  where the weights of its embedding are, in place of where they were at the fit
-    engine   settings of `Running`
+    encoder, network  where the weights of its embedding or network are, in place of where they were at the fit
+    engine            settings of `Running`
 
     Raises ParameterError for a head that is no sum over columns, or whose features changed since it was fitted;
     WeightsError where those of an encoder it reads are absent or others.
     """
     running = Running.of(engine)
-    explain_head(detector.head, np.zeros(len(detector.head.columns), np.float32))  # refused before the work
-    columns = Columns.of(detector.features, condition=detector.condition, crop=detector.crop, backend=running.backend,
-                         encoder=encoder, given_as=OF_MODEL)  # fmt: skip
-    columns.check(detector.codes, detector.about)
+    head = detector.head
+    if not isinstance(head, FittedHead | FusedHead):
+        raise ParameterError(f"{detector.name} is of a kind of which there is no explanation; give a model with a "
+                             "linear head or a fused detector")  # fmt: skip
+    if isinstance(head, FittedHead):
+        explain_head(head, np.zeros(len(head.columns), np.float32))  # refused before the work
+    columns = columns_of_model(detector, encoder=encoder, network=network, running=running)
+    if detector.draws > 1 and running.notice:
+        running.notice(f"a score is the mean of {detector.draws} draws of an image, of which the first is explained")
     manifest, names = _begun(data, out)
     table = table_of(manifest, columns, condition=detector.condition, seed=detector.seed, running=running)
     failed = {failure.path: failure for failure in table.failures}
-    for path, values in zip(table.paths, table.values, strict=True):
-        if path in failed:
+    whole = columns.spread(table.values, head.columns, detector.about)
+    for path, values in zip(table.paths, whole, strict=True):
+        absent = {branch_of(name): str(error) for name, error in columns.absent.items()}
+        if isinstance(head, FusedHead) and np.isfinite(head.score(values[None])[0]):
+            if path in failed:
+                failure = failed[path]
+                lost = set(head.fitted.branches) - set(head.present(values[None])[0].split("+")) - set(absent)
+                absent |= dict.fromkeys(sorted(lost), f"{failure.stage}: {failure.reason}")
+            yield _of_fused(path, values, head, absent, detector, out / names[path])
+        elif path in failed:
             yield failed[path]
         else:
             yield _of_head(path, values, detector, out / names[path])
@@ -177,6 +202,7 @@ def _reading(shows: str, low: float, high: float) -> str:
 
 
 def _of_head(path: str, values: np.ndarray, detector: FittedDetector, base: Path) -> Explained:
+    assert isinstance(detector.head, FittedHead)
     found = explain_head(detector.head, values)
     rows = [(share.family, share.adds) for share in found.families]
     caption = [f"{detector.name}, score {found.score:+.3f} (larger = more likely generated, 0 = the boundary)",
@@ -186,6 +212,19 @@ def _of_head(path: str, values: np.ndarray, detector: FittedDetector, base: Path
     content = {"image": path, "head": detector.name, "condition": detector.condition, **asdict(found),
                "picture": file.name}  # fmt: skip
     return Explained(path, found.score, (file, _write_json(content, base)), {}, found)
+
+
+def _of_fused(
+    path: str, values: np.ndarray, head: FusedHead, absent: dict[str, str], detector: FittedDetector, base: Path
+) -> Explained:
+    found = explain_fused(head.fitted, head.vectors(values[None]))
+    caption = [f"{detector.name}, score {found.score:+.3f} (larger = more likely generated, 0 = the boundary)",
+               "what each branch adds; its share of the gates and its own logit stand in the JSON"]  # fmt: skip
+    file = base.with_name(f"{base.name}_branches.png")
+    _write_image(bars([(branch, found.adds[branch]) for branch in found.top], caption), file)
+    content = {"image": path, "head": detector.name, "condition": detector.condition, **asdict(found),
+               "absent": absent, "picture": file.name}  # fmt: skip
+    return Explained(path, found.score, (file, _write_json(plain(content), base)), absent, found)
 
 
 def _begun(data: Sequence[str | Path], out: Path) -> tuple[Table, dict[str, str]]:

@@ -16,11 +16,14 @@ import fdetect
 from fdetect.bench.columns import Columns
 from fdetect.bench.cross_validation import LabelledRows, cross_validated
 from fdetect.bench.evaluate import OVERALL
-from fdetect.bench.head_fit import HeadFit, constant_columns, counts
+from fdetect.bench.head_fit import Asked, constant_columns, counts
 from fdetect.bench.protocols import ALIGNED
 from fdetect.bench.running import Running
 from fdetect.classifiers import in_parallel
 from fdetect.classifiers.card import data_record
+from fdetect.classifiers.fused_head import FusedHead
+from fdetect.classifiers.heads import AnyHead
+from fdetect.classifiers.mean_head import MeanHead
 from fdetect.classifiers.model_folder import plain
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.decide import Calibration
@@ -28,7 +31,8 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.splits import hold_out, join_same_content
 from fdetect.types import FAKE, REAL, Table
 
-__all__ = ["check_shares", "columns_of", "data_of", "learnt_detector", "refuse_reserved", "set_apart"]
+__all__ = ["calibrations", "check_draws", "check_shares", "columns_of", "data_of", "learnt_detector", "refuse_reserved",
+           "set_apart"]  # fmt: skip
 
 _LICENCES = ("licence", "license")  # columns that a manifest may have beside those of ours
 _MOST = 20  # different ones that a card names
@@ -40,6 +44,15 @@ def check_shares(*, folds: int, calibration: float) -> None:
         raise ParameterError(f"--folds is {folds}; give 0 for none, or 2 or more")
     if not 0 < calibration < 1:
         raise ParameterError(f"--calibration is {calibration:g}; give a share between 0 and 1, such as 0.25")
+
+
+def check_draws(draws: int, tiles: str) -> None:
+    """Raise ParameterError for a number of draws that cannot be, and for draws beside tiles."""
+    if draws < 1:
+        raise ParameterError(f"--draws is {draws}; give 1 or more")
+    if draws > 1 and tiles:
+        raise ParameterError(f"--tiles {tiles} sets thresholds on all of a picture, and --draws {draws} on the mean of "
+                             "single crops; leave one of them out")  # fmt: skip
 
 
 def refuse_reserved(generators: np.ndarray) -> None:
@@ -89,22 +102,23 @@ def data_of(manifest: Table, ids: Sequence[str], label: np.ndarray) -> dict[str,
 
 
 def learnt_detector(
-    asked: HeadFit, training: LabelledRows, whole: LabelledRows, columns: Columns, on_reals: np.ndarray,
+    asked: Asked, training: LabelledRows, whole: LabelledRows, columns: Columns, on_reals: np.ndarray,
     record: Mapping[str, Any], *, condition: str, seed: int, folds: int, share: float, running: Running,
     about: Mapping[str, Any], n_failed: int, n_fakes_unused: int,
 ) -> FittedDetector:  # fmt: skip
     """Fit the head on `training`, make its probabilities, and measure on `whole` what it is worth.
 
-    on_reals        (n, D) float32 of the reals that set the thresholds
+    on_reals        (n, D) float32 of the reals that set the thresholds; where an image is drawn several times, here and
+                    in the rows its draws stand side by side (drawn_fit.py)
     about           how the engine described what it computed, by task
     record          what the card says of the data
     n_fakes_unused  fakes that are in a group of these reals
     """
     apart = asked.apart(training, share=share)
     mine = training.at(~apart)
-    constant = constant_columns(mine, running.notice)
+    constant = constant_columns(asked.stacked(mine), running.notice)
     (learnt,) = in_parallel(asked.learn, [mine])  # on one core, as in a run: the same rows give the same bytes
-    calibration = Calibration.of(learnt.head.score(on_reals))
+    calibration, subsets = calibrations(learnt.head, on_reals)
     probabilities = asked.probabilities(learnt.head, training.at(apart))
     makers = whole.samples.generators
     if len(makers) == 1 and folds and running.notice:
@@ -112,28 +126,31 @@ def learnt_detector(
                        "and what other generators' images would score is not known")  # fmt: skip
     found = cross_validated(whole, asked, folds=folds, calibration=share, seed=seed, workers=running.workers,
                             progress=running.progress)  # fmt: skip
-    used = apart & np.isfinite(training.values).all(axis=1)
+    used = apart & asked.usable(training)
     whole_record = {
         **record,
         "constant_columns": constant,
         "weights": asked.balance,
         "search": learnt.tried,
         "thresholds": {"n_real": len(calibration.scores), "n_fakes_unused": n_fakes_unused},
+        "calibration_share": share,
         "probabilities": None if probabilities is None else {
             "n_real": int((training.label[used] == REAL).sum()), "n_fake": int((training.label[used] == FAKE).sum()),
         },
         "cross_validated": found,
         "networks": columns.licences,
     }  # fmt: skip
+    drawn = learnt.head if isinstance(learnt.head, MeanHead) else None
     return FittedDetector(
-        head=learnt.head,
+        head=drawn.head if drawn else learnt.head,
+        draws=drawn.n if drawn else 1,
         features=columns.names,
         codes=columns.codes,
         condition=condition,
         crop=columns.crop,
         seed=seed,
         calibration=calibration,
-        trained_on=counts(mine, fakes=asked.needs_fakes),
+        trained_on=counts(mine, asked.usable(mine), fakes=asked.needs_fakes),
         n_failed=n_failed,
         version=fdetect.__version__,
         settings=learnt.settings,
@@ -141,4 +158,16 @@ def learnt_detector(
         calibrate=asked.calibrate,
         probabilities=probabilities,
         record=plain(whole_record),
+        subsets=subsets,
     )
+
+
+def calibrations(head: AnyHead, on_reals: np.ndarray) -> tuple[Calibration, dict[str, Calibration]]:
+    """Return what sets the thresholds of a head, and, of the fused detector, those of every choice of fewer branches.
+
+    on_reals  (n, D) float32, columns of reals that nothing was fitted on
+    """
+    calibration = Calibration.of(head.score(on_reals))
+    if not isinstance(head, FusedHead | MeanHead):
+        return calibration, {}
+    return calibration, {name: Calibration.of(head.score(head.only(on_reals, name))) for name in head.subsets()}

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from fdetect.bench.compare import PairedDifference, compare
 from fdetect.bench.evaluate import FEW, FEW_GROUPS, ScoreTable
-from fdetect.bench.grid import Grid, pretty
+from fdetect.bench.grid import Grid, pretty, signed
 from fdetect.bench.tables import audit_mark, bracketed
 from fdetect.engine.loop import Progress
 from fdetect.types import Cell
@@ -114,7 +114,7 @@ def gain_grids(gains: Sequence[Gain], audit: Mapping[str, Any] | None = None) ->
         several = len({gain.train for gain in here}) > 1
         rows = tuple(
             (gain.family, *((gain.train,) if several else ()), pretty(gain.auroc_all), pretty(gain.auroc_without),
-             _signed(gain.value, gain.low, gain.high), gain.verdict, _on_worst(gain))
+             signed(gain.value, gain.low, gain.high), gain.verdict, _on_worst(gain))
             for gain in here
         )  # fmt: skip
         mark = bracketed(audit_mark(audit, condition) if audit else "")
@@ -181,15 +181,8 @@ def _lists(gains: Sequence[Gain], several: bool) -> list[str]:
 def _on_worst(gain: Gain) -> str:
     if not gain.worst:
         return "–"
-    text = f"{_signed(gain.worst_value, gain.worst_low, gain.worst_high)} {gain.worst} ({gain.worst_groups} groups)"
+    text = f"{signed(gain.worst_value, gain.worst_low, gain.worst_high)} {gain.worst} ({gain.worst_groups} groups)"
     return f"none has {FEW_GROUPS}; lowest: {text}" if gain.worst_of_few else text
-
-
-def _signed(value: float, low: float, high: float) -> str:
-    if not math.isfinite(value):
-        return "–"
-    ends = f" [{low:+.3f}, {high:+.3f}]" if math.isfinite(low) and math.isfinite(high) else ""
-    return f"{value:+.3f}{ends}"
 
 
 def _cell_text(value: Any) -> Any:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Grid", "interval_text", "markdown", "pretty"]
+__all__ = ["Grid", "interval_text", "markdown", "pretty", "signed"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ def interval_text(value: float | None, low: float | None, high: float | None) ->
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return pretty(value)
     return f"{pretty(value)} [{low:.2f}, {high:.2f}]"
+
+
+def signed(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a difference with its interval, as in "+0.012 [-0.003, +0.027]"; a dash where it is not defined."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return f"{value:+.3f}"
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _escape(text: str) -> str:

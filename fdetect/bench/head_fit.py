@@ -1,25 +1,34 @@
-"""How a head is fitted on rows: its settings searched where wanted, generators balanced, probabilities made."""
+"""How a head is fitted on rows: its settings searched where wanted, generators balanced, probabilities made.
+
+    asked_of("logreg", ...)   HeadFit: a head of the registry        asked_of("fused", ...)   FusedAsked
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from fdetect.bench.columns import Columns
 from fdetect.bench.cross_validation import LabelledRows
 from fdetect.bench.head_trials import TrialFit, check_heads
-from fdetect.classifiers import FittedHead, head
+from fdetect.classifiers import head
+from fdetect.classifiers.branches import by_branch
 from fdetect.classifiers.calibration import calibrator
-from fdetect.classifiers.heads import DISTANCE, scale_of
+from fdetect.classifiers.fused import FusedRows
+from fdetect.classifiers.fused_head import FUSED, FusedFit, trunk_settings
+from fdetect.classifiers.heads import DISTANCE, AnyHead, scale_of
+from fdetect.classifiers.network_columns import NetworkTask
 from fdetect.classifiers.search import Searched
-from fdetect.errors import DataError
+from fdetect.errors import DataError, ParameterError, WeightsError
+from fdetect.nets.weights import INSTALL_DEEP, torch_missing
 from fdetect.registry import Entry
 from fdetect.splits import hold_out
 from fdetect.types import FAKE, REAL
 
-__all__ = ["HeadFit", "Learnt", "constant_columns"]
+__all__ = ["Asked", "FusedAsked", "HeadFit", "Learnt", "asked_of", "constant_columns", "counts"]
 
 FEWEST = 10  # usable images of a class from which a probability may be made
 
@@ -30,44 +39,106 @@ _SHOWN = 5  # names of constant columns that are spelt out
 class Learnt:
     """A fitted head, the settings that it has, and what its search tried, as JSON values; None without a search."""
 
-    head: FittedHead
+    head: AnyHead
     settings: Mapping[str, Any]
     tried: list[dict[str, Any]] | None
 
 
 @dataclass(frozen=True)
-class HeadFit:
-    """What is asked of a fit.
+class Asked:
+    """What is asked of a fit, of whatever kind.
 
-    entry      the head, with the settings of its name
-    search     whether its settings are searched for, in folds of groups within the rows it is fitted on; those that
-               stand behind its name stay
     balance    weights of rows: "none", "generators", "generators+sources"
     calibrate  how probabilities are made of scores: a name of `calibrator`, or "none" for the head's own
     """
 
-    entry: Entry
-    search: bool = False
     balance: str = "none"
     calibrate: str = "none"
     seed: int = 0
 
+    @property
+    def needs_fakes(self) -> bool:
+        """Whether generated images are fitted."""
+        return True
+
+    @property
+    def tells_fresh(self) -> bool:
+        """Whether rows that a network was trained on can be among those to fit on, as it tells them from others."""
+        return False
+
+    def on(self, columns: Columns) -> Asked:
+        """Return the same for these columns."""
+        return self
+
+    def usable(self, rows: LabelledRows) -> np.ndarray:
+        """(N,) bool: rows that can be fitted on, and get a score."""
+        return np.asarray(np.isfinite(rows.values).all(axis=1))
+
+    def stacked(self, rows: LabelledRows) -> LabelledRows:
+        """Return the rows that are fitted on, (N, D): several of an image where it is drawn several times."""
+        return rows
+
+    def learn(self, rows: LabelledRows) -> Learnt:
+        """Fit on the usable rows; raises DataError where they do not suffice."""
+        raise NotImplementedError
+
+    def __call__(self, rows: LabelledRows, chosen: np.ndarray) -> AnyHead:
+        """Fit on the chosen rows, as `learn` does."""
+        return self.learn(rows.at(chosen)).head
+
+    def apart(self, rows: LabelledRows, *, share: float) -> np.ndarray:
+        """Return which rows make the probabilities, (N,) bool: whole groups of both classes; none without a wish.
+
+        Raises DataError where fewer than FEWEST of a class are usable, and where none are left to fit on.
+        """
+        if self.calibrate == "none":
+            return np.zeros(len(rows.label), np.bool_)
+        strata = np.where(rows.label == FAKE, "fake " + rows.generator, "real " + rows.source)
+        held = hold_out(list(rows.group), list(strata), share=share, seed=self.seed)
+        ok = self.usable(rows)
+        if len({*rows.label[~held & ok]}) < 2:
+            raise DataError("probabilities need whole groups of both classes apart from those that are fitted: give "
+                            "more groups, another --calibration, or --calibrate none")  # fmt: skip
+        n_real, n_fake = (int((held & ok & (rows.label == value)).sum()) for value in (REAL, FAKE))
+        if min(n_real, n_fake) < FEWEST:
+            raise DataError(f"--calibrate {self.calibrate} needs {FEWEST} usable images of each class apart from those "
+                            f"that are fitted, and has {n_real} real and {n_fake} fake; give more images, a larger "
+                            "--calibration, or --calibrate none")  # fmt: skip
+        return held
+
+    def probabilities(self, fitted: AnyHead, rows: LabelledRows) -> Any:
+        """Fit what makes probabilities of the head's scores of these rows; None without a wish."""
+        if self.calibrate == "none":
+            return None
+        scores = fitted.score(rows.values)
+        ok = np.isfinite(scores)
+        return calibrator.get(self.calibrate)(scores[ok], rows.label[ok])
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadFit(Asked):
+    """What is asked of a fit of a head of the registry.
+
+    entry   the head, with the settings of its name
+    search  whether its settings are searched for, in folds of groups within the rows it is fitted on; those that stand
+            behind its name stay
+    """
+
+    entry: Entry
+    search: bool = False
+
     @classmethod
     def of(cls, name: str, *, search: bool, balance: str, calibrate: str, seed: int) -> HeadFit:
         """Read the names; raises UnknownName and ParameterError for those that do not exist, as `check_heads` does."""
-        check_heads((name,), balance=balance, search=search)
+        check_heads((name,), balance=balance or "none", search=search)
         if calibrate != "none":
             calibrator.get(calibrate)
-        return cls(head.read(name), search, balance, calibrate, seed)
+        return cls(balance or "none", calibrate, seed, entry=head.read(name), search=search)
 
     @property
     def needs_fakes(self) -> bool:
         """Whether generated images are fitted; a head that measures the distance from reals needs none."""
         return scale_of(self.entry) != DISTANCE
-
-    def __call__(self, rows: LabelledRows, chosen: np.ndarray) -> FittedHead:
-        """Fit on the chosen rows, as `learn` does."""
-        return self.learn(rows.at(chosen)).head
 
     def learn(self, rows: LabelledRows) -> Learnt:
         """Search the settings, where wanted, and fit; rows that are not finite are left out.
@@ -81,33 +152,65 @@ class HeadFit:
         settings = found.entry.settings if found else self.entry.settings
         return Learnt(fitted, dict(settings), _tried(found) if found else None)
 
-    def apart(self, rows: LabelledRows, *, share: float) -> np.ndarray:
-        """Return which rows make the probabilities, (N,) bool: whole groups of both classes; none without a wish.
 
-        Raises DataError where fewer than FEWEST of a class are usable, and where none are left to fit on.
-        """
-        if self.calibrate == "none":
-            return np.zeros(len(rows.label), np.bool_)
-        strata = np.where(rows.label == FAKE, "fake " + rows.generator, "real " + rows.source)
-        held = hold_out(list(rows.group), list(strata), share=share, seed=self.seed)
-        ok = np.isfinite(rows.values).all(axis=1)
-        if len({*rows.label[~held & ok]}) < 2:
-            raise DataError("probabilities need whole groups of both classes apart from those that are fitted: give "
-                            "more groups, another --calibration, or --calibrate none")  # fmt: skip
-        n_real, n_fake = (int((held & ok & (rows.label == value)).sum()) for value in (REAL, FAKE))
-        if min(n_real, n_fake) < FEWEST:
-            raise DataError(f"--calibrate {self.calibrate} needs {FEWEST} usable images of each class apart from those "
-                            f"that are fitted, and has {n_real} real and {n_fake} fake; give more images, a larger "
-                            "--calibration, or --calibrate none")  # fmt: skip
-        return held
+@dataclass(frozen=True, kw_only=True)
+class FusedAsked(Asked):
+    """What is asked of a fit of the fused detector, whose settings are always chosen within the rows it is fitted on.
 
-    def probabilities(self, fitted: FittedHead, rows: LabelledRows) -> Any:
-        """Fit what makes probabilities of the head's scores of these rows; None without a wish."""
-        if self.calibrate == "none":
-            return None
-        scores = fitted.score(rows.values)
-        ok = np.isfinite(scores)
-        return calibrator.get(self.calibrate)(scores[ok], rows.label[ok])
+    fit    how it is fitted, with the columns of its branches
+    known  content ids of images that the network of its trunk was trained on
+    """
+
+    fit: FusedFit
+    known: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, name: str, *, search: bool, balance: str, calibrate: str, seed: int) -> FusedAsked:
+        """Read what is asked; raises ParameterError for what it does not take, WeightsError without torch."""
+        fit = FusedFit.of(name, balance=balance, seed=seed)
+        if search:
+            raise ParameterError(f"--search: --head {FUSED} always chooses its settings within the training images; "
+                                 "leave it out")  # fmt: skip
+        if missing := torch_missing():
+            raise WeightsError(f"fitting a fused detector needs torch: {missing}", INSTALL_DEEP)
+        if calibrate != "none":
+            calibrator.get(calibrate)
+        return cls(fit.balance, calibrate, seed, fit=fit)
+
+    def on(self, columns: Columns) -> FusedAsked:
+        """Part columns into branches; raises ParameterError for those of two networks."""
+        sources = columns.sources
+        branches = {branch: tuple(column for name in names for column in sources[name])
+                    for branch, names in by_branch(sources).items()}  # fmt: skip
+        trunk_settings(branches)
+        known = [task.trained_on for task in columns.networks.values() if isinstance(task, NetworkTask)]
+        fit = replace(self.fit, branches=branches)
+        return replace(self, fit=fit, known=frozenset().union(*(one or () for one in known)))
+
+    @property
+    def tells_fresh(self) -> bool:
+        """The branch of the network alone leaves them out."""
+        return True
+
+    def rows(self, rows: LabelledRows) -> FusedRows:
+        """Return usable rows by branch."""
+        fresh = np.array([one not in self.known for one in rows.ids], np.bool_)
+        return self.fit.rows(rows.columns, rows.values, rows.label, group=rows.group, generator=rows.generator,
+                             source=rows.source, fresh=fresh)  # fmt: skip
+
+    def usable(self, rows: LabelledRows) -> np.ndarray:
+        """(N,) bool: rows of which a branch at least is there."""
+        return self.fit.usable(rows.columns, rows.values)
+
+    def learn(self, rows: LabelledRows) -> Learnt:
+        """Choose the settings of the branches and fit; raises DataError where a class is empty."""
+        fitted, tried = self.fit(rows.columns, self.rows(rows))
+        return Learnt(fitted, {"hidden": self.fit.hidden}, tried or None)
+
+
+def asked_of(name: str, **how: Any) -> Asked:
+    """Return what is asked of a fit by the name of the head: see `HeadFit.of` and `FusedAsked.of`."""
+    return FusedAsked.of(name, **how) if name.partition(":")[0] == FUSED else HeadFit.of(name, **how)
 
 
 def constant_columns(rows: LabelledRows, notice: Callable[[str], None] | None) -> list[str]:
@@ -122,9 +225,8 @@ def constant_columns(rows: LabelledRows, notice: Callable[[str], None] | None) -
     return names
 
 
-def counts(rows: LabelledRows, *, fakes: bool) -> dict[str, int]:
-    """Count the rows that were fitted, by generator; "" are the photographs."""
-    ok = np.isfinite(rows.values).all(axis=1)
+def counts(rows: LabelledRows, ok: np.ndarray, *, fakes: bool) -> dict[str, int]:
+    """Count the rows that were fitted, those where `ok`, by generator; "" are the photographs."""
     found = {"": int((ok & (rows.label == REAL)).sum())}
     for name in sorted(set(rows.generator[rows.label == FAKE].tolist())) if fakes else ():
         found[name or "(unnamed)"] = int((ok & (rows.label == FAKE) & (rows.generator == name)).sum())

@@ -32,7 +32,7 @@ __all__ = ["SEARCHED", "TrialFit", "Tried", "check_heads", "grid_of", "write_sea
 
 SEARCHED = "searched.csv"
 
-# (trial, training condition) -> what its search tried, as rows of SEARCHED
+# (trial, condition of its thresholds) -> what its search tried, as rows of SEARCHED
 Tried = dict[tuple[str, str], list[dict[str, Any]]]
 
 _COLUMNS = ("detector", "trial", "train_condition", "head", "fold", "generator", "auroc", "macro_auroc", "chosen")
@@ -118,12 +118,13 @@ def grid_of(entry: Entry) -> list[Mapping[str, Any]]:
 def write_searched(folder: Path, detectors: Iterable[Any], trials: Sequence[Trial]) -> None:
     """Write SEARCHED where a detector of the run has `tried` anything; the same bytes when the run is repeated."""
     rows = [
-        {"detector": one.name, "trial": trial.name, "train_condition": condition, **row}
+        {"detector": one.name, "trial": trial.name,
+         "train_condition": getattr(one, "trained_under", str)(condition), **row}
         for one in detectors
         for trial in trials
         for condition in ("native", "matched")
         for row in getattr(one, "tried", {}).get((trial.name, condition), ())
-    ]
+    ]  # fmt: skip
     if not rows:
         return
     text = io.StringIO(newline="")

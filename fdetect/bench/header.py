@@ -73,11 +73,12 @@ def portable(config: RunConfig) -> RunConfig:
     encoder, autoencoder = (Path(name).name for name in (config.detectors.encoder, config.detectors.autoencoder))
     detectors = replace(config.detectors, scores=files, encoder=encoder, autoencoder=autoencoder)
     names = tuple(Path(name).name for name in config.aligned.autoencoders)
-    trained = tuple(re.sub(r"(?<==)[^:]*/", "", name) for name in config.networks.names)
+    *trained, trunk = (re.sub(r"(?<==)[^:]*/", "", name) for name in (*config.networks.names, config.fused.network))
     looks = tuple(Path(name).name for name in config.features.embeddings)
     return replace(config, data=data, detectors=detectors, aligned=replace(config.aligned, autoencoders=names),
                    features=replace(config.features, embeddings=looks),
-                   networks=replace(config.networks, names=trained))  # fmt: skip
+                   networks=replace(config.networks, names=tuple(trained)),
+                   fused=replace(config.fused, network=trunk))  # fmt: skip
 
 
 def _portable_card(card: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Detector networks in a benchmark: trained once in every trial on augmented pictures, tested under all conditions.
 
     pictures of the run: draws by an augmentation, and what each condition shows    network_pictures.py
-    a trial's training images --validation groups apart--> learn (fdetect/nets/learning.py) --> scores of a contender
+    a trial's training images --validation groups apart--> learn (fdetect/nets/learning.py) --> network_outputs.py
+                                            --> scores of a contender, vectors of the fused detector's branch `trunk`
     what happened in each training, kept beside its checkpoint --> header and tables             learnt_tables.py
 
 A network is trained once for both training conditions, since its augmentation covers what they do; thresholds are set
@@ -24,17 +25,18 @@ from fdetect.bench.learnt_tables import (
     described,
     keep_record,
     keep_training,
-    kept_scores,
+    read_outputs,
     read_record,
     record_of,
     safe_name,
 )
 from fdetect.bench.models import Model, Thresholded
+from fdetect.bench.network_outputs import Outputs, embedding_columns
 from fdetect.bench.network_pictures import NetworkPictures, check_memory
 from fdetect.bench.network_training import VALIDATED, apart, code_digest, schedule_of, train_network
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.bench.scoring import shown_and_trained
-from fdetect.config import NetworksConfig, RunConfig, fingerprint
+from fdetect.config import FusedConfig, NetworksConfig, RunConfig, fingerprint
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing
@@ -51,13 +53,12 @@ __all__ = ["Network", "NetworkModel", "NetworkPictures", "apart", "check_network
 _ONE_AT_A_TIME = threading.Lock()  # trials are trained in threads, and torch has one random generator
 _DIVERGED = "training stopped"  # how an error of the training begins that other trials are not concerned by
 
-Found = dict[str, np.ndarray] | str  # scores by condition, or why there are none
-
 
 @dataclass(frozen=True)
 class Network:
     """A contender: one architecture, trained anew in every trial and scored under every condition.
 
+    embeds    whether it is the trunk of the fused detector: embeddings are kept, and what it says of validation images
     about     what is known before it is trained: number of parameters, content of its first values, version of torch
     folder    for what is kept of its trials: a checkpoint until one is done, then its log, curve, scores and record;
               None: nothing is
@@ -74,8 +75,9 @@ class Network:
     about: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     progress: Progress | None = None
+    embeds: bool = False
     records: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)
-    _found: dict[str, Found] = field(default_factory=dict, compare=False, repr=False)
+    _found: dict[str, Outputs | str] = field(default_factory=dict, compare=False, repr=False)
     trains: ClassVar[bool] = True
 
     @cached_property
@@ -87,6 +89,11 @@ class Network:
             why = f"score: {self.name} takes sides of at least {self.architecture.LEAST} px; got {side}"
             found[name] |= dict.fromkeys(np.flatnonzero(self.pictures.shown.ok[name]).tolist(), why)
         return found
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it gives as a trunk: its logit, and the numbers of its embedding."""
+        return embedding_columns(self.about["embedding"])
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -105,21 +112,33 @@ class Network:
 
         Raises DataError where it cannot be trained there.
         """
-        with _ONE_AT_A_TIME:
-            if trial.name not in self._found:
-                self._found[trial.name] = self._trained(trial)
+        return NetworkModel(self.outputs(trial))
+
+    def outputs(self, trial: Trial) -> Outputs:
+        """Train the network in a trial, once for all that ask, and return what it says of the trial's other images.
+
+        Raises DataError where it cannot be trained there.
+        """
+        if trial.name not in self._found:  # who asks again does not wait for the training of another trial
+            with _ONE_AT_A_TIME:
+                if trial.name not in self._found:
+                    self._found[trial.name] = self._trained(trial)
         found = self._found[trial.name]
         if isinstance(found, str):
             raise DataError(found)
-        return NetworkModel(found)
+        return found
+
+    def missing(self, trial: Trial) -> str:
+        """Say why it could not be trained in a trial; "" where it was, or where nothing is known."""
+        return str(self.record(trial).get("error", ""))
 
     def record(self, trial: Trial) -> dict[str, Any]:
         """Return what happened in a trial, also where an earlier process trained it; empty where nothing is known."""
         return self.records.get(trial.name) or read_record(self._home(trial.name), self._key(trial))
 
-    def _trained(self, trial: Trial) -> Found:
+    def _trained(self, trial: Trial) -> Outputs | str:
         home, key = self._home(trial.name), self._key(trial)
-        if "auroc" in read_record(home, key) and (kept := kept_scores(home)):
+        if "auroc" in read_record(home, key) and (kept := read_outputs(home, embedding=self.embeds)):
             return kept
         checkpoint = home / f"checkpoint-{key}.safetensors" if home else None  # one of another code is left alone
         try:
@@ -136,27 +155,29 @@ class Network:
             keep_record(home, self.records[trial.name])
             return str(error)
         self.records[trial.name] = record_of(learnt, trial.name, key)
-        scores = self._scores(learnt, np.concatenate([trial.test, trial.calibration]))
+        outputs = self._outputs(learnt, trial)
         if home and checkpoint:
-            keep_training(home, learnt.record, scores, title=f"{self.name}, {trial.name}")
+            keep_training(home, learnt.record, outputs, title=f"{self.name}, {trial.name}")
             keep_record(home, self.records[trial.name])  # last: where it stands, the trial is done
             checkpoint.unlink()  # with the optimiser's state it is many times as large as the network
-        return scores
+        return outputs
 
     def _key(self, trial: Trial) -> str:
         return fingerprint(self.digest, trial.fit.tolist(), trial.calibration.tolist(), trial.test.tolist())
 
-    def _scores(self, learnt: Learnt, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Judge some rows as every condition shows them: condition -> (N,) logits, NaN elsewhere."""
-        from fdetect.nets.learning import judge
+    def _outputs(self, learnt: Learnt, trial: Trial) -> Outputs:
+        """Have a network look at tested images and calibration reals.
 
-        found = {}
-        for name, pixels in self.pictures.shown.pixels.items():
-            scores, mine = np.full(len(pixels), np.nan), rows[self.pictures.shown.ok[name][rows]]
-            if not self._too_small(pixels):
-                scores[mine] = judge(learnt.model, pixels[mine]).logit
-            found[name] = scores
-        return found
+        As a trunk it also looks at training images that it was not trained on: the fused detector is fitted on these.
+        """
+        looked_at, fresh = np.concatenate([trial.test, trial.calibration]), None
+        if self.embeds:
+            fit, _ = apart(self.samples, trial, share=self.config.validation, seed=self.seed)
+            fresh = np.setdiff1d(trial.fit, fit)
+            looked_at = np.concatenate([looked_at, fresh])
+        rows = {name: looked_at[:0] if self._too_small(pixels) else looked_at
+                for name, pixels in self.pictures.shown.pixels.items()}  # fmt: skip
+        return Outputs.of(learnt.model, self.pictures.shown, rows, fresh)
 
     def _too_small(self, pixels: np.ndarray) -> bool:
         return 0 < int(pixels.shape[1]) < self.architecture.LEAST
@@ -181,25 +202,30 @@ class Network:
 
 @dataclass(frozen=True)
 class NetworkModel(Thresholded):
-    """A network that was trained in a trial: `values` maps a condition to (N,) logits, of the rows it was asked for."""
+    """A network that was trained in a trial."""
 
-    values: Mapping[str, np.ndarray]
+    outputs: Outputs
 
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Look the rows up; the probability is the network's own, not calibrated."""
-        scores = self.values[condition][rows]
+        scores = self.outputs.scores(condition, rows)
         return scores, 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
 
 
 def check_networks(config: RunConfig, n_images: int = 0) -> None:
-    """Say what is wrong with the networks of a run before hours of work.
+    """Say what is wrong with the networks of a run, the trunk among them, before hours of work.
 
-    Raises UnknownName and ParameterError for a name or a setting that does not exist, a name given twice, crops that
-    are too small for a network, and for pictures of `n_images` that do not fit into memory.
+    Raises UnknownName and ParameterError for a name or a setting that does not exist, a name given twice, a trunk that
+    no branch asks for, crops that are too small for a network, and for pictures of `n_images` that do not fit into
+    memory.
     """
-    names = config.networks.names
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    named, trunk = config.networks.names, config.fused.trunk
+    if twice := sorted({name for name in named if named.count(name) > 1}):
         raise ParameterError(f"networks: '{twice[0]}' is named twice; name it once")
+    if not trunk and config.fused.network not in ("", FusedConfig.network):
+        raise ParameterError(f"fused: {config.fused.network} is the network of the branch trunk, which is not asked "
+                             "for; add trunk to --fused, or name the network with --networks")  # fmt: skip
+    names = (*named, trunk) if trunk else named
     for name, architecture in _architectures(names):
         if config.networks.crop < architecture.LEAST:
             raise ParameterError(f"networks: {name} takes sides of at least {architecture.LEAST} px, and networks.crop "
@@ -214,26 +240,29 @@ def check_networks(config: RunConfig, n_images: int = 0) -> None:
 
 
 def networks(
-    config: RunConfig, samples: Samples, conditions: Sequence[Condition], *, folder: Path, device: str, **engine: Any
-) -> tuple[list[Network], list[NotRun]]:
-    """Return the networks of a run, with all pictures read, and those that cannot be built here.
+    config: RunConfig, samples: Samples, conditions: Sequence[Condition], *, folder: Path, device: str,
+    trunk: str = "", **engine: Any,
+) -> tuple[list[Network], list[NotRun]]:  # fmt: skip
+    """Return the networks of a run and its trunk, with all pictures read, and those that cannot be built here.
 
     conditions  tested or thresholded under
     folder      of the run: checkpoints, logs and curves go to networks/NETWORK/TRIAL below it
+    trunk       name of the network that the fused detector looks through; also one of `config.networks`, or not
     engine      settings of `fdetect.engine.pictures.pictures`
 
     Raises what `check_networks` raises.
     """
-    if not config.networks.names:
+    names = tuple(dict.fromkeys((*config.networks.names, *([trunk] if trunk else []))))
+    if not names:
         return [], []
     check_networks(config, len(samples.path))
     if missing := torch_missing():
-        return [], [NotRun(name, missing, INSTALL_DEEP) for name in config.networks.names]
+        return [], [NotRun(name, missing, INSTALL_DEEP) for name in names]
     from fdetect.nets.detectors import build
     from fdetect.nets.encoders import resolve_device
 
     found, not_run = [], []
-    for name, architecture in _architectures(config.networks.names):
+    for name, architecture in _architectures(names):
         try:
             found.append((name, architecture, described(build(architecture, seed=config.seed))))
         except WeightsError as error:
@@ -247,7 +276,7 @@ def networks(
     on = resolve_device(device)
     return [
         Network(config.networks, architecture, name, shown, samples, config.seed, on, about,
-                folder / "networks" / safe_name(name), engine.get("progress"))
+                folder / "networks" / safe_name(name), engine.get("progress"), name == trunk)
         for name, architecture, about in found
     ], not_run  # fmt: skip
 

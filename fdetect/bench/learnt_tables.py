@@ -1,7 +1,7 @@
 """What happened in the trainings of a run's networks: kept beside each checkpoint, summed up in the result's header.
 
     networks/NETWORK/TRIAL/record.json --> header["networks"] --> networks.py, the table
-                           log.csv, curve.svg, scores.npz (by condition, as logits)
+                           log.csv, curve.svg, outputs.npz (network_outputs.py)
 
 A network counts as a rival, one that others may be compared with, where its validation AUROC on the generators that it
 was trained on, under `matched`, is at least `RIVAL` in the mean over the trials, and its loss has flattened in half of
@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdetect.bench.network_outputs import Outputs
 from fdetect.engine.work import content_id
+from fdetect.errors import DataError
 from fdetect.files import write_atomic
 from fdetect.nets.learning_curve import write_curve, write_log
 from fdetect.nets.schedule import RIVAL, TrainingRecord
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from fdetect.bench.protocols import Trial
     from fdetect.nets.learning import Learnt
 
-__all__ = ["described", "keep_record", "keep_training", "kept_scores", "learnt_header", "read_record", "record_of",
-           "safe_name", "verdict"]  # fmt: skip
+__all__ = ["described", "keep_record", "keep_training", "learnt_header", "read_outputs", "read_record",
+           "record_of", "safe_name", "verdict"]  # fmt: skip
 
-_RECORD, _SCORES = "record.json", "scores.npz"
+_RECORD, _OUTPUTS = "record.json", "outputs.npz"
 
 
 def described(model: Any) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def described(model: Any) -> dict[str, Any]:
     values = b"".join(np.ascontiguousarray(one.numpy()).tobytes() for one in model.state_dict().values())
     counts = [(one.numel(), one.requires_grad) for one in model.parameters()]
     return {"parameters": sum(n for n, _ in counts), "trained": sum(n for n, trained in counts if trained),
+            "embedding": model.classifier.in_features,  # numbers
             "first_values": content_id(values), "torch": importlib.metadata.version("torch")}  # fmt: skip
 
 
@@ -57,27 +59,22 @@ def record_of(learnt: Learnt, trial: str, digest: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def keep_training(folder: Path, training: TrainingRecord, scores: Mapping[str, np.ndarray], *, title: str) -> None:
-    """Write log.csv, curve.svg and scores.npz of a finished training; raises DataError where they cannot be written."""
+def keep_training(folder: Path, training: TrainingRecord, outputs: Outputs, *, title: str) -> None:
+    """Write log.csv, curve.svg and outputs.npz of a finished training; DataError where they cannot be written."""
     write_log(training, folder / "log.csv")
     write_curve(training, folder / "curve.svg", title=title)
-
-    def store(path: Path) -> None:
-        with path.open("wb") as file:  # a name of another ending would get .npz behind it
-            np.savez_compressed(file, **dict(scores))  # type: ignore[arg-type]
-
-    write_atomic(folder / _SCORES, store)
+    outputs.write(folder / _OUTPUTS)
 
 
-def kept_scores(folder: Path | None) -> dict[str, np.ndarray]:
-    """Return the scores that `keep_training` wrote, by condition; empty where there are none that can be read."""
+def read_outputs(folder: Path | None, *, embedding: bool = False) -> Outputs | None:
+    """Return what `keep_training` wrote; None where there is nothing that can be read, or no embedding."""
+    if folder is None or not (folder / _OUTPUTS).exists():
+        return None
     try:
-        if folder is None:
-            return {}
-        with np.load(folder / _SCORES) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return {}
+        found = Outputs.read(folder / _OUTPUTS)
+    except DataError:  # a damaged file: the training is repeated
+        return None
+    return found if found.embedding or not embedding else None
 
 
 def keep_record(folder: Path | None, record: Mapping[str, Any]) -> None:

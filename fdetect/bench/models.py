@@ -14,13 +14,16 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from fdetect.bench.draws import Draws
 from fdetect.bench.head_trials import TrialFit, Tried
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.decide import Threshold, conformal_threshold
+from fdetect.draws import mean_of_draws
 from fdetect.registry import Entry, source_digest
 from fdetect.types import FAKE, REAL
 
-__all__ = ["Banked", "Contender", "FittedHeadModel", "Fixed", "Model", "Thresholded", "Trained", "Untrained"]
+__all__ = ["Banked", "Contender", "FittedHeadModel", "Fixed", "Model", "Thresholded", "Trained", "TrainingRows",
+           "Untrained"]  # fmt: skip
 
 
 class Model(Protocol):
@@ -90,11 +93,26 @@ class Untrained(Thresholded):
 
 
 @dataclass(frozen=True)
+class TrainingRows:
+    """What a trained detector is fitted on in a trial, draw by draw: (n, D) float32, (n,) labels and (n,) str each.
+
+    All draws of an image are rows of its group.
+    """
+
+    values: np.ndarray
+    label: np.ndarray
+    group: np.ndarray
+    generator: np.ndarray
+    source: np.ndarray
+
+
+@dataclass(frozen=True)
 class Trained:
-    """A head on some columns: fitted anew in every trial.  `values` maps a condition to (N, D) float32.
+    """A head on some columns: fitted anew in every trial.  `values` maps each draw of a condition to (N, D) float32.
 
     cards  of the networks that made the columns
-    tried  what its searches tried, filled while trials run
+    draws  which of these it is fitted on, and scores by
+    tried  what its searches tried, filled while trials run: under the trial and the condition of its thresholds
     """
 
     name: str
@@ -105,31 +123,48 @@ class Trained:
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     fit: TrialFit = field(default_factory=TrialFit)
     cards: tuple[Any, ...] = ()
+    draws: Draws = field(default_factory=Draws)
     tried: Tried = field(default_factory=dict, compare=False, repr=False)
     trains: ClassVar[bool] = True
 
+    def trained_under(self, condition: str) -> str:
+        """Name the conditions of its training, for thresholds set under `condition`."""
+        return self.draws.label(condition)
+
+    def training_rows(self, trial: Trial, condition: str) -> TrainingRows:
+        """Return the rows of all draws of the trial's training images, for thresholds set under `condition`."""
+        names, of = self.draws.trained(condition), self.samples
+        rows = np.tile(trial.fit, len(names))
+        values = np.concatenate([self.values[name][trial.fit] for name in names])
+        return TrainingRows(values, of.label[rows], of.group[rows], of.generator[rows], of.real_source[rows])
+
     def ready(self, trial: Trial, condition: str) -> Model:
-        """Fit the head on the trial's training rows under `condition`."""
-        of, rows = self.samples, trial.fit
+        """Fit the head on the trial's training images, for thresholds set under `condition`."""
+        rows = self.training_rows(trial, condition)
         fitted, tried = self.fit(
-            self.head, self.columns, self.values[condition][rows], of.label[rows],
-            groups=of.group[rows], generator=of.generator[rows], source=of.real_source[rows],
+            self.head, self.columns, rows.values, rows.label, groups=rows.group, generator=rows.generator,
+            source=rows.source,
         )  # fmt: skip
         if tried:
             self.tried[trial.name, condition] = tried
-        return FittedHeadModel(fitted, self.values)
+        return FittedHeadModel(fitted, self.values, self.draws)
 
 
 @dataclass(frozen=True)
 class FittedHeadModel(Thresholded):
-    """A head that was fitted in a trial; `values` maps a condition to (N, D) float32."""
+    """A head that was fitted in a trial; `values` maps each draw of a condition to (N, D) float32."""
 
     fitted: Any
     values: Mapping[str, np.ndarray]
+    draws: Draws = field(default_factory=Draws)
 
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Score the rows, with the head's own probabilities; NaN where its scores are no log-odds."""
-        scores = self.fitted.score(self.values[condition][rows])
+        """Score the rows by the mean over draws, with the head's own probabilities of it.
+
+        These are NaN where its scores are no log-odds.
+        """
+        of_draws = [self.fitted.score(self.values[name][rows]) for name in self.draws.shown(condition)]
+        scores = mean_of_draws(np.stack(of_draws))
         return scores, self.fitted.probability(scores)
 
 

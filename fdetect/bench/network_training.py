@@ -27,9 +27,9 @@ VALIDATED = "matched"  # the condition under which networks validate
 
 _CODE = (
     "augment.py", "recipes.py", "perturb.py", "engine/pictures.py", "bench/learnt.py", "bench/network_pictures.py",
-    "bench/network_training.py", "nets/learning.py", "nets/training.py", "nets/schedule.py", "nets/checkpoints.py",
-    "nets/weights.py", "nets/architectures.py", "forensics/residual.py", "forensics/wavelets.py", "images.py",
-    "geometry.py", "engine/work.py", "splits.py",
+    "bench/network_training.py", "bench/network_outputs.py", "nets/learning.py", "nets/training.py",
+    "nets/schedule.py", "nets/checkpoints.py", "nets/weights.py", "nets/architectures.py", "forensics/residual.py",
+    "forensics/wavelets.py", "images.py", "geometry.py", "engine/work.py", "splits.py",
 )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from fdetect.nets.schedule import RIVAL
 
 __all__ = ["networks_grids", "with_weights"]
 
+_NAMED = 3  # trials without a trunk that a table names
+
 
 def with_weights(grid: Grid, header: Mapping[str, Any]) -> Grid:
     """Add a column behind the detector: purpose and evidence of the weights that it rests on.
@@ -24,6 +26,8 @@ def with_weights(grid: Grid, header: Mapping[str, Any]) -> Grid:
         if cards
     }
     known |= {name: f"trained here, {one['verdict'].partition(':')[0]}" for name, one in _trained(header).items()}
+    if (trunk := header.get("trunk")) and trunk["network"] in known:
+        known[trunk["fused"]] = f"trunk {known[trunk['network']]}"
     if not any(row[0].split(" ")[0] in known for row in grid.rows):
         return grid
     rows = ((row[0], known.get(row[0].split(" ")[0], "–"), *row[1:]) for row in grid.rows)
@@ -31,13 +35,14 @@ def with_weights(grid: Grid, header: Mapping[str, Any]) -> Grid:
 
 
 def networks_grids(header: Mapping[str, Any]) -> list[Grid]:
-    """Return a table of the networks that the run trained, and one of those that detectors rest on; only of some."""
+    """Return tables of the networks that the run trained, of its trunk, and of those that detectors rest on."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for name, cards in header.get("weights", {}).items():
         for card in cards:
             key = (card["name"], card["purpose"], card["evidence"], card["licence"], card["sha256"][:12])
             rows.setdefault(key, []).append(name)
     trained = [_trained_grid(_trained(header))] if _trained(header) else []
+    trained += [_trunk_grid(header["trunk"])] if "trunk" in header else []
     if not rows:
         return trained
     columns = ("network", "purpose", "evidence", "licence", "sha256", "detectors")
@@ -72,3 +77,11 @@ def _trained_grid(trained: Mapping[str, Any]) -> Grid:
     if any(one["one_generator"] for one in trained.values()):
         note += " Where all training images are of one generator, it alone validates: such a figure is easily high."
     return Grid("Trained networks", columns, tuple(rows), note)
+
+
+def _trunk_grid(trunk: Mapping[str, Any]) -> Grid:
+    lost = [f"{trial}: {why}" for trial, why in trunk["missing"].items()]
+    without = "; ".join([*lost[:_NAMED], *([f"and {len(lost) - _NAMED} more"] if len(lost) > _NAMED else [])])
+    row = (trunk["fused"], trunk["network"], f"{trunk['trials'] - len(lost)} of {trunk['trials']} trials", without)
+    note = "Where the network could not be trained, the fused detector has its other branches alone."
+    return Grid("Trunk of the fused detector", ("detector", "network", "trained in", "without it in"), (row,), note)

@@ -1,12 +1,13 @@
 """A run's folder: who may write to it, and the files of a finished run.
 
-    result.json         header, audit, cells, gains, thresholds, failures, not_run; the same bytes when repeated
+    result.json         header, audit, cells, gains, differences, thresholds, failures, not_run; the same when repeated
     scores.parquet      one row per image, detector, condition and trial
     thresholds.parquet  one row per detector, training condition and trial
     tables.md, cells.csv, report.html, and gains.csv where heads were trained without one family, three_way.csv where
                         heads told pristine, laundered and synthetic apart
-    searched.csv        settings of heads and fused branches that were tried within training images
-    networks/           of each network and trial: its log, curve and record
+    searched.csv        settings of heads and fused branches that were tried within training images, and what heads
+                        reached there where the best of them was chosen
+    networks/           of each network and trial: its log, curve, record and outputs
     config.toml         what `fdetect bench config.toml` repeats
     run.json            times and host
     parts/              scores of finished detectors, for resuming
@@ -24,8 +25,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fdetect.bench.chosen import chosen_grids
+from fdetect.bench.differences import difference_grids, differences_of
 from fdetect.bench.gains import gain_grids, gains_csv, gains_of
 from fdetect.bench.grid import markdown
+from fdetect.bench.importances import importance_grids
 from fdetect.bench.report import render_report
 from fdetect.bench.tables import cells_csv, grids
 from fdetect.bench.three_way_tables import three_way_csv, three_way_grids
@@ -69,19 +73,22 @@ def claim_data(folder: Path, data: str) -> None:
 def write_outputs(folder: Path, result: RunResult, scores: pa.Table, config: RunConfig) -> None:
     """Write every file of a finished run, result.json last: where it stands, the run is complete."""
     how = config.metrics
-    gains = gains_of(scores, result.cells, replicates=how.replicates, level=how.level, seed=config.seed)
+    drawn: dict[str, Any] = {"replicates": how.replicates, "level": how.level, "seed": config.seed}
+    gains, differences = gains_of(scores, result.cells, **drawn), differences_of(scores, **drawn)
     write_atomic(folder / "scores.parquet", lambda path: pq.write_table(scores, path, compression="zstd"))
     thresholds = pa.Table.from_pylist(list(result.thresholds))
     write_atomic(folder / "thresholds.parquet", lambda path: pq.write_table(thresholds, path))
     _write_text(folder / "cells.csv", cells_csv(result.cells))
-    more = [*gain_grids(gains, result.audit), *three_way_grids(result)]
+    more = [*gain_grids(gains, result.audit), *difference_grids(differences, result.audit),
+            *importance_grids(result.header.get("importance", []), result.audit), *chosen_grids(result.header),
+            *three_way_grids(result)]  # fmt: skip
     _write_text(folder / "tables.md", markdown(grids(result, more)))
-    _write_text(folder / "report.html", render_report(result, gains))
+    _write_text(folder / "report.html", render_report(result, gains, differences))
     if gains:
         _write_text(folder / "gains.csv", gains_csv(gains))
     if three_way := result.header.get("three_way"):
         _write_text(folder / "three_way.csv", three_way_csv(three_way))
-    whole = {"schema": config.schema, **asdict(result), "gains": [asdict(gain) for gain in gains]}
+    whole = {"schema": config.schema, **asdict(result), "gains": gains, "differences": differences}
     _write_text(folder / "result.json", canonical_json(whole))
 
 

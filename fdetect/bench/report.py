@@ -15,9 +15,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from fdetect.bench.charts import Dot, HeatCell, colour_scale, dot_plot, heat_map
+from fdetect.bench.chosen import BEST_SINGLE, chosen_grids
+from fdetect.bench.compare import PairedDifference
+from fdetect.bench.differences import difference_grids
 from fdetect.bench.evaluate import FEW_GROUPS, OVERALL, SEEN
-from fdetect.bench.gains import Gain, gain_grids, left_out
+from fdetect.bench.gains import Gain, gain_grids
 from fdetect.bench.grid import Grid, interval_text, pretty
+from fdetect.bench.importances import importance_grids
 from fdetect.bench.networks import networks_grids, with_weights
 from fdetect.bench.tables import (
     LOW_END,
@@ -30,7 +34,9 @@ from fdetect.bench.tables import (
     marks,
     not_run_grid,
     result_grids,
+    trained_under,
 )
+from fdetect.bench.terminal import in_tables_alone
 from fdetect.bench.three_way_tables import three_way_grids
 from fdetect.types import Cell, RunResult
 
@@ -65,10 +71,13 @@ class _Section:
     grids: tuple[Grid, ...]
 
 
-def render_report(result: RunResult, gains: Sequence[Gain] = ()) -> str:
+def render_report(
+    result: RunResult, gains: Sequence[Gain] = (), differences: Sequence[PairedDifference] = ()
+) -> str:
     """Write a result as one self-contained HTML page: the same bytes for the same result, also read from JSON.
 
-    `gains` are the drop-one gains of the run: each condition's stand below its results.
+    `gains` are the drop-one gains of the run, `differences` those of its fused detector: each condition's stand below
+    its results.
 
     Every text is escaped, whatever files and detectors are called, and the page forbids browsers to load anything.
     """
@@ -88,8 +97,9 @@ def render_report(result: RunResult, gains: Sequence[Gain] = ()) -> str:
         audit_grids=audit_grids(result.audit),
         scale=colour_scale(),
         few=FEW_GROUPS,
-        dropped=bool(left_out(cell.detector for cell in result.cells)),
-        sections=[_section(result, gains, name) for name in conditions],
+        dropped=bool(in_tables_alone(cell.detector for cell in result.cells)),
+        sections=[_section(result, gains, differences, name) for name in conditions],
+        chosen=chosen_grids(result.header),
         three_way=three_way_grids(result),
         networks=networks_grids(result.header),
         not_run=not_run,
@@ -99,7 +109,9 @@ def render_report(result: RunResult, gains: Sequence[Gain] = ()) -> str:
     )
 
 
-_SHOWN_ELSEWHERE = ("data", "networks", "three_way")  # of the header, in tables of their own
+_SHOWN_ELSEWHERE = (  # of the header, in tables of their own
+    "data", "networks", "trunk", "three_way", BEST_SINGLE, "importance",
+)  # fmt: skip
 
 
 @cache
@@ -169,15 +181,19 @@ def _audit_figure(audit: Mapping[str, Any], condition: str) -> _Figure:
     return _Figure(condition, dot_plot(dots, label=f"Audit probes under {condition}"))
 
 
-def _section(result: RunResult, gains: Sequence[Gain], condition: str) -> _Section:
+def _section(
+    result: RunResult, gains: Sequence[Gain], differences: Sequence[PairedDifference], condition: str
+) -> _Section:
     cells = [cell for cell in result.cells if cell.condition == condition]
-    dropped = left_out(cell.detector for cell in cells)
-    drawn = [cell for cell in cells if cell.detector not in dropped]  # their tables, with the gains, say it better
-    trained_under = ", ".join(filter(None, dict.fromkeys(cell.train_condition for cell in cells)))
+    dropped = in_tables_alone(cell.detector for cell in cells)  # tables of differences say more of them
+    drawn = [cell for cell in cells if cell.detector not in dropped]
     figures = (*_heat_maps(drawn), _forest(drawn, condition))
     results = [with_weights(grid, result.header) for grid in result_grids(cells)]
-    tables = (*results, *gain_grids([gain for gain in gains if gain.condition == condition]))
-    return _Section(condition, trained_under, audit_mark(result.audit, condition), figures, tables)
+    importance = [row for row in result.header.get("importance", []) if row["condition"] == condition]
+    tables = (*results, *gain_grids([gain for gain in gains if gain.condition == condition]),
+              *difference_grids([one for one in differences if one.condition == condition]),
+              *importance_grids(importance))  # fmt: skip
+    return _Section(condition, trained_under(cells), audit_mark(result.audit, condition), figures, tables)
 
 
 def _heat_maps(cells: Sequence[Cell]) -> list[_Figure]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,19 @@ import pyarrow as pa
 import fdetect
 from fdetect.backend import resolve, torch_device
 from fdetect.bench import builtin
+from fdetect.bench.ablation import ablations
 from fdetect.bench.aligned import Aligned, in_words, left_out
-from fdetect.bench.audit import PROBE_FEATURES, Audit, audit
+from fdetect.bench.audit import Audit
 from fdetect.bench.builtin_own import generators_not_run
-from fdetect.bench.computing import computed, need_both_classes, scored
+from fdetect.bench.chosen import BEST_SINGLE, best_single
+from fdetect.bench.computing import audit_of, computed, kept, need_both_classes, scored
 from fdetect.bench.contenders import check_names, embeddings, head_sets, heads, training_free, untrained
 from fdetect.bench.evaluate import cells_of
-from fdetect.bench.fusing import columns_of, fused
+from fdetect.bench.fusing import TRUNK, Trunk, columns_of, fused, trunk_header
 from fdetect.bench.given import read_scores
 from fdetect.bench.head_trials import write_searched
 from fdetect.bench.header import data_name, header, portable
+from fdetect.bench.importances import importances
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.learnt import check_networks, networks
@@ -46,7 +50,7 @@ from fdetect.bench.scoring import score_failures, shown_and_trained, thresholds_
 from fdetect.bench.three_way import ThreeWay, failures_of, three_way_not_run
 from fdetect.bench.three_way_tables import counted
 from fdetect.config import RunConfig, fingerprint
-from fdetect.engine import Extraction, Store
+from fdetect.engine import Store
 from fdetect.engine.lanes import Timing
 from fdetect.engine.loop import Progress
 from fdetect.engine.pool import TIME_LIMIT
@@ -54,7 +58,7 @@ from fdetect.errors import ParameterError
 from fdetect.features import select_features
 from fdetect.features.base import require_native
 from fdetect.nets.evidence import identity
-from fdetect.perturb import Condition, condition
+from fdetect.perturb import condition
 from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, RunResult, Table
 
@@ -82,12 +86,13 @@ def bench(
     time_limit: float = TIME_LIMIT,
     backend: str = "auto",
     progress: Progress | None = None,
+    trunk: Trunk | None = None,
 ) -> Bench:
     """Run a benchmark, resuming whatever an earlier run with the same configuration and data has finished.
 
     `out` is the run folder (default `runs/<data>-<fingerprint8>`); a folder of another run is refused.  `workers`
     processes compute features and fit heads; with more than 0 a script must guard its main part by
-    `if __name__ == "__main__":`.
+    `if __name__ == "__main__":`.  `trunk` is one that was trained already, where the configuration names none.
     Raises FdetectError in one sentence for data or settings that cannot be used.
     """
     clock = _Clock()
@@ -99,22 +104,24 @@ def bench(
     conditions = tuple(condition(name) for name in config.conditions.names)
     chosen = resolve(backend)
     entries = select_features(config.features.names) if config.features.names else ()
-    require_native(entries, *config.conditions.names)
+    require_native(entries, *config.conditions.names, *config.heads.train_conditions)
     head_sets(config, entries)
     check_networks(config, len(samples.path))
     tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
     prepared, not_run = training_free(config, backend=backend)
     embedded, none_embedded = embeddings(config, backend=backend)
-    branches, none_fused = columns_of(config, entries, [task.name for task in embedded])
+    branches, none_fused = columns_of(config, entries, [task.name for task in embedded], trunk)
     sources, none_aligned = sources_of(config)
     question, none_asked = ThreeWay.asked(config, entries, conditions)
     not_run += none_embedded + none_fused + none_aligned + none_asked + generators_not_run(manifest)
     weights = {one.name: [identity(asdict(card)) for card in one.cards] for one in prepared}
     weights["embeddings"] = [identity(asdict(task.space.card)) for task in embedded]
-    weights["conditions"] = [one.launder.settings["identity"] for one in conditions if one.launder]
+    passing = (*conditions, *map(condition, config.heads.train_conditions))
+    weights["conditions"] = [one.launder.settings["identity"] for one in passing if one.launder]
     weights["aligned"] = [one.laundering.identity for one in sources]
     weights["three-way"] = [one.laundering.identity for one in question.sources] if question else []
-    contents = passed_through(conditions, prepared)
+    weights["trunk"] = [trunk.digest] if trunk else []
+    contents = passed_through(passing, prepared)
     name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
@@ -133,31 +140,42 @@ def bench(
     refuse_known(contents, extraction.ids)
     samples = replace(samples, group=join_same_content(samples.group, extraction.ids))
     trials = trials_for(samples, config)
-    shown = {name: condition(name) for name in shown_and_trained(config.conditions.names)}
+    of_trunk = config.heads.train_conditions if config.fused.trunk else ()  # the fused detector is fitted on them
+    shown = {name: condition(name) for name in (*shown_and_trained(config.conditions.names), *of_trunk)}
     learnt, none_learnt = networks(
         config, samples, tuple(shown.values()), folder=folder, device=torch_device(backend), root=root_of(manifest),
-        seed=config.seed, workers=workers, time_limit=time_limit, progress=progress,
+        trunk=config.fused.trunk if TRUNK in branches else "", seed=config.seed, workers=workers,
+        time_limit=time_limit, progress=progress,
     )  # fmt: skip
-    not_run += none_learnt
     clock("extract")
-    audited = _audit(config, samples, extraction, placebo, conditions, workers)
+    audited = audit_of(config, samples, extraction, placebo, conditions, workers)
     clock("audit")
 
-    detectors = [*heads(config, samples, entries, extraction, halves, embedded),
-                 *fused(config, samples, branches, extraction), *learnt,
+    through = next((one for one in learnt if one.embeds), trunk)
+    whole, none_whole = fused(config, samples, branches, extraction, through, none_learnt)
+    not_run += none_learnt + none_whole
+    detectors = [*heads(config, samples, entries, extraction, halves, embedded), *whole,
+                 *(part for one in whole for part in ablations(one)),
+                 *(one for one in learnt if one.name in config.networks.names),
                  *untrained(prepared, samples, extraction, conditions), *tables_given]  # fmt: skip
-    check_names(detectors)
+    best, none_chosen = best_single(config, detectors)
+    not_run += none_chosen
+    check_names([*detectors, *best])
     data = fingerprint(manifest.to_pydict(), extraction.ids)
     claim_data(folder, data)
-    tables = [
-        scored(one, config, samples, extraction.ids, trials, f"{name}-{data}", folder, workers, progress)
+    tables = {
+        one.name: scored(one, config, samples, extraction.ids, trials, f"{name}-{data}", folder, workers, progress)
         for one in detectors
-    ]
-    write_searched(folder, detectors, trials)
+    }
+    keep = partial(kept, name=f"{name}-{data}", folder=folder)
+    for one in best:
+        one.choose(trials, config.conditions.names, keep, workers=workers, progress=progress)
+        tables[one.name] = one.scores(tables, samples, extraction.ids, trials, config.conditions.names)
+    write_searched(folder, [*detectors, *best], trials)
     if not tables:
         first = f"; {not_run[0].detector} did not run: {not_run[0].reason}; {not_run[0].fix}" if not_run else ""
         raise ParameterError(f"no detector is left to run: name heads, features, detectors or --scores{first}")
-    scores = pa.concat_tables(tables).combine_chunks()
+    scores = pa.concat_tables(tables.values()).combine_chunks()
     answers = question.answers(
         samples, extraction, laundered, trials, workers=workers, progress=progress
     ) if question and laundered else {}  # fmt: skip
@@ -174,11 +192,16 @@ def bench(
     cards |= {one.name: one.cards for one in detectors if isinstance(one, Trained) and one.cards}
     cards |= {one.name: tuple(source.card for source in sources) for one in detectors if isinstance(one, Aligned)}
     cards |= {name: tuple(source.card for source in question.sources) for name in answers} if question else {}
-    cards |= cards_of(conditions)
+    cards |= cards_of(passing)
     about = header(config, manifest, samples, trials, name, data, chosen, cards, extraction)
     about["aligned"] = {"left_out": left_out(detectors, trials)}
     if learnt:
         about["networks"] = learnt_header(learnt, trials)
+    about |= trunk_header(whole, trials)
+    if best:
+        about[BEST_SINGLE] = best[0].about(trials)
+    if config.heads.importance:
+        about["importance"] = importances(detectors, tables, trials, config, keep, workers=workers, progress=progress)
     if question:
         about["three_way"] = counted(answers, samples.group, **how)
         not_run += three_way_not_run(answers)
@@ -208,7 +231,7 @@ def audit_only(
     conditions = tuple(condition(name) for name in config.conditions.names)
     engine = Running(store, workers, time_limit, backend, progress).engine()
     extraction, placebo = computed(config, manifest, samples, conditions, (), (), engine)
-    return _audit(config, samples, extraction, placebo, conditions, workers)
+    return audit_of(config, samples, extraction, placebo, conditions, workers)
 
 
 def resolved(config: RunConfig) -> RunConfig:
@@ -221,6 +244,9 @@ def resolved(config: RunConfig) -> RunConfig:
         raise ParameterError("conditions: name at least one, such as native,matched")
     if len(set(config.conditions.names)) != len(config.conditions.names):
         raise ParameterError(f"conditions: one is named twice in {','.join(config.conditions.names)}")
+    if config.heads.train_conditions and config.conditions.names == ("native",):
+        raise ParameterError("--train-conditions are those of all columns but native, and no other is tested; name one "
+                             "with --conditions, or leave them out")  # fmt: skip
     return replace(
         config, conditions=replace(config.conditions, crop=crop), data=replace(config.data, path=path)
     )
@@ -240,29 +266,6 @@ def trials_for(samples: Samples, config: RunConfig) -> tuple[Trial, ...]:
         samples, name=wanted.name, folds=wanted.folds, calibration=wanted.calibration, train=wanted.train,
         seed=config.seed,
     )  # fmt: skip
-
-
-def _audit(
-    config: RunConfig, samples: Samples, extraction: Extraction, placebo: tuple[np.ndarray, Extraction],
-    conditions: tuple[Condition, ...], workers: int,
-) -> Audit:  # fmt: skip
-    """Judge the probe features; the format a file was stored in is a fact of its native form."""
-    extra, again = placebo
-    native = extraction.tables["native", "container"]
-    columns = [name.partition(":")[2].upper() for name in native.columns[:6]]
-    stored_as = [columns[int(row.argmax())] if row.any() else "" for row in np.nan_to_num(native.values[:, :6])]
-    names = [c.name for c in conditions]
-    return audit(
-        samples,
-        stored_as,
-        extraction.tables,
-        {name: (extra, again.tables[f"after_jpeg:{name}", PROBE_FEATURES[-1]]) for name in names},
-        conditions=names,
-        replicates=config.metrics.replicates,
-        level=config.metrics.level,
-        seed=config.seed,
-        workers=workers,
-    )
 
 
 class _Clock:

@@ -10,6 +10,7 @@ from typing import Any
 from fdetect import perturb
 from fdetect.backend import resolve
 from fdetect.bench.inputs import root_of
+from fdetect.draws import drawn
 from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.loop import Progress
 from fdetect.engine.pool import TIME_LIMIT
@@ -62,9 +63,11 @@ class Running:
             "progress": self.progress,
         }
 
-    def run(self, manifest: Table, tasks: Sequence[Task], condition: str, crop: int, seed: int) -> Extraction:
-        """Compute tasks under one condition."""
-        conditions, paths = [perturb.condition(condition)], manifest.column("path")
+    def run(
+        self, manifest: Table, tasks: Sequence[Task], condition: str, crop: int, seed: int, *, draws: int = 1
+    ) -> Extraction:
+        """Compute tasks under some draws of one condition."""
+        conditions, paths = [drawn(perturb.condition(condition), k) for k in range(draws)], manifest.column("path")
         return run(
             tasks, paths, root=root_of(manifest), conditions=conditions, crop=crop, seed=seed, **self.engine()
         )

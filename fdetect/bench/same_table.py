@@ -12,13 +12,14 @@ from typing import Any
 
 from fdetect import perturb
 from fdetect.classifiers.embedding import is_embedding
+from fdetect.classifiers.network_columns import is_network, looks_through_network
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.errors import DataError
 from fdetect.types import FeatureTable
 
 __all__ = ["refuse_other"]
 
-_NOT_COMPARED = ("encoder", "device")  # of the settings of an embedding
+_NOT_COMPARED = ("encoder", "device")  # of the settings of a network
 _NEEDED = ("name", "condition", "crop", "seed", "settings", "version", "geometry", "code")  # what is said of a task
 
 
@@ -29,6 +30,9 @@ def refuse_other(table: FeatureTable, place: str, model: FittedDetector, conditi
     """
     if any(_not_said(model.about.get(name)) for name in model.features):
         raise DataError(f"{place}: {model.name} keeps no record of its columns' settings; score the images instead")
+    if model.draws > 1:
+        raise DataError(f"{place}: a table holds one draw of each image, and {model.name} judges by the mean of "
+                        f"{model.draws}; score the images instead")  # fmt: skip
     here: Mapping[str, Any] = json.loads(json.dumps(table.about))
     first = next(_differences(table, here, model, condition), "")
     if first:
@@ -43,7 +47,7 @@ def _differences(table: FeatureTable, here: Mapping[str, Any], model: FittedDete
     wanted = {_task_name(name, model): (name, model.about[name]) for name in model.features}
     for task, (name, then) in wanted.items():
         now: Any = here.get(task)
-        what = "embedding" if is_embedding(name) else "feature"
+        what = "embedding" if is_embedding(name) else "network" if is_network(name) else "feature"
         if lacking := _not_said(now):
             yield f"the file does not say how {what} {task} was computed{lacking}"
             continue
@@ -99,8 +103,8 @@ def _not_said(of_task: Any) -> str:
 
 
 def _task_name(name: str, model: FittedDetector) -> str:
-    """Return the name that a column bears in front: an embedding's is its encoder's, which may go by another here."""
-    return str(model.about[name]["name"]) if is_embedding(name) else name
+    """Return the name that a column bears in front: a network's is that of its weights, not where they are."""
+    return str(model.about[name]["name"]) if looks_through_network(name) else name
 
 
 def _settings_of(condition: str) -> Any:

@@ -2,8 +2,9 @@
 
 All detectors go through the same loop.  For each trial a detector is made ready under the training condition
 (`native` for the native column, `matched` for all others), its threshold is set on the trial's calibration reals
-under that condition, and the test rows are scored under every condition that goes with it.  Where a trial cannot be
-trained (a class is empty, or all of it failed) its test rows are failures with that reason, and the others go on.
+under that condition, and the test rows are scored under every condition that goes with it.  A detector that is trained
+on more than that condition says so (`trained_under`).  Where a trial cannot be trained (a class is empty, or all of it
+failed) its test rows are failures with that reason, and the others go on.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ def _score_trial(
     tables = []
     for trained_under in dict.fromkeys(train_condition(name) for name in conditions):
         model, otherwise = _ready(detector, trial, trained_under)
+        label = getattr(detector, "trained_under", str)(trained_under)
         on_reals = model.reference(trial.calibration, trained_under)
         five, one = (model.threshold(on_reals, trained_under, fpr) for fpr in (0.05, 0.01))
         for condition in (name for name in conditions if train_condition(name) == trained_under):
@@ -112,7 +114,7 @@ def _score_trial(
                 "status": np.where(failed, "failed", "ok"), "reason": reason,
             }  # fmt: skip
             same = {"trial": trial.name, "train": trial.train, "detector": detector.name,
-                    "train_condition": trained_under, "condition": condition,
+                    "train_condition": label, "condition": condition,
                     "threshold": five.value if five.attainable else None,
                     "threshold_1": one.value if one.attainable else None,
                     "n_calibration": five.n_reals}  # fmt: skip

@@ -13,13 +13,15 @@ from fdetect.bench.applying import Scorer, feature_table, score, score_table
 from fdetect.bench.columns import Columns
 from fdetect.bench.inputs import Data, any_images, check_output
 from fdetect.bench.running import Running
+from fdetect.bench.tiled import score_tiles
+from fdetect.draws import drawn_names
 from fdetect.engine.lanes import Timing
 from fdetect.errors import DataError
 from fdetect.files import check_table, write_table
 from fdetect.types import Failure, FeatureTable, Table
 
 __all__ = ["Data", "Extracted", "Scorer", "any_images", "extract", "extract_to", "feature_table", "score",
-           "score_table", "table_of"]  # fmt: skip
+           "score_table", "score_tiles", "table_of", "tables_of"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,20 @@ def extract_to(
 
 def table_of(manifest: Table, columns: Columns, *, condition: str, seed: int, running: Running) -> FeatureTable:
     """Compute a choice of columns of every image of a manifest, and give notice of what that came to."""
-    tasks = columns.tasks
-    extraction = running.run(manifest, tasks, condition, columns.crop, seed)
-    table = extraction.table(condition, [task.name for task in tasks], manifest=manifest)
-    running.tell(extraction, table.failures)
+    (table,) = tables_of(manifest, columns, condition=condition, draws=1, seed=seed, running=running)
     return table
+
+
+def tables_of(
+    manifest: Table, columns: Columns, *, condition: str, draws: int, seed: int, running: Running
+) -> list[FeatureTable]:
+    """Compute the same of some draws of every image: a table for each draw."""
+    tasks = columns.tasks
+    extraction = running.run(manifest, tasks, condition, columns.crop, seed, draws=draws)
+    tables = [extraction.table(name, [task.name for task in tasks], manifest=manifest)
+              for name in drawn_names(condition, draws)]  # fmt: skip
+    running.tell(extraction, list(dict.fromkeys(one for table in tables for one in table.failures)))
+    return tables
 
 
 def _checked(

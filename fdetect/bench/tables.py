@@ -17,7 +17,8 @@ from fdetect.metrics import metric
 from fdetect.types import Cell, Failure, MetricValue, RunResult
 
 __all__ = ["LOW_END", "audit_grids", "audit_mark", "bracketed", "by_detector", "cells_csv", "failure_grid", "grids",
-           "history_text", "low_end", "marks", "not_run_grid", "result_grids", "summary_grids"]  # fmt: skip
+           "history_text", "low_end", "marks", "not_run_grid", "result_grids", "summary_grids",
+           "trained_under"]  # fmt: skip
 
 LOW_END = (f"worst of {FEW_GROUPS}+ groups", f"lowest below {FEW_GROUPS} groups")  # columns; see `low_end`
 
@@ -92,12 +93,17 @@ def result_grids(cells: Sequence[Cell], audit: Mapping[str, Any] | None = None) 
     made = []
     for condition in dict.fromkeys(cell.condition for cell in cells):
         here = [cell for cell in cells if cell.condition == condition]
-        trained = ", ".join(dict.fromkeys(cell.train_condition for cell in here))
+        trained = trained_under(here)
         mark = bracketed(audit_mark(audit, condition) if audit else "")
         under = f" (trained under {trained})" if trained else ""
         made.append(_auroc_grid(here, f"AUROC under {condition}{under}{mark}"))
         made.append(_threshold_grid(here, f"At the threshold frozen at 5 % FPR, under {condition}"))
     return made
+
+
+def trained_under(cells: Iterable[Cell]) -> str:
+    """Name the training conditions of some cells, as some detectors may be trained on more than others."""
+    return ", ".join(dict.fromkeys(cell.train_condition for cell in cells if cell.train_condition))
 
 
 def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]:
@@ -115,7 +121,7 @@ def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]
             )
             for name, one in by_detector(here).items()
         ]
-        title = f"{condition}, trained under {here[0].train_condition}{bracketed(audit_mark(audit, condition))}"
+        title = f"{condition}, trained under {trained_under(here)}{bracketed(audit_mark(audit, condition))}"
         columns = ("detector", "macro AUROC", *LOW_END, "fakes found at 5 % FPR",
                    f"FPR achieved ({_n_real(here, 'macro')} reals)")  # fmt: skip
         made.append(Grid(title, columns, tuple(rows)))

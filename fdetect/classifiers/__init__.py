@@ -8,10 +8,12 @@ search.py      settings of a head, chosen within the training rows
 calibration.py from scores to probabilities
 importance.py  which families of features a fitted head lives on
 classes.py     the same heads on more than two classes
-embedding.py   an encoder's embedding as columns, so that any head is a linear probe
-saved.py       a fitted detector in a folder, without pickle: model_folder.py, card.py, estimator_files.py
+embedding.py   an encoder's embedding as columns, so that any head is a linear probe; network_columns.py: a network's
+saved.py       a fitted detector in a folder, without pickle: model_folder.py, card.py, estimator_files.py, saved_*.py
+shipped.py     the folder that comes with the package
 calibrated.py  a training-free detector with its thresholds
 fused.py       branches with a logit each and gates between them: fused_fit.py, fused_file.py, adapt.py
+fused_head.py  the same as a head on columns side by side; branches.py says which column belongs to which branch
 tiles.py       any resolution by tiles that see every pixel
 explain.py     what an answer rests on: places of a picture, families of features
 """

@@ -16,7 +16,7 @@ from fdetect.decide import Calibration
 from fdetect.errors import DataError
 from fdetect.types import FAKE, REAL
 
-__all__ = ["PURPOSE", "data_record", "need", "thresholds", "versions"]
+__all__ = ["PURPOSE", "SHARED", "ascending", "calibration_of", "data_record", "need", "thresholds", "versions"]
 
 PURPOSE = (
     "Made by fdetect fit of the data below, for whoever has these data. Whether the model may be passed on depends on "
@@ -24,6 +24,8 @@ PURPOSE = (
     "evidence and no proof: thresholds hold for real images like those that set them, and nothing is promised for "
     "generators and sources of photographs that are not named here."
 )
+
+SHARED = {"condition": str, "crop": int, "seed": int, "n_failed": int, "version": str}  # what every card says
 
 _LIBRARIES = ("fdetect", "numpy", "scipy", "scikit-learn", "skops", "safetensors")
 _NETWORKS = ("torch", "transformers")
@@ -57,6 +59,21 @@ def thresholds(calibration: Calibration) -> list[dict[str, Any]]:
         }
         for one in (calibration.five, calibration.one)
     ]
+
+
+def ascending(scores: np.ndarray) -> tuple[float, ...]:
+    """Return calibration scores; raises DataError unless they are finite float64 in ascending order."""
+    if scores.dtype != np.float64 or scores.ndim != 1 or not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
+        raise DataError("its calibration must be finite float64 scores in ascending order; fit it again")
+    return tuple(scores.tolist())
+
+
+def calibration_of(scores: np.ndarray, card: Mapping[str, Any]) -> Calibration:
+    """Return what sets the thresholds; raises DataError where those of the card are others."""
+    calibration = Calibration(ascending(scores))
+    if card["thresholds"] != thresholds(calibration):
+        raise DataError("the thresholds of its card are not those of its calibration scores; fit it again")
+    return calibration
 
 
 def versions(*, networks: bool = False) -> dict[str, str]:

@@ -104,8 +104,11 @@ def embedding_task(
     return EmbeddingTask(task.view_name, task.view, task.geometry, task.space, instance)
 
 
-def check_weights(name: str, here: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
-    """Raise WeightsError unless an embedding computes what it computed at the fit: the same weights and code."""
+def check_weights(name: str, here: Mapping[str, Any], fitted: Mapping[str, Any], fix: str) -> None:
+    """Raise WeightsError unless a network's columns are what they were at the fit: the same weights and code.
+
+    fix  how the command at work takes other weights
+    """
     for key in sorted({*here, *fitted}):
         if here.get(key) == fitted.get(key):
             continue
@@ -113,4 +116,4 @@ def check_weights(name: str, here: Mapping[str, Any], fitted: Mapping[str, Any])
             raise WeightsError(f"{name} changed since the fit: this version computes otherwise", "fit again")
         then, now = (str(side.get(key))[:20] for side in (fitted, here))
         raise WeightsError(f"{name}: the weights are not those of the fit ({key}: {then} at the fit and {now} here)",
-                           "give those as --encoder, or fit again")  # fmt: skip
+                           f"{fix}, or fit again")  # fmt: skip

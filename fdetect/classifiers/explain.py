@@ -125,12 +125,18 @@ class HeadExplanation:
 
 @dataclass(frozen=True)
 class FusedExplanation:
-    """The score of the fused detector as a sum over branches: each one's own logit, its share, and what it adds."""
+    """The score of the fused detector as a sum over branches: each one's own logit, its share, and what it adds.
+
+    logits  NaN where a branch is absent, whose share is 0
+    top     of each branch that is there, the columns that move its logit most away from that of an average image:
+            clip((x - mean) * scale) * weight * slope, of the linear part alone
+    """
 
     score: float
-    logits: Mapping[str, float]  # NaN where a branch is absent
+    logits: Mapping[str, float]
     shares: Mapping[str, float]
     adds: Mapping[str, float]
+    top: Mapping[str, tuple[tuple[str, float], ...]]
 
 
 def read_methods(names: Sequence[str]) -> tuple[Entry, ...]:
@@ -183,11 +189,23 @@ def explain_head(fitted: FittedHead, values: np.ndarray, *, n_top: int = 3) -> H
     return HeadExplanation(score, score - float(adds.sum()), tuple(sorted(shares, key=lambda one: -abs(one.adds))))
 
 
-def explain_fused(fitted: FittedFused, vectors: Mapping[str, np.ndarray]) -> FusedExplanation:
-    """Return what each branch says of one image and adds to the fused score: by branch, (1, D) columns."""
+def explain_fused(fitted: FittedFused, vectors: Mapping[str, np.ndarray], *, n_top: int = 3) -> FusedExplanation:
+    """Return what each branch says of one image and adds to the fused score: by branch, (1, D) columns.
+
+    Raises DataError where no branch is there.
+    """
+    score = float(fitted.score(vectors)[0])
+    if not np.isfinite(score):
+        raise DataError("the image has no branch whose columns are finite numbers, so there is no score to explain")
     parts = (fitted.branch_logits(vectors), fitted.gates(vectors), fitted.contributions(vectors))
     logits, shares, adds = ({name: float(values[0]) for name, values in one.items()} for one in parts)
-    return FusedExplanation(float(fitted.score(vectors)[0]), logits, shares, adds)
+    top = {}
+    for name, values in vectors.items():
+        if np.isfinite(logits[name]):
+            moved = fitted.linear_parts(name, values)[0]
+            order = np.argsort(-np.abs(moved), kind="stable")[:n_top]
+            top[name] = tuple((fitted.columns[name][k], float(moved[k])) for k in order)
+    return FusedExplanation(score, logits, shares, adds, top)
 
 
 def _weights(fitted: FittedHead) -> np.ndarray:

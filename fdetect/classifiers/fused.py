@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fdetect.classifiers.calibration import Platt
 from fdetect.errors import DataError, ParameterError
 from fdetect.nets.fusion import BranchNet, Fused, GateNet, evidence, fuse
 from fdetect.registry import nearest
@@ -164,7 +163,6 @@ class FittedFused:
     settings: FusedSettings
     trained_on: Mapping[str, int]
     seed: int = 0
-    platt: Platt | None = None  # of `probability`; see `fdetect.classifiers.fused_fit.with_platt`
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -181,12 +179,7 @@ class FittedFused:
         return _rounded(np.where(present.any(axis=1), fused.logit, np.nan))
 
     def probability(self, vectors: Vectors) -> np.ndarray:
-        """Return (N,) float64, the probability of "generated" if classes are alike frequent; NaN without a score.
-
-        By the curve that was fitted on held-out groups, else as the log-odds state it.
-        """
-        if self.platt:
-            return self.platt.probability(self.score(vectors))
+        """Return (N,) float64, the probability of "generated" as the log-odds state it; NaN without a score."""
         return np.asarray(1 / (1 + np.exp(-np.clip(self.score(vectors), -700, 700))))
 
     def branch_logits(self, vectors: Vectors) -> dict[str, np.ndarray]:
@@ -207,6 +200,13 @@ class FittedFused:
         """Return by column what a standard deviation of it adds to the linear part of a branch's calibrated logit."""
         slope = np.exp(float(self.gate.log_slope[self.branches.index(name)]))
         return {column: float(w * slope) for column, w in zip(self.columns[name], self.nets[name].weight, strict=True)}
+
+    def linear_parts(self, name: str, values: np.ndarray) -> np.ndarray:
+        """(N, D) columns of a branch -> (N, D), what each adds to the linear part of its calibrated logit."""
+        net, clip = in_float64(self.nets[name]), self.settings.of(name).clip
+        slope = np.exp(float(self.gate.log_slope[self.branches.index(name)]))
+        z = np.clip((values.astype(np.float64) - net.mean) * net.scale, -clip, clip)
+        return np.asarray(z * net.weight * slope)
 
     def _by_branch(self, values: np.ndarray) -> dict[str, np.ndarray]:
         return {name: _rounded(values[:, k]) for k, name in enumerate(self.branches)}

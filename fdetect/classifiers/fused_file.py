@@ -1,4 +1,4 @@
-"""A fused detector as arrays and a card, and as one file: safetensors with JSON in its header.  No pickle.
+"""A fused detector as a card of plain JSON values and arrays, for a model folder (saved.py).  No pickle.
 
 The card states columns, settings and what was trained on; the arrays are float32, named `gate.base`,
 `branch.<name>.weight` and so on.  Reading is strict: another shape, a tensor too many or too few, or a number that is
@@ -7,53 +7,20 @@ not finite is refused.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fdetect.classifiers.calibration import Platt
 from fdetect.classifiers.fused import BranchSettings, FittedFused, FusedSettings
-from fdetect.errors import DataError, FdetectError
-from fdetect.files import write_atomic
+from fdetect.errors import DataError
 from fdetect.nets.fusion import BranchNet, GateNet
 
-__all__ = ["fused_of", "load_fused", "parts_of", "save_fused"]
+__all__ = ["fused_of", "parts_of"]
 
 FORMAT = 1
-_KEY = "fdetect.fused"  # the one entry of the header's metadata
-_CARD = {"format": int, "columns": dict, "settings": dict, "trained_on": dict, "seed": int, "platt": list}
-
-
-def save_fused(fitted: FittedFused, path: Path) -> None:
-    """Write a fused detector to one .safetensors file, whole or not at all; raises DataError where it cannot."""
-    from safetensors.numpy import save_file
-
-    card, arrays = parts_of(fitted)
-    text = json.dumps(card, sort_keys=True)
-    write_atomic(path, lambda temporary: save_file(arrays, temporary, metadata={_KEY: text}))
-
-
-def load_fused(path: Path) -> FittedFused:
-    """Read a fused detector; raises DataError, naming the file and what is wrong in it."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # safetensors' own class, or a file that is not there
-        raise DataError(f"{path}: cannot be read as a fused detector ({' '.join(str(error).split())[:200]})") from None
-    try:
-        if text is None:
-            raise DataError("safetensors without the card of one")
-        return fused_of(json.loads(text), arrays)
-    except (FdetectError, ValueError) as error:
-        raise DataError(f"{path}: not a fused detector ({error}); fit it again") from None
+_CARD = {"format": int, "columns": dict, "settings": dict, "trained_on": dict, "seed": int}
 
 
 def parts_of(fitted: FittedFused) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -64,7 +31,6 @@ def parts_of(fitted: FittedFused) -> tuple[dict[str, Any], dict[str, np.ndarray]
         "settings": asdict(fitted.settings),
         "trained_on": dict(fitted.trained_on),
         "seed": fitted.seed,
-        "platt": [fitted.platt.slope, fitted.platt.offset, fitted.platt.prior] if fitted.platt else [],
     }
     arrays = {f"gate.{one.name}": getattr(fitted.gate, one.name) for one in fields(GateNet)}
     for name, net in fitted.nets.items():
@@ -82,6 +48,8 @@ def fused_of(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fitte
     settings = _settings(card["settings"])
     if not columns or set(settings.branches) - set(columns):
         raise DataError("its card names no branches, or settings of others")
+    if anchors := [name for name, own in settings.branches.items() if own.anchor and own.anchor not in columns[name]]:
+        raise DataError(f"its branch {anchors[0]} lacks the column of its anchor")
     wanted = _shapes(columns, settings)
     if set(wanted) != set(arrays):
         odd = sorted(set(wanted) ^ set(arrays))[0]
@@ -95,15 +63,7 @@ def fused_of(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fitte
     }
     gate = GateNet(*(arrays[f"gate.{one.name}"] for one in fields(GateNet)))
     trained_on = {str(name): int(count) for name, count in card["trained_on"].items()}
-    return FittedFused(columns, nets, gate, settings, trained_on, card["seed"], _platt(card["platt"]))
-
-
-def _platt(numbers: list[Any]) -> Platt | None:
-    if not numbers:
-        return None
-    if len(numbers) != 3 or not all(isinstance(one, float) and math.isfinite(one) for one in numbers) or numbers[0] < 0:
-        raise DataError("its calibration must be three numbers, the slope not negative")
-    return Platt(*numbers)
+    return FittedFused(columns, nets, gate, settings, trained_on, card["seed"])
 
 
 def _settings(content: Mapping[str, Any]) -> FusedSettings:

@@ -11,11 +11,10 @@ Torch is needed (the extra `deep`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from fdetect.classifiers.calibration import platt
 from fdetect.classifiers.fused import FittedFused, FusedRows, FusedSettings, in_float32, in_float64, seen
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.nets.fusion import BranchNet, GateNet, fit_branch, fit_gates, start_branch, start_gates
@@ -24,7 +23,7 @@ from fdetect.registry import nearest
 from fdetect.splits import group_folds
 
 __all__ = ["OutOfFold", "assembled", "balanced", "check_rows", "fit_fused", "fit_gate", "fit_net", "gate_folds",
-           "out_of_fold", "with_platt"]  # fmt: skip
+           "out_of_fold"]  # fmt: skip
 
 
 def fit_fused(rows: FusedRows, settings: FusedSettings | None = None, *, seed: int = 0) -> FittedFused:
@@ -132,16 +131,6 @@ def assembled(
         {name: tuple(rows.columns[name]) for name in sorted(rows.columns)}, {k: in_float32(v) for k, v in nets.items()},
         in_float32(gate), settings, dict(zip(kinds.tolist(), counts.tolist(), strict=True)), seed,
     )  # fmt: skip
-
-
-def with_platt(fitted: FittedFused, vectors: Mapping[str, np.ndarray], label: np.ndarray) -> FittedFused:
-    """Return the detector with a logistic curve for `probability`, fitted on rows that nothing was fitted on.
-
-    Rows without a score are left out.  Raises DataError where a class is empty then.
-    """
-    scores = fitted.score(vectors)
-    known = np.isfinite(scores)
-    return replace(fitted, platt=platt(scores[known], label[known]))
 
 
 def balanced(label: np.ndarray, stratum: np.ndarray, power: float = 1.0) -> np.ndarray:

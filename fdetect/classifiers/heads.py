@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from fdetect.splits import group_folds
 from fdetect.types import REAL
 
 __all__ = [
-    "DISTANCE", "LOG_ODDS", "MARGIN", "FittedHead", "Rows", "fit_head", "fit_rows", "head", "in_parallel",
+    "DISTANCE", "LOG_ODDS", "MARGIN", "AnyHead", "FittedHead", "Rows", "fit_head", "fit_rows", "head", "in_parallel",
     "out_of_fold", "raw_scores", "registered", "scale_of",
 ]  # fmt: skip
 
@@ -66,6 +66,24 @@ class Rows:
         parts = (self.weight, self.groups, self.generator)
         weight, groups, generator = (None if part is None else part[chosen] for part in parts)
         return Rows(self.values[chosen], self.label[chosen], weight, groups, generator)
+
+
+class AnyHead(Protocol):
+    """What every fitted head offers, one of this registry or one that is made otherwise."""
+
+    @property
+    def name(self) -> str:
+        """As it was asked for."""
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the D columns that it reads, in order."""
+    @property
+    def scale(self) -> str:
+        """What its scores are: LOG_ODDS, MARGIN or DISTANCE."""
+    def score(self, values: np.ndarray) -> np.ndarray:
+        """(N, D) float32 -> (N,) float64, NaN where there is none."""
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """(N,) scores -> (N,) the head's own probability of "generated"; NaN where it has none."""
 
 
 @dataclass(frozen=True)

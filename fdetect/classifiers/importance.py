@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,8 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.features import feature
 from fdetect.perturb import rng_for
 
-__all__ = ["FamilyWeights", "Importance", "coefficients_by_family", "families_of", "permutation_importance"]
+__all__ = ["FamilyWeights", "Importance", "coefficients_by_family", "families_of", "permutation_importance",
+           "permuted_scores"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,21 +90,36 @@ def permutation_importance(
     Raises DataError where a class is empty, ParameterError for another number of families than columns.
     """
     families = _checked(fitted, families)
+    ok = np.isfinite(values).all(axis=1)
+    values, label, makers = values[ok], label[ok], np.asarray(generator, dtype=object)[ok]
+    baseline, counts = _macro(label, fitted.score(values), makers), Counter(families)
+    return tuple(
+        Importance(family, counts[family], baseline, tuple(baseline - _macro(label, one, makers) for one in scores))
+        for family, scores in permuted_scores(fitted.score, values, families, repeats=repeats, seed=seed).items()
+    )
+
+
+def permuted_scores(
+    score: Callable[[np.ndarray], np.ndarray], values: np.ndarray, families: Sequence[str], *, repeats: int = 5,
+    seed: int = 0, content: str = "",
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Scores of rows that have a family's columns from other rows: (N, D), D names -> family -> (repeats, N) float64.
+
+    `permutation_importance` has the rule; `content` tells draws of one family apart.  Rows that are not finite have no
+    part in it, and NaN.  Raises ParameterError for less than one repeat.
+    """
     if repeats < 1:
         raise ParameterError(f"repeats is {repeats}; give 1 or more")
     ok = np.isfinite(values).all(axis=1)
-    values, label, makers = values[ok], label[ok], np.asarray(generator, dtype=object)[ok]
-    baseline = _macro(fitted, values, label, makers)
-    rows = []
+    finite, found = values[ok], {}
     for family, mine in _by_family(families):
-        drops = []
-        for repeat in range(repeats):
-            changed = values.copy()
-            order = rng_for(seed, f"{family}/{repeat}", "importance").permutation(len(values))
-            changed[:, mine] = values[np.ix_(order, mine)]
-            drops.append(baseline - _macro(fitted, changed, label, makers))
-        rows.append(Importance(family, len(mine), baseline, tuple(drops)))
-    return tuple(rows)
+        found[family] = np.full((repeats, len(values)), np.nan)
+        for repeat in range(repeats if len(finite) else 0):
+            changed = finite.copy()
+            order = rng_for(seed, f"{content}{family}/{repeat}", "importance").permutation(len(finite))
+            changed[:, mine] = finite[np.ix_(order, mine)]
+            found[family][repeat, ok] = score(changed)
+    return found
 
 
 def coefficients_by_family(
@@ -140,8 +157,8 @@ def _by_family(families: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     return [(name, np.flatnonzero(names == name)) for name in dict.fromkeys(families)]
 
 
-def _macro(fitted: FittedHead, values: np.ndarray, label: np.ndarray, generator: np.ndarray) -> float:
-    each = auroc_by_generator(label, fitted.score(values), generator)
+def _macro(label: np.ndarray, scores: np.ndarray, generator: np.ndarray) -> float:
+    each = auroc_by_generator(label, scores, generator)
     if not each:
         raise DataError("importance needs real and fake images with finite values among the held-out rows")
     return float(np.mean(list(each.values())))

@@ -3,7 +3,7 @@
     my.fdetect/
       card.json                 what the model is, was made of, and is worth; the SHA-256 of every other file
       head.skops                a trained head, see estimator_files.py
-      arrays.safetensors        calibration scores, and the bank of a training-free detector
+      arrays.safetensors        calibration scores, a fused detector, the bank of a training-free one
 
 The card holds a digest of itself, so that a card edited by hand, or a file put in the place of another, is refused.
 This shows damage and mistakes; whoever knows the format can write another card, and what is loaded is checked apart.

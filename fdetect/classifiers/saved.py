@@ -1,8 +1,8 @@
 """A fitted detector in a folder, of either kind, with its calibration and its card.  No pickle.
 
-A trained head is an estimator (estimator_files.py), a calibrated training-free detector is arrays; what belongs to them
-stands in card.json, and all of it under one digest (model_folder.py).  A model from a stranger can so hold numbers,
-but neither code nor a way out of its arrays.
+A trained head is an estimator (estimator_files.py); a fused detector (fused_file.py) or a calibrated training-free one
+(saved_free.py) is arrays.  What belongs to them stands in card.json, and all of it under one digest (model_folder.py).
+A model from a stranger can so hold numbers, but neither code nor a way out of its arrays.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from fdetect.classifiers.calibrated import CalibratedDetector, KeptBank
+from fdetect.classifiers.calibrated import CalibratedDetector
 from fdetect.classifiers.calibration import Calibrator, calibrator_of, state_of
-from fdetect.classifiers.card import PURPOSE, need, thresholds, versions
-from fdetect.classifiers.embedding import is_embedding
+from fdetect.classifiers.card import PURPOSE, SHARED, ascending, calibration_of, need, thresholds, versions
 from fdetect.classifiers.estimator_files import TRUSTED, estimator_bytes, read_estimator
-from fdetect.classifiers.heads import FittedHead, head
+from fdetect.classifiers.fused_file import fused_of, parts_of
+from fdetect.classifiers.fused_head import FUSED, FusedHead
+from fdetect.classifiers.heads import AnyHead, FittedHead, head
+from fdetect.classifiers.mean_head import MeanHead
 from fdetect.classifiers.model_folder import ARRAYS, HEAD, check_target, read_folder, write_folder
+from fdetect.classifiers.network_columns import looks_through_network
+from fdetect.classifiers.saved_free import FREE, of_calibrated, read_calibrated
+from fdetect.classifiers.tiles import AGGREGATES
 from fdetect.decide import Calibration
 from fdetect.errors import DataError, FdetectError
 from fdetect.perturb import condition
 from fdetect.registry import Entry
-from fdetect.rigid import detector as training_free
-from fdetect.rigid.references import bank_sha256
 
 __all__ = ["TRUSTED", "FittedDetector", "check_target", "load_detector", "save_detector"]
 
@@ -35,6 +38,7 @@ __all__ = ["TRUSTED", "FittedDetector", "check_target", "load_detector", "save_d
 class FittedDetector:
     """A head that was fitted on features under one condition, with all that is needed to score another image.
 
+    head           a fitted head of the registry, or the fused detector
     codes          by feature, the digest of its source at the time of fitting
     trained_on     rows by generator; "" = photographs ("real" in card.json), launder_NAME = their round trips
     n_failed       images that could not be used
@@ -43,9 +47,12 @@ class FittedDetector:
     calibrate      the registered calibrator that makes probabilities of scores; "none": they are the head's own
     probabilities  the same, fitted
     record         how it was made and what it came to, as JSON values, for its card
+    tiles          how scores of tiles became those that set the thresholds, a name of AGGREGATES; "" = single crops
+    draws          of an image, whose mean score is held to the thresholds; each is a crop that the head looks at
+    subsets        of the fused detector: the same thresholds for every choice of fewer branches, "handmade+spectrum"
     """
 
-    head: FittedHead
+    head: AnyHead
     features: tuple[str, ...]
     codes: dict[str, str]
     condition: str
@@ -60,11 +67,23 @@ class FittedDetector:
     calibrate: str = "none"
     probabilities: Calibrator | None = field(default=None, compare=False)  # its numbers are in the card
     record: Mapping[str, Any] = field(default_factory=dict)
+    tiles: str = ""
+    draws: int = 1
+    subsets: Mapping[str, Calibration] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Return the head and the families or features it reads."""
         return f"{self.head.name}:{'+'.join(self.features)}"
+
+    @property
+    def judge(self) -> AnyHead:
+        """Return the head as it is applied to images: to the columns of all draws side by side."""
+        return MeanHead(self.head, self.draws) if self.draws > 1 else self.head
+
+    def thresholds_of(self, branches: str) -> Calibration:
+        """Return the calibration of scores that rest on some branches; "" for those of a head that has none."""
+        return self.subsets.get(branches, self.calibration)
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """(N,) scores -> (N,) probabilities of "generated", classes balanced; NaN where there is none."""
@@ -76,7 +95,7 @@ def save_detector(detector: FittedDetector | CalibratedDetector, path: Path) -> 
 
     Raises DataError where it cannot be written, and for a file or a folder of anything else in its place.
     """
-    made = _of_calibrated(detector) if isinstance(detector, CalibratedDetector) else _of_head(detector)
+    made = of_calibrated(detector) if isinstance(detector, CalibratedDetector) else _of_head(detector)
     write_folder(path, *made)
 
 
@@ -88,7 +107,9 @@ def load_detector(path: Path) -> FittedDetector | CalibratedDetector:
     """
     try:
         card, files = read_folder(path)
-        return _read_calibrated(card, files) if card["kind"] == "training-free" else _read_head(card, files)
+        if card["kind"] not in _KINDS:
+            raise DataError(f"not a fitted detector of a kind that this version knows ({card['kind']!r})")
+        return read_calibrated(card, files) if card["kind"] == FREE else _read_head(card, files)
     except DataError as error:
         raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
     except OSError as error:
@@ -98,9 +119,11 @@ def load_detector(path: Path) -> FittedDetector | CalibratedDetector:
         raise DataError(f"{path}: not a fitted detector ({reason})") from None
 
 
-_SHARED = {"condition": str, "crop": int, "seed": int, "n_failed": int, "version": str}
-_OF_HEAD = _SHARED | {"columns": list, "features": list, "trained_on": dict, "record": dict, "head": dict}
-_OF_FREE = _SHARED | {"name": str, "space": dict, "settings": dict}
+_HEAD = "head"
+_KINDS = (_HEAD, FUSED, FREE)
+_SUBSET = "calibration."  # in front of the branches that scores of an array rest on
+
+_OF_HEAD = SHARED | {"columns": list, "features": list, "trained_on": dict, "record": dict, "head": dict}
 
 REALS = "real"  # what a card calls the photographs of `trained_on`
 
@@ -108,29 +131,42 @@ REALS = "real"  # what a card calls the photographs of `trained_on`
 def _of_head(detector: FittedDetector) -> tuple[dict[str, Any], dict[str, bytes]]:
     from safetensors.numpy import save
 
-    fitted = detector.head
-    own = {f.name: getattr(fitted, f.name) for f in fields(fitted) if f.name not in ("columns", "pipeline")}
     features = [
         {"name": name, "code": detector.codes[name], "about": detector.about.get(name)} for name in detector.features
     ]
     numbers, arrays = _probability_parts(detector)
+    own, of_head, files = _head_parts(detector)
     card = {
-        "kind": "head",
+        **own,
         "name": detector.name,
         "purpose": PURPOSE,
-        "head": own | {"settings": dict(detector.settings)},
-        **{name: getattr(detector, name) for name in _SHARED},
+        **{name: getattr(detector, name) for name in SHARED},
         "trained_on": _renamed(detector.trained_on, "", REALS),
         "thresholds": thresholds(detector.calibration),
+        "tiles": detector.tiles,
+        "draws": detector.draws,
         "probabilities": numbers,
         "record": detector.record,
         "features": features,
-        "columns": list(fitted.columns),
-        "versions": versions(networks=any(map(is_embedding, detector.features))),
+        "columns": list(detector.head.columns),
+        "versions": versions(networks=any(map(looks_through_network, detector.features))),
     }
-    arrays["calibration"] = np.array(detector.calibration.scores, np.float64)
+    arrays |= of_head | {"calibration": np.array(detector.calibration.scores, np.float64)}
+    arrays |= {f"{_SUBSET}{name}": np.array(one.scores, np.float64) for name, one in detector.subsets.items()}
+    return card, {**files, ARRAYS: bytes(save(arrays))}
+
+
+def _head_parts(detector: FittedDetector) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, bytes]]:
+    """Return what a card says of the head itself, its arrays, and its file."""
+    fitted = detector.head
+    if isinstance(fitted, FusedHead):
+        card, arrays = parts_of(fitted.fitted)
+        named = {f"{FUSED}.{name}": array for name, array in arrays.items()}
+        return {"kind": FUSED, "head": {"name": FUSED, "settings": dict(detector.settings), FUSED: card}}, named, {}
+    assert isinstance(fitted, FittedHead)
+    own = {f.name: getattr(fitted, f.name) for f in fields(fitted) if f.name not in ("columns", "pipeline")}
     estimator = estimator_bytes(fitted.name, fitted.pipeline, _template(fitted.name, detector.settings)())
-    return card, {HEAD: estimator, ARRAYS: bytes(save(arrays))}
+    return {"kind": _HEAD, "head": own | {"settings": dict(detector.settings)}}, {}, {HEAD: estimator}
 
 
 def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetector:
@@ -141,14 +177,18 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
     condition(known["condition"])
     columns, own = tuple(known.pop("columns")), dict(known.pop("head"))
     settings = own.pop("settings")
-    entry = _template(own["name"], settings)
     known["trained_on"] = _renamed(known["trained_on"], REALS, "")
-    estimator = read_estimator(own["name"], files[HEAD], entry(), len(columns))
-    fitted = FittedHead(columns=columns, pipeline=estimator, **own)
+    fitted = _fused(own, columns, arrays) if card["kind"] == FUSED else _estimator(own, settings, columns, files)
     fitted.score(np.zeros((1, len(columns)), np.float32))
     features = known.pop("features")
-    calibration = _calibration(arrays.pop("calibration"), card)
+    calibration = calibration_of(arrays.pop("calibration"), card)
+    wanted = fitted.subsets() if isinstance(fitted, FusedHead) else []
+    subsets = {name: Calibration(ascending(arrays.pop(f"{_SUBSET}{name}"))) for name in wanted}
     calibrate, probabilities = _probabilities(card["probabilities"], arrays)
+    if (tiles := card.get("tiles", "")) not in ("", *AGGREGATES):
+        raise DataError(f"not a fitted detector (tiles is {tiles!r})")
+    if type(draws := card.get("draws", 1)) is not int or draws < 1:
+        raise DataError(f"not a fitted detector (draws is {draws!r})")
     return FittedDetector(
         head=fitted,
         features=tuple(one["name"] for one in features),
@@ -158,8 +198,25 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
         settings=settings,
         calibrate=calibrate,
         probabilities=probabilities,
+        tiles=tiles,
+        draws=draws,
+        subsets=subsets,
         **known,
     )
+
+
+def _estimator(
+    own: Mapping[str, Any], settings: Mapping[str, Any], columns: tuple[str, ...], files: Mapping[str, bytes]
+) -> FittedHead:
+    entry = _template(own["name"], settings)
+    pipeline = read_estimator(own["name"], files[HEAD], entry(), len(columns))
+    return FittedHead(columns=columns, pipeline=pipeline, **own)
+
+
+def _fused(own: Mapping[str, Any], columns: tuple[str, ...], arrays: dict[str, np.ndarray]) -> FusedHead:
+    """Take the arrays of a fused detector out of those of its model."""
+    mine = [name for name in arrays if name.startswith(f"{FUSED}.")]
+    return FusedHead(columns, fused_of(own[FUSED], {name.removeprefix(f"{FUSED}."): arrays.pop(name) for name in mine}))
 
 
 def _check_head(card: Mapping[str, Any]) -> None:
@@ -184,71 +241,6 @@ def _template(name: str, settings: Mapping[str, Any]) -> Entry:
         return head.get(name.partition(":")[0]).configured(**settings) if settings else head.read(name)
     except FdetectError as error:
         raise DataError(f"its head cannot be made here: {error}") from None
-
-
-def _of_calibrated(detector: CalibratedDetector) -> tuple[dict[str, Any], dict[str, bytes]]:
-    from safetensors.numpy import save
-
-    arrays: dict[str, np.ndarray] = {"calibration": np.array(detector.calibration.scores, np.float64)}
-    card: dict[str, Any] = {
-        "kind": "training-free",
-        "name": detector.name,
-        "purpose": PURPOSE,
-        "settings": {one.name: getattr(detector.instance, one.name) for one in fields(detector.instance)},
-        "space": detector.space,
-        **{name: getattr(detector, name) for name in _SHARED},
-        "thresholds": thresholds(detector.calibration),
-        "bank": None,
-        "versions": versions(networks="sha256" in detector.space or "autoencoders" in detector.space),
-    }
-    if bank := detector.bank:
-        arrays |= {f"bank.{name}": np.ascontiguousarray(array) for name, array in bank.arrays.items()}
-        arrays["bank_ids"] = np.frombuffer(bytes.fromhex("".join(bank.ids)), np.uint8).reshape(-1, 16)
-        card["bank"] = {name: getattr(bank, name) for name in ("sha256", "n_reals", "n_fakes", "n_dropped")}
-    return card, {ARRAYS: bytes(save(arrays))}
-
-
-def _read_calibrated(card: dict[str, Any], files: Mapping[str, bytes]) -> CalibratedDetector:
-    from safetensors.numpy import load
-
-    plain, arrays = need(card, _OF_FREE), load(files[ARRAYS])
-    settings = plain.pop("settings")
-    condition(plain["condition"])
-    try:
-        entry = training_free.get(plain["name"].partition(":")[0]).configured(**settings)
-        for name, default in training_free.get(entry.name).settings.items():
-            if type(entry.settings[name]) not in (type(default), int if isinstance(default, float) else type(default)):
-                raise DataError(f"its setting {name} is {entry.settings[name]!r}")
-        instance = entry()
-    except FdetectError as error:
-        raise DataError(f"its detector cannot be made here: {error}") from None
-    calibration, bank = _calibration(arrays.pop("calibration"), card), None
-    if card["bank"] is not None:
-        ids = arrays.pop("bank_ids")
-        bank = _kept_bank(card["bank"], ids, {name.removeprefix("bank."): array for name, array in arrays.items()})
-        getattr(instance, "check_bank", lambda _: None)(bank.arrays)
-    if (bank is not None) != bool(instance.references) or (arrays and bank is None):
-        raise DataError(f"not a fitted detector (a bank where {entry.name} has none, or none where it has one)")
-    return CalibratedDetector(instance=instance, calibration=calibration, bank=bank, **plain)
-
-
-def _kept_bank(card: dict[str, Any], ids: np.ndarray, arrays: dict[str, np.ndarray]) -> KeptBank:
-    if card["sha256"] != bank_sha256(arrays):
-        raise DataError("its bank is not the one that was kept; fit it again")
-    names = tuple(bytes(row).hex() for row in ids)
-    n_reals, n_fakes = card["n_reals"], card["n_fakes"]
-    if ids.dtype != np.uint8 or ids.shape != (n_reals + n_fakes, 16) or sorted(names) != list(names):
-        raise DataError(f"its bank of {n_reals} reals and {n_fakes} fakes has ids of {ids.dtype} {ids.shape}")
-    return KeptBank(arrays, card["sha256"], n_reals, n_fakes, int(card["n_dropped"]), names)
-
-
-def _calibration(scores: np.ndarray, card: Mapping[str, Any]) -> Calibration:
-    if scores.dtype != np.float64 or scores.ndim != 1 or not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
-        raise DataError("its calibration must be finite float64 scores in ascending order; fit it again")
-    calibration = Calibration(tuple(scores.tolist()))
-    if card["thresholds"] != thresholds(calibration):
-        raise DataError("the thresholds of its card are not those of its calibration scores; fit it again")
-    return calibration
 
 
 def _probability_parts(detector: FittedDetector) -> tuple[dict[str, Any] | None, dict[str, np.ndarray]]:

@@ -124,11 +124,13 @@ def search(
     *,
     source: Sequence[str] | np.ndarray | None = None,
     weights: str = "none",
+    folds: int = MOST_FOLDS,
 ) -> Searched:
     """Try every setting of a grid on the inner folds of the training rows and choose the best, of equals the first.
 
     grid    settings to try, None for those of GRIDS;  values (N, D) float32, label (N,), the others (N,) str
     source  of each real, and `weights`: as for `fit_head`
+    folds   inner folds at most
 
     Rows that are not finite are left out.  Fakes take part in the choice of a head that is fitted on reals alone.
     Raises ParameterError for an empty grid, a setting that does not exist and a head without a grid, DataError where no
@@ -139,15 +141,15 @@ def search(
     part = {name: np.asarray(texts, object)[ok] for name, texts in
             (("groups", groups), ("generator", generator), ("source", source)) if texts is not None}  # fmt: skip
     values, label = values[ok], label[ok]
-    folds = inner_folds(label, part["groups"], part["generator"], seed=seed)
-    if not folds:
+    inner = inner_folds(label, part["groups"], part["generator"], seed=seed, most=folds)
+    if not inner:
         raise DataError(f"head {entry.name}: no inner fold has real and fake images on both sides; give more groups, "
                         "or leave out the search")  # fmt: skip
     columns = tuple(str(k) for k in range(values.shape[1]))
     tried = []
     for one in entries:
         cells: list[OfGenerator] = []
-        for fold in folds:
+        for fold in inner:
             mine: dict[str, Any] = {name: texts[fold.fit] for name, texts in part.items()}
             fitted = fit_head(one, columns, values[fold.fit], label[fold.fit], **mine, weights=weights)
             scores, makers = fitted.score(values[fold.test]), part["generator"][fold.test]
@@ -158,14 +160,16 @@ def search(
     return Searched(entries[best], tried[best], tuple(tried))
 
 
-def inner_folds(label: np.ndarray, groups: np.ndarray, generator: np.ndarray, *, seed: int = 0) -> list[InnerFold]:
+def inner_folds(
+    label: np.ndarray, groups: np.ndarray, generator: np.ndarray, *, seed: int = 0, most: int = MOST_FOLDS
+) -> list[InnerFold]:
     """Cut the training rows as the head of this file says: (N,) int, (N,) str, (N,) str -> folds with both classes.
 
-    Generators take turns in the order of their names; there are as many folds as generators, 3 at least and 5 at most,
-    and no more than groups.
+    Generators take turns in the order of their names; there are as many folds as generators, 3 at least and `most`
+    at most, and no more than groups.
     """
     makers = sorted(set(generator[label == FAKE]))
-    n_folds = min(max(len(makers), FEWEST_GENERATORS), MOST_FOLDS, len(set(groups.tolist())))
+    n_folds = min(max(len(makers), FEWEST_GENERATORS), most, len(set(groups.tolist())))
     if n_folds < 2:
         return []
     strata = np.where(label == FAKE, "fake " + generator, "real")

@@ -25,7 +25,7 @@ def fit_stack(pipeline: Any, rows: Rows, *, name: str) -> Any:
     if rows.groups is None:
         raise ParameterError(f"head {name} parts its rows by group; give fit_head their groups=")
     bases = [head.get(base) for base, _ in pipeline.estimators]
-    scores = _out_of_fold(bases, rows, folds=pipeline.cv)
+    scores = _base_scores(bases, rows, folds=pipeline.cv)
     if not np.isfinite(scores).all():  # a fold without a score holds all rows of a class: none of these has any
         raise DataError(f"head {name} cannot be fitted: its {len(rows.label)} rows are of too few groups for folds "
                         "that leave both classes to fit on; give more groups, or choose one of its heads")  # fmt: skip
@@ -89,7 +89,7 @@ def _can_be_base(entry: Entry) -> bool:
     return not entry.meta.keys() & {"raw", "fit"} and scale_of(entry) != DISTANCE
 
 
-def _out_of_fold(bases: list[Entry], rows: Rows, *, folds: int) -> np.ndarray:
+def _base_scores(bases: list[Entry], rows: Rows, *, folds: int) -> np.ndarray:
     """Scores of each base, (N, bases) float64; NaN where the other folds lack a class."""
     assert rows.groups is not None
     scores = np.full((len(rows.label), len(bases)), np.nan)

@@ -19,9 +19,10 @@ import numpy as np
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
 
-__all__ = ["AGGREGATES", "Tiles", "aggregate", "tile_weights", "tiling"]
+__all__ = ["AGGREGATES", "TILES", "Tiles", "aggregate", "tile_weights", "tiling"]
 
 AGGREGATES = ("mean", "max", "attention")
+TILES = "tiles"  # in `settings` of scores: how they were made of tiles
 
 
 @dataclass(frozen=True, eq=False)

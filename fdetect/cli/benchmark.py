@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fdetect.bench.compare import PairedDifference
-    from fdetect.bench.grid import Grid
     from fdetect.config import RunConfig
 
 __all__ = ["audit", "bench", "evaluate"]
@@ -53,14 +51,24 @@ __all__ = ["audit", "bench", "evaluate"]
 @click.option("--balance", help="Weights of training images: none (default), generators, generators+sources.")
 @click.option("--search", is_flag=True, help="Search every head's settings by folds of groups within the training "
               "images of each trial.")  # fmt: skip
+@click.option("--best-single", is_flag=True, help="Choose the best of all heads in each trial by folds of its training "
+              "images; --fused does so too, and is compared with it.")  # fmt: skip
+@click.option("--importance", is_flag=True, help="Permute each family's columns among the test images: what heads on "
+              "all columns, and the fused detector, lose.")  # fmt: skip
+@click.option("--draws", type=int, help="Crops of each image that heads are fitted on, and by whose mean score they "
+              "judge an image; default 1.")  # fmt: skip
+@click.option("--train-conditions", help="Conditions that heads are trained on together, for all columns but native; "
+              "default: matched alone.")  # fmt: skip
 @click.option("--aligned", help="Train heads on photographs and their round trips through these autoencoders as well: "
               "shipped, names or folders, separated by commas.")  # fmt: skip
 @click.option("--pairs", type=int, help="Pairs of each photograph with each autoencoder; default 1.")
 @click.option("--generated", help="Shares of generated images among the fakes of --aligned heads, such as 0,0.25.")
 @click.option("--three-way", help="Heads that tell pristine photographs, laundered ones and generated images apart; "
               "laundered by the autoencoders of --aligned (default: shipped).")  # fmt: skip
-@click.option("--fused", help="Branches of the fused detector: handmade, spectrum, encoder (those of --embeddings), by "
-              "commas; default none.")  # fmt: skip
+@click.option("--fused", help="Branches of the fused detector: handmade, spectrum, trunk, encoder (those of "
+              "--embeddings), by commas; default none.")  # fmt: skip
+@click.option("--trunk", help="Network that is trained in every trial for the branch trunk (fdetect list networks); "
+              "default residual_trunk.")  # fmt: skip
 @click.option("--networks", help="Detector networks that are trained in every trial, by commas (fdetect list "
               "networks); default none.")  # fmt: skip
 @click.option("--steps", type=int, help="Steps of each training of --networks; default 600.")
@@ -84,15 +92,12 @@ def bench(data: str | None, **flags: Any) -> None:
     """
     from fdetect.bench.contenders import head_sets
     from fdetect.bench.fusing import columns_of
-    from fdetect.bench.gains import gain_grids, left_out, read_gains
     from fdetect.bench.head_trials import SEARCHED
     from fdetect.bench.header import host
     from fdetect.bench.learnt import check_networks
-    from fdetect.bench.networks import networks_grids, with_weights
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
-    from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, summary_grids
-    from fdetect.bench.three_way_tables import three_way_grids
+    from fdetect.bench.terminal import terminal_grids
     from fdetect.features import select_features
 
     config = _config(data, flags)
@@ -116,21 +121,11 @@ def bench(data: str | None, **flags: Any) -> None:
     click.secho(printable(about["detected"] or about["description"]), bold=bool(about["detected"]))
     click.echo(f"{about['n_real']} real and {about['n_fake']} fake images in {about['n_groups']} groups, "
                f"{result.header['trials']} trials of {config.protocol.name}")  # fmt: skip
-    for grid in audit_grids(result.audit):
+    for grid in terminal_grids(result, done.folder):
         show(grid)
-    dropped = left_out(cell.detector for cell in result.cells)
-    shown = [cell for cell in result.cells if cell.detector not in dropped]
-    gains = gain_grids(read_gains(done.folder), result.audit)
-    summaries = (with_weights(grid, result.header) for grid in summary_grids(shown, result.audit))
-    three_way = three_way_grids(result, whole=False)
-    for grid in (*summaries, *map(_without_worst, gains), *three_way, *networks_grids(result.header)):
-        show(grid)
-    show(not_run_grid(result))
-    show(failure_grid(result.failures))
     seconds = sum(done.timing.values())
-    searched = (done.folder / SEARCHED).exists()
-    more = {"gains.csv": gains, "three_way.csv": three_way, SEARCHED: searched}
-    files = ", ".join(["report.html", "tables.md", "cells.csv", *(name for name, there in more.items() if there)])
+    more = (name for name in ("gains.csv", "three_way.csv", SEARCHED) if (done.folder / name).exists())
+    files = ", ".join(["report.html", "tables.md", "cells.csv", *more])
     click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ ({files}) "
                f"in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"]:
@@ -153,10 +148,12 @@ def evaluate(
     import pyarrow as pa
 
     from fdetect.bench.compare import paired_differences
+    from fdetect.bench.differences import difference_grids, differences_of
     from fdetect.bench.evaluate import cells_of
     from fdetect.bench.gains import gain_grids, gains_of
     from fdetect.bench.given import read_score_table
     from fdetect.bench.tables import cells_csv, result_grids
+    from fdetect.bench.terminal import narrow
     from fdetect.errors import ParameterError
 
     if csv and Path(csv).resolve() in {Path(file).resolve() for file in scores}:
@@ -173,7 +170,8 @@ def evaluate(
         with progress_bar() as progress:
             cells = cells_of(table, progress=progress, **settings)
             gains = gains_of(table, cells, progress=progress, **settings)
-        for grid in (*result_grids(cells), *map(_without_worst, gain_grids(gains))):
+            fused = differences_of(table, progress=progress, **settings)
+        for grid in (*result_grids(cells), *map(narrow, (*gain_grids(gains), *difference_grids(fused)))):
             show(grid)
         if csv:
             Path(csv).write_text(cells_csv(cells), encoding="utf-8")
@@ -233,10 +231,13 @@ def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
         "heads.all_columns": words(flags.get("heads")), "heads.per_family": words(flags.get("family_heads")),
         "heads.per_preset": words(flags.get("per_preset")), "heads.drop_one": words(flags.get("drop_one")),
         "heads.balance": flags.get("balance"), "heads.search": flags.get("search") or None,
+        "heads.draws": flags.get("draws"), "heads.train_conditions": words(flags.get("train_conditions")),
+        "heads.best_single": flags.get("best_single") or None, "heads.importance": flags.get("importance") or None,
         "aligned.autoencoders": words(flags.get("aligned")), "aligned.draws": flags.get("pairs"),
         "aligned.generated": shares(flags.get("generated")), "aligned.three_way": words(flags.get("three_way")),
         "networks.names": words(flags.get("networks")),
-        "fused.branches": words(flags.get("fused")), "networks.steps": flags.get("steps"),
+        "fused.branches": words(flags.get("fused")), "fused.network": flags.get("trunk"),
+        "networks.steps": flags.get("steps"),
         "detectors.names": words(flags.get("detectors")), "detectors.encoder": flags.get("encoder"),
         "detectors.autoencoder": flags.get("autoencoder"), "detectors.scores": flags.get("scores") or None,
         "metrics.replicates": flags.get("replicates"), "seed": flags.get("seed"),
@@ -275,17 +276,11 @@ def _to_fit(label: np.ndarray, aligned: bool) -> str:
     return f"{len(label)}{f' (no {missing[0]}: nothing can be trained)' if missing else ''}"
 
 
-def _without_worst(gains: Grid) -> Grid:
-    """Leave out the last column, the gain on the worst generator, so that a line fits a terminal."""
-    return replace(gains, columns=gains.columns[:-1], rows=tuple(row[:-1] for row in gains.rows))
-
-
 def _show_pairs(pairs: list[PairedDifference], level: float) -> None:
     for p in pairs:
-        verdict = "no difference shown" if p.low <= 0 <= p.high else ("better" if p.value > 0 else "worse")
         click.echo(
             f"\n{p.first} minus {p.second} under {p.condition}: macro AUROC {p.auroc_first:.3f} - {p.auroc_second:.3f} "
             f"= {p.value:+.3f} [{p.low:+.3f}, {p.high:+.3f}] ({level:.0%}, paired group bootstrap over "
-            f"{p.n_images} images): {verdict}"
+            f"{p.n_images} images): {p.verdict}"
         )
         click.echo(f"  failures counted wrong: {p.failures_wrong:+.3f} ({p.n_failed} images failed in either)")

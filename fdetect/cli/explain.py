@@ -1,4 +1,4 @@
-"""explain: pictures of where in an image a network's logit comes from, or what families add to a head's score."""
+"""explain: pictures of where in an image a network's logit comes from, or what a model's score is the sum of."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ __all__ = ["explain"]
 @click.command()
 @list_options
 @click.option("-o", "--out", required=True, type=click.Path(file_okay=False), help="Folder for pictures and JSON.")
-@click.option("--model", required=True, type=click.Path(), help="A detector network, as a folder or a name (fdetect "
-              "weights list), or the folder that fdetect fit wrote of a linear head.")  # fmt: skip
+@click.option("--model", type=click.Path(), help="A detector network, as a folder or a name (fdetect weights list), or "
+              "the folder that fdetect fit wrote of a linear head or a fused detector; default: the detector that "
+              "ships.")  # fmt: skip
 @click.option("--method", help="For networks: all, or some explanations separated by commas (fdetect list "
               "explanations); settings behind a colon, such as grad_cam:layer=trunk.layer1. A layer bears the name of "
               "its tensors in model.safetensors without the last part; one that is not there lists some that are. "
@@ -43,13 +44,15 @@ __all__ = ["explain"]
               "stored; 0 the whole image. Default 512.")  # fmt: skip
 @click.option("--encoder", default="", help="For a head that reads an embedding: its encoder, a name (fdetect weights "
               "list), a hub id or a folder.")  # fmt: skip
+@click.option("--network", default="", help="For a head that reads a detector network: its name or folder.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @work_options
-def explain(data: tuple[str, ...], out: str, model: str, **flags: Any) -> None:
+def explain(data: tuple[str, ...], out: str, model: str | None, **flags: Any) -> None:
     """Write pictures of why a detector scores the images of DATA as it does, and the numbers as JSON.
 
     Of a network, maps of where its logit comes from; of a fitted linear head, what each family of features adds to its
-    score. A map shows what a detector looks at; it is no proof that an image, or a part of it, was generated.
+    score; of a fused detector, what each branch says by itself, its share, and what it adds. A map shows what a
+    detector looks at; it is no proof that an image, or a part of it, was generated.
 
     --backend, --workers, --time-limit and --store concern heads, whose columns are computed first; a network is
     explained on the CPU, in this process, and nothing of it is stored.
@@ -59,30 +62,34 @@ def explain(data: tuple[str, ...], out: str, model: str, **flags: Any) -> None:
 
     given = listed_inputs(data, flags["files_from"])
     with progress_bar() as progress:
-        if network := explained.network_folder(model):
+        if model and (network := explained.network_folder(model)):
             from fdetect.classifiers.explain import NetworkView, read_methods
 
             methods = read_methods(words(flags["method"] or "all") or ())
-            if flags["encoder"]:
-                raise ParameterError(f"--encoder goes with a head that reads an embedding, and {model} is a network")
+            if given_as := [name for name in ("encoder", "network") if flags[name]]:
+                raise ParameterError(f"--{given_as[0]} goes with a head that reads one, and {model} is a network")
             view, crop = NetworkView.load(network), 512 if flags["crop"] is None else flags["crop"]
             _show(explained.explain_with_network(given, view, methods, Path(out), crop=crop, progress=progress), out,
                   flags["strict"])  # fmt: skip
             return
         from fdetect.classifiers.saved import FittedDetector, load_detector
+        from fdetect.classifiers.shipped import model_of
 
-        detector = load_detector(Path(model))
+        detector = load_detector(model_of(model))
+        if not model:
+            say(f"the detector that ships with fdetect: {detector.name}")
         if not isinstance(detector, FittedDetector):
             raise ParameterError(f"{model} holds a training-free detector, of which there is no explanation; give a "
                                  "network, or a model with a linear head")  # fmt: skip
         if flags["method"] or flags["crop"] is not None:
             raise ParameterError(f"--method and --crop go with networks, and {model} holds a head")
-        settings = engine_settings(flags, progress) | {"encoder": flags["encoder"]}
+        settings = engine_settings(flags, progress) | {name: flags[name] for name in ("encoder", "network")}
         _show(explained.explain_with_head(given, detector, Path(out), notice=say, **settings), out, flags["strict"])
 
 
 def _show(results: Iterable[Explained | Failure], out: str, strict: bool) -> None:
     """Say what came of each image, and leave with the exit code that it means."""
+    from fdetect.classifiers.explain import FusedExplanation
     from fdetect.types import Failure
 
     n_images = n_failed = n_files = 0
@@ -96,10 +103,14 @@ def _show(results: Iterable[Explained | Failure], out: str, strict: bool) -> Non
         click.echo(f"{printable(one.path)}: score {one.score:+.4f}")
         for method, reason in one.absent.items():
             click.echo(f"  no {method}: {reason}")
-        if one.head:
-            rows = [(share.family, str(share.n_columns), f"{share.adds:+.4f}", share.top[0][0])
+        if isinstance(one.head, FusedExplanation):
+            rows = [(branch, f"{one.head.logits[branch]:+.4f}", f"{one.head.shares[branch]:.3f}",
+                     f"{one.head.adds[branch]:+.4f}", top[0][0]) for branch, top in one.head.top.items()]  # fmt: skip
+            show_rows(("branch", "logit", "share", "adds", "most of it"), rows)
+        elif one.head:
+            families = [(share.family, str(share.n_columns), f"{share.adds:+.4f}", share.top[0][0])
                     for share in one.head.families]  # fmt: skip
-            rows.append(("average image", "", f"{one.head.constant:+.4f}", ""))
-            show_rows(("family", "columns", "adds", "most of it"), rows)
+            families.append(("average image", "", f"{one.head.constant:+.4f}", ""))
+            show_rows(("family", "columns", "adds", "most of it"), families)
     click.echo(f"{counted(n_images, 'image')}, {n_failed} failed, {counted(n_files, 'file')}: {printable(out)}")
     leave(n_images, n_failed, strict)

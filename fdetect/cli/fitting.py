@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from fdetect.cli.adapting import adapt_options, adapt_to
 from fdetect.cli.common import (
     counted,
     engine_options,
@@ -46,16 +47,22 @@ def training_options(command: F) -> F:
     """Add the options that say how a head is trained; None where one was not given."""
     for option in (
         click.option("--head", help="A head to train, with settings where wanted (logreg:c=0.01; fdetect list heads); "
-                     "default logreg."),
-        click.option("--features", help="Presets, features or patterns for the head, and the embedding of an encoder, "
-                     "embedding:encoder=dinov2-small; default standard."),
+                     "default logreg. fused: the fused detector, a branch for each kind of --features."),
+        click.option("--features", help="Presets, features or patterns for the head, the embedding of an encoder, "
+                     "embedding:encoder=dinov2-small, and a detector network, network:weights=FOLDER; default "
+                     "standard."),
         click.option("--search", is_flag=True, help="Search the head's settings by folds of groups within the training "
                      "images; what was tried goes into the card."),
-        click.option("--balance", help="Weights of the images: none (default), generators, generators+sources."),
+        click.option("--balance", help="Weights of the images: none, generators, generators+sources; default none, "
+                     "generators of the fused detector."),
         click.option("--calibrate", metavar="METHOD", help="Probabilities by platt, isotonic or venn_abers, fitted on "
                      "groups of both classes that nothing else is fitted on; default none: the head's own."),
         click.option("--folds", type=int, help="Folds of the cross-validation that says what the head is worth; "
                      "default 3, 0 for none."),
+        click.option("--draws", type=int, help="Crops of each image that the head is fitted on, and by whose mean "
+                     "score an image is judged; default 1."),
+        click.option("--tiles", help="Set the thresholds of the head on all tiles of each picture, for fdetect score "
+                     "by tiles: mean, max or attention; default one crop of each."),
         click.option("--aligned", is_flag=True, help="Train the head on photographs against their round trips through "
                      "autoencoders: those of --autoencoder, by default all that come with fdetect."),
         click.option("--pairs", type=int, help="With --aligned: pairs of each photograph with each autoencoder; "
@@ -72,6 +79,7 @@ def training_options(command: F) -> F:
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder of the model to write, such as my.fdetect; "
               "a model in its place is replaced.")  # fmt: skip
 @training_options
+@adapt_options
 @click.option("--detector", help="A training-free detector to calibrate instead, such as rigid or rigid:sigma=0.02.")
 @network_options(autoencoder="--detector, or of --aligned", encoder="--detector")
 @click.option("--condition", help="Done to every image first; default matched for heads, native for --detector.")
@@ -86,16 +94,19 @@ def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
 
     A head is trained on labelled DATA; with --aligned on its photographs alone, labelled or not, and no generated image
     is needed. With --detector, photographs alone set the thresholds of a training-free detector, and make its bank
-    where it has one.
+    where it has one. With --adapt, a fused detector learns the generators of DATA beside those it knows.
     """
     from fdetect.classifiers.model_folder import check_target
     from fdetect.errors import ParameterError
+
+    if not flags["adapt"] and (flags["old"] or flags["adapt_mode"]):
+        raise ParameterError("--with and --adapt-mode go with --adapt")
 
     aligned = flags["aligned"]
     if detector and (flags["head"] or flags["features"] or aligned):
         raise ParameterError("--head, --features and --aligned are of what is trained, --detector is not: "
                              "give one or the other")  # fmt: skip
-    of_heads = ("search", "balance", "calibrate", "folds")  # --folds 0 is given too, and equals False
+    of_heads = ("search", "balance", "calibrate", "folds", "tiles", "draws")  # --folds 0 is given too, and equals False
     if detector and (given := [name for name in of_heads if not (flags[name] is None or flags[name] is False)]):
         raise ParameterError(f"--{given[0]} goes with a head that is trained, and --detector is not")
     if flags["encoder"] and not detector:
@@ -105,8 +116,13 @@ def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
         raise ParameterError("--autoencoder goes with --detector or --aligned")
     if not aligned and (flags["pairs"] is not None or flags["generated"] is not None):
         raise ParameterError("--pairs and --generated go with --aligned")
+    if aligned and flags["draws"] is not None:
+        raise ParameterError("--draws is of labelled images; aligned pairs are drawn by --pairs")
     check_target(Path(out))
-    n_failed = _calibrate(data, out, detector, flags) if detector else _fit_head(data, out, flags)
+    if flags["adapt"]:
+        n_failed = adapt_to(data, out, {**flags, "detector": detector})
+    else:
+        n_failed = _calibrate(data, out, detector, flags) if detector else _fit_head(data, out, flags)
     if flags["strict"] and n_failed:
         sys.exit(3)
 
@@ -125,15 +141,15 @@ def _fit_head(data: str, out: str, flags: dict[str, Any]) -> int:
     with progress_bar() as progress:
         settings = dict(
             head=flags["head"] or "logreg", features=flags["features"] or "standard", search=flags["search"],
-            balance=flags["balance"] or "none", calibrate=flags["calibrate"] or "none",
-            folds=3 if flags["folds"] is None else flags["folds"], condition=flags["condition"] or "matched",
-            crop=flags["crop"], calibration=flags["calibration"], seed=flags["seed"] or 0, notice=say,
-            **engine_settings(flags, progress),
+            balance=flags["balance"] or "", calibrate=flags["calibrate"] or "none",
+            folds=3 if flags["folds"] is None else flags["folds"], tiles=flags["tiles"] or "",
+            condition=flags["condition"] or "matched", crop=flags["crop"], calibration=flags["calibration"],
+            seed=flags["seed"] or 0, notice=say, **engine_settings(flags, progress),
         )  # fmt: skip
         if flags["aligned"]:
             fitted = fitting.fit_aligned(manifest, aligned=_aligned(flags), **settings)
         else:
-            fitted = fitting.fit(manifest, **settings)
+            fitted = fitting.fit(manifest, draws=1 if flags["draws"] is None else flags["draws"], **settings)
     save_detector(fitted, Path(out))
     counts = fitted.trained_on
     what = f"{sum(counts.values())} of {len(manifest)} images"
@@ -145,7 +161,8 @@ def _fit_head(data: str, out: str, flags: dict[str, Any]) -> int:
                f"{_kept(fitted)}: {printable(out)}")  # fmt: skip
     for line in (*_search_lines(fitted), *in_words(fitted.record["cross_validated"])):
         click.echo(printable(line))
-    click.echo(fitted.calibration.text)
+    on = f", of scores of tiles by {fitted.tiles}" if fitted.tiles else ""
+    click.echo(f"{fitted.calibration.text}{on}")
     click.echo("achieved false-positive rate on other real sources: not available for heads (needs a refit for each; "
                "run fdetect bench --protocol leave_one_real_source_out)")  # fmt: skip
     return fitted.n_failed
@@ -163,13 +180,16 @@ def _kept(fitted: Any) -> str:
 
 
 def _search_lines(fitted: Any) -> list[str]:
-    tried = fitted.record["search"]
-    if not tried:
-        return []
-    chosen = next(one for one in tried if one["chosen"])
-    settings = ", ".join(f"{name}={value}" for name, value in chosen["settings"].items())
-    return [f"settings of {len(tried)} tried: {settings} (macro AUROC in the training images "
-            f"{chosen['macro_auroc']:.3f}, from which they were chosen)"]  # fmt: skip
+    """Say which settings were chosen; of the fused detector, of each branch where there was a choice."""
+    lines, tried = [], fitted.record["search"] or ()
+    for branch in dict.fromkeys(one["settings"].get("branch") for one in tried):
+        mine = [one for one in tried if one["settings"].get("branch") == branch]
+        chosen = next(one for one in mine if one["chosen"])
+        settings = ", ".join(f"{name}={value}" for name, value in chosen["settings"].items() if name != "branch")
+        what = f"branch {branch}, settings" if branch else "settings"
+        lines.append(f"{what} of {len(mine)} tried: {settings} (macro AUROC in the training images "
+                     f"{chosen['macro_auroc']:.3f}, from which they were chosen)")  # fmt: skip
+    return lines
 
 
 def _aligned(flags: dict[str, Any]) -> AlignedConfig:

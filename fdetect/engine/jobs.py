@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from inspect import getsourcefile
@@ -28,9 +29,16 @@ FLUSH_BYTES, FLUSH_SECONDS = 4 << 20, 10.0  # rows that wait in memory for their
 class Jobs:
     """The jobs of a plan, their keys in the store, what stands there, and the rows on their way to it."""
 
-    def __init__(self, plan: Plan, store: Store, lane: Lane) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, lane: Lane, only: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self.plan, self.store, self._lane = plan, store, lane
-        self.all: tuple[Job, ...] = tuple((c, t) for c in range(len(plan.conditions)) for t in range(len(plan.tasks)))
+        self.all: tuple[Job, ...] = tuple(
+            (c, t)
+            for c, condition in enumerate(plan.conditions)
+            for t, task in enumerate(plan.tasks)
+            if task.name in (only or {}).get(condition.name, (task.name,))
+        )
         self.described = {job: _describe(plan, job) for job in self.all}
         self.keys = {job: f"{plan.tasks[job[1]].name}-{fingerprint(self.described[job])}" for job in self.all}
         named: dict[tuple[str, str], str] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -47,6 +47,7 @@ def run(
     *,
     root: str | Path = ".",
     conditions: Sequence[Condition] = (Condition("native"),),
+    only: Mapping[str, Collection[str]] | None = None,
     crop: int = 224,
     seed: int = 0,
     store: Store | None = None,
@@ -58,6 +59,7 @@ def run(
     """Compute every task under every condition for every path, once per content, resuming from the store.
 
     paths       names below `root`: of files, or of members of shards as `a.tar::name`; an Arrow array or a list
+    only        of a condition, by its name, the tasks that are computed under it; all where it is not named
     store       where finished rows go and are found again; None for one that is gone with the result
     workers     processes; 0 computes in this one, without protection against images that crash or hang it
     time_limit  seconds that a worker may need for one step before its image is given up
@@ -86,7 +88,7 @@ def run(
         closing(Lane("device", busy)) as device,
         Reader(root) as reader,
     ):
-        jobs = Jobs(plan, store, write)
+        jobs = Jobs(plan, store, write, only)
         going = _Run(jobs, Index(store, Path(reader.root), column), column, progress)
         gathering = Gathering(plan)
         with ExitStack() as at_last:  # each of these, whatever happens, and the last named first

@@ -40,9 +40,9 @@ class LogitSpace:
     card: DetectorCard
     encoder: EncoderCard | None
     device: str
+    columns: tuple[str, ...] = ("logit",)
     kind: ClassVar[str] = "logit"
     in_process: ClassVar[bool] = True
-    columns: ClassVar[tuple[str, ...]] = ("logit",)
 
     @property
     def group(self) -> Hashable:
@@ -87,7 +87,11 @@ class LogitSpace:
         if self.encoder:
             _check_unchanged(self.encoder, found.model.encoder.card)
         images, about = _uploaded(batch, self.device), Shown(batch.ids, batch.seed)
-        return [found.logits(view(images, about))[:, None] for _, view in wanted]
+        return [self.look(found, view(images, about)) for _, view in wanted]
+
+    def look(self, found: Any, images: Any) -> np.ndarray:
+        """What the loaded detector says of (B, 3, H, W) images, (B, columns) float32."""
+        return np.asarray(found.logits(images)[:, None])
 
 
 @detector
