@@ -35,15 +35,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from trainings import file_of, scored_rows
 
 from fdetect.augment import draws
 from fdetect.bench.header import versions
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.learnt import NetworkPictures, apart
+from fdetect.bench.network_outputs import Outputs, write_arrays
 from fdetect.bench.network_training import code_digest
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
-from fdetect.bench.scoring import shown_and_trained
+from fdetect.bench.scoring import shown_and_trained, train_condition
 from fdetect.config import fingerprint
 from fdetect.engine.pictures import Pictures, pictures
 from fdetect.errors import FdetectError, ParameterError
@@ -84,7 +86,7 @@ class Job:
         given = {name: value for name, value in vars(options).items() if name not in _FREE}
         key = fingerprint(asdict(replace(self, number=0)), rows, given, loaded.pictures.shown.ids, code_digest(),
                           versions())  # fmt: skip
-        return options.out / "trainings" / f"{self.name.replace(':', '-')}-{self.trial}-{key}.npz"
+        return file_of(options.out / "trainings", self.name, self.trial, key)
 
     @property
     def name(self) -> str:
@@ -265,15 +267,9 @@ def serve(options: argparse.Namespace, todo: Any, said: Any, until: float) -> No
             said.put(f"{job.name} {job.protocol} {loaded.trials[job.protocol][job.trial].name}: {error}")
             continue
         arrays["about"] = np.array(json.dumps(about, default=float))
-        job.file(loaded).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(job.file(loaded), lambda path, of=arrays: keep(path, of))
+        write_arrays(job.file(loaded), arrays)
         said.put(f"{job.name} {job.protocol} {loaded.trials[job.protocol][job.trial].name}: "
                  f"validation {about['auroc']:.3f}, {about['seconds']:.0f} s")  # fmt: skip
-
-
-def keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with open(path, "wb") as file:  # a name of another ending would get .npz behind it
-        np.savez_compressed(file, **arrays)
 
 
 def examples_of(loaded: Loaded) -> Any:
@@ -308,7 +304,7 @@ def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], di
     `free` `weight|NAME`.
     """
     from fdetect.nets.detectors import network
-    from fdetect.nets.learning import judge, learn
+    from fdetect.nets.learning import learn
     from fdetect.nets.training import Schedule
 
     options, samples, since = loaded.options, loaded.samples, time.monotonic()
@@ -324,22 +320,16 @@ def trained(job: Job, loaded: Loaded, examples: Any) -> tuple[dict[str, Any], di
                         precision=precision)  # fmt: skip
     learnt = learn(network.read(job.network)(), examples, rows, schedule=schedule, validation=validation,
                    validate_every=max(job.steps // 5, 1), device=options.device, deterministic=False)  # fmt: skip
-    tested = np.concatenate([trial.test, trial.calibration])
+    tested = scored_rows(trial)
+    everything = np.unique(np.concatenate([trial.fit, tested])) if job.embed else tested
+    looked_at = {name: everything if train_condition(name) == name else tested for name in CONDITIONS}
+    said = Outputs.of(learnt.model, loaded.pictures.shown, looked_at, np.setdiff1d(trial.fit, fit))
     arrays = {"rows": tested, "losses": np.array(learnt.record.losses, np.float32)}
+    arrays |= {f"score|{name}": said.scores(name, tested) for name in CONDITIONS}
     if job.protocol == "free":
         arrays |= {f"weight|{name}": one.cpu().numpy() for name, one in learnt.model.state_dict().items()}
     if job.embed:
-        arrays["fresh"] = np.setdiff1d(trial.fit, fit)
-    everything = np.unique(np.concatenate([trial.fit, tested])) if job.embed else tested
-    for name in CONDITIONS:
-        rows = everything if name in ("native", "matched") else tested  # a fused model is fitted under these two
-        rows = rows[loaded.pictures.shown.ok[name][rows]]
-        said = judge(learnt.model, loaded.pictures.shown.pixels[name][rows])
-        of_all = np.full(len(samples.path), np.nan)
-        of_all[rows] = said.logit
-        arrays[f"score|{name}"] = of_all[tested]
-        if job.embed:
-            arrays |= {f"rows|{name}": rows, f"logit|{name}": said.logit, f"embedding|{name}": said.embedding}
+        arrays |= said.arrays()
     about = {
         "auroc": learnt.auroc, "validation": learnt.validation, "undertrained": learnt.undertrained,
         "validations": learnt.record.validations, "best_step": learnt.record.best_step,

@@ -1,10 +1,12 @@
 """Trained detectors on one set of images: writes the tables of docs/trained-figures.md.
 
     python benchmarks/trained.py DATA --runs RUNS [--networks OUT/scores.parquet]
+    python benchmarks/trained.py DATA --fused handmade,spectrum,trunk --trunk OUT/trainings --trunk-name residual_trunk
 
 Two runs of `fdetect bench`, leave one generator out and leave one real source out, with every head on all columns and
 the fused detector; networks that benchmarks/networks.py trained in the same trials stand beside them where --networks
-names their scores.  Every detector that ran is in the tables.
+names their scores, and one of them is the trunk where --trunk names their outputs.  Every detector that ran is in the
+tables.
 """
 
 from __future__ import annotations
@@ -12,18 +14,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from figures import about, by_generator, cells, detectors, reals, shown, tell
 from racing import write_between
+from trainings import Trainings
 
 from fdetect.bench.compare import paired_differences
+from fdetect.bench.differences import difference_grids, read_differences
 from fdetect.bench.grid import Grid, markdown
+from fdetect.bench.networks import networks_grids
 from fdetect.bench.run import Bench, bench
 from fdetect.classifiers import head
-from fdetect.config import RunConfig, override
+from fdetect.config import FusedConfig, RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers
 from fdetect.errors import FdetectError
@@ -39,6 +45,10 @@ def main() -> None:
     parser.add_argument("--heads", default=",".join(head.names()))
     parser.add_argument("--features", default="standard")
     parser.add_argument("--fused", default="handmade,spectrum", help="branches of the fused detector; empty: without")
+    parser.add_argument("--trunk", type=Path, help="OUT/trainings of benchmarks/networks.py; without, it is trained")
+    parser.add_argument("--trunk-name", default=FusedConfig.network, help="which network of it is the trunk")
+    parser.add_argument("--linear", action="store_true", help="branches of the fused detector without hidden layers")
+    parser.add_argument("--draws", type=int, default=4, help="of each image, for heads and the fused detector")
     parser.add_argument("--conditions", default="native,matched,jpeg70,rescaled")
     parser.add_argument("--networks", type=Path, help="scores.parquet of benchmarks/networks.py")
     parser.add_argument("--compare", default="", help="a detector that was chosen on training folds, for differences")
@@ -57,12 +67,17 @@ def main() -> None:
     first = done["Leave one generator out"]
     grids = [macro(title, one) for title, one in done.items()]
     grids += [differences(title, one, options) for title, one in done.items() if options.compare]
+    grids += [replace(grid, title=f"{grid.title}, {title.lower()}") for title, one in done.items()
+              for grid in difference_grids(read_differences(one.folder), one.result.audit)]  # fmt: skip
     grids += [by_generator(first, condition) for condition in options.conditions.split(",")]
     source = done["Leave one real source out"]
     grids += [reals(source, condition) for condition in conditions(PROTOCOLS["Leave one real source out"], options)]
+    grids += [replace(grid, title=f"{grid.title}, {title.lower()}") for title, one in done.items()
+              for grid in networks_grids(one.result.header)]  # fmt: skip
     rows = tuple((title, f"{value:.0f}") for title, value in seconds.items())
     grids.append(Grid("Seconds of each run", ("run", "seconds"), rows, "With what earlier runs had left in the store."))
-    text = f"{about(first, options)}\n\n{markdown(grids)}"
+    drawn = f"Heads and the fused detector see {options.draws} draws of each image. "
+    text = f"{about(first, options, drawn)}\n\n{markdown(grids)}"
     if str(options.out) == "-":
         print(text)
         return
@@ -76,10 +91,13 @@ def run(protocol: str, options: argparse.Namespace, seconds: dict[str, float]) -
         "features.names": (options.features,), "heads.per_family": (), "detectors.names": (), "seed": options.seed,
         "heads.all_columns": tuple(options.heads.split(",")), "metrics.replicates": options.replicates,
         "fused.branches": tuple(options.fused.split(",")) if options.fused else (),
+        "fused.hidden": not options.linear, "heads.draws": options.draws,
+        "fused.network": "" if options.trunk else options.trunk_name,
         "detectors.scores": given(protocol, options),
     })  # fmt: skip
     done = bench(config, out=options.runs / protocol, store=Store(options.store), workers=options.workers,
-                 progress=tell)  # fmt: skip
+                 progress=tell, trunk=Trainings.read(options.trunk, options.trunk_name) if options.trunk else None,
+                 )  # fmt: skip
     seconds[protocol] = time.monotonic() - since
     return done
 

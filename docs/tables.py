@@ -169,8 +169,8 @@ def calibrators() -> str:
 
 def networks() -> str:
     rows = [
-        "| network | parameters | looks at | from px | its recipe | augmentation | local weights | source |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | parameters | looks at | from px | its recipe | local weights | source |",
+        "|---|---|---|---|---|---|---|",
     ]
     for entry in network:
         kind = entry.target
@@ -180,7 +180,7 @@ def networks() -> str:
         recipe += f", warm-up {warm:g}" if warm else ""
         rows.append(
             f"| `{entry.name}` | {parameters(entry)} | {LOOKS_AT[entry.name]} | {kind.LEAST} | {recipe} | "
-            f"{kind.AUGMENTATION} | {weights_of(entry)} | {source(entry)} |"
+            f"{weights_of(entry)} | {source(entry)} |"
         )
     return "\n".join(rows)
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 ORDER = ("recompressed", "colour", "blur", "noise", "webp", "text", "jpeg", "mask", "cutout")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@.-:/ "
-MARGIN, CELL, PHASES = 8, 16, 16
+CELL, PHASES = 16, 16
 
 Pixels = np.ndarray
 
@@ -30,14 +30,14 @@ def course(rng: np.random.Generator, recipe: Mapping[str, Any], height: int, wid
     """Everything that is drawn, in its order; amounts of what is left out are drawn too and then forgotten."""
     u, v, which, how_much = rng.random(), rng.random(), rng.random(), rng.random()
     chance = {name: rng.random() for name in ORDER}
-    least = 100 * (crop + MARGIN) / min(height, width)
+    least = 100 * crop / min(height, width)
     percent = 100.0
     if which < recipe["smaller"]:
         low = max(recipe["smallest"], least)
         percent = low + how_much * (100 - low) if least < 100 else 100.0
     elif which < recipe["smaller"] + recipe["larger"]:
         percent = 100 + how_much * (recipe["largest"] - 100)
-    side = 100 * crop / percent
+    side = min(100 * crop / percent, height, width)
     if percent == 100:
         top, left = math.floor(u * (height - crop + 1)), math.floor(v * (width - crop + 1))
     else:

@@ -214,10 +214,10 @@ def test_other_weights_other_photographs_and_another_seed_are_other_rows(
     whole: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     root, files = whole
-    shutil.copytree(shipped._HOME, tmp_path / "shipped")
+    shutil.copytree(shipped.SHIPPED_HOME, tmp_path / "shipped")
     shutil.rmtree(tmp_path / "shipped" / TWO[0])
-    shutil.copytree(shipped._HOME / TWO[1], tmp_path / "shipped" / TWO[0])
-    monkeypatch.setattr(shipped, "_HOME", tmp_path / "shipped")
+    shutil.copytree(shipped.SHIPPED_HOME / TWO[1], tmp_path / "shipped" / TWO[0])
+    monkeypatch.setattr(shipped, "SHIPPED_HOME", tmp_path / "shipped")
     builtin_manifest(root.parent, networks=TWO[:1])
     now = snapshot(root)
     for path in (path for path in files if path.startswith(f"{TWO[0]}/")):
@@ -249,9 +249,9 @@ def test_without_torch_the_networks_are_absent_and_told(
 def test_damaged_weights_are_told_and_the_others_are_there(
     few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(shipped._HOME, tmp_path / "shipped")
+    shutil.copytree(shipped.SHIPPED_HOME, tmp_path / "shipped")
     swap_a_bit(tmp_path / "shipped" / TWO[0] / "model.safetensors")
-    monkeypatch.setattr(shipped, "_HOME", tmp_path / "shipped")
+    monkeypatch.setattr(shipped, "SHIPPED_HOME", tmp_path / "shipped")
     table = builtin_manifest(tmp_path, networks=TWO)
     assert set(table["generator"].to_pylist()) == {"", *DECODERS, TWO[1]}
     (told,) = generators_not_run(table)
@@ -267,7 +267,7 @@ def test_a_run_says_what_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from fdetect.engine import Store
 
     monkeypatch.setattr(builtin, "PHOTOGRAPHS", PHOTOGRAPHS[:6])
-    monkeypatch.setattr(shipped, "_HOME", tmp_path / "empty")
+    monkeypatch.setattr(shipped, "SHIPPED_HOME", tmp_path / "empty")
     flags = {
         "features.names": ("colour_correlation",), "heads.per_family": ("logreg",), "heads.all_columns": (),
         "detectors.names": (), "conditions.names": ("native",), "protocol.folds": 2, "metrics.replicates": 20,

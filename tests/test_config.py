@@ -19,6 +19,7 @@ from fdetect.config import (
     BRANCHES,
     AlignedConfig,
     FusedConfig,
+    HeadsConfig,
     NetworksConfig,
     RunConfig,
     fingerprint,
@@ -29,7 +30,7 @@ from fdetect.config import (
 from fdetect.errors import ParameterError
 from fdetect.recipes import RECIPES
 
-DEFAULT_FINGERPRINT = "e9cbfa6982198132"  # change it only with the defaults: it names every run folder of a default run
+DEFAULT_FINGERPRINT = "5a49066b0fb5c0ef"  # change it only with the defaults: it names every run folder of a default run
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)  # UTF-8 has no lone surrogates
 
@@ -66,6 +67,12 @@ def tables(kind: type) -> st.SearchStrategy[Any]:
         chosen["rate"] = st.floats(0, exclude_min=True)
     if kind is FusedConfig:
         chosen["branches"] = st.lists(st.sampled_from(BRANCHES), max_size=4).map(tuple)
+        chosen["draws"] = st.integers(0, 2**70)
+    if kind is HeadsConfig:
+        chosen["draws"] = st.integers(1, 2**70)
+        chosen["train_conditions"] = st.lists(text.filter(lambda name: name != "native"), max_size=4, unique=True).map(
+            tuple
+        )
     return st.builds(kind, **chosen)
 
 

@@ -379,3 +379,16 @@ def test_misuse_is_one_sentence_and_exit_code_2(
     assert said in err
     assert err.splitlines()[-1].startswith("fdetect: ")
     assert not Path("x.fdetect").exists()
+
+
+def test_the_fused_detector_is_fitted_on_pairs_too(photographs, home, store, tmp_path):
+    how = {"features": "npr_statistics,radial_spectrum", "crop": 64, "folds": 0, "store": store}
+    fitted = fit_aligned(photographs, aligned=aligned(home), head="fused:hidden=false", **how)
+    assert fitted.head.fitted.branches == ("handmade", "spectrum")
+    makers = {name: n for name, n in fitted.trained_on.items() if name}
+    assert [name.partition("-")[0] for name in sorted(makers)] == ["launder_nearest", "launder_shuffle"]
+    assert fitted.trained_on[""] == sum(makers.values())
+    save_detector(fitted, tmp_path / "m")
+    scores = steps.score(photographs, load_detector(tmp_path / "m"), store=store)
+    assert set(scores.branches) == {"handmade+spectrum"}
+    assert np.isfinite(scores.values).all()

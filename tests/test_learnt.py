@@ -19,6 +19,7 @@ pytest.importorskip("torch")
 from fdetect.bench.computing import scored
 from fdetect.bench.learnt import Network, apart, check_networks
 from fdetect.bench.learnt_tables import learnt_header, read_record, safe_name, verdict
+from fdetect.bench.network_outputs import Outputs
 from fdetect.bench.network_pictures import NetworkPictures, check_memory
 from fdetect.bench.network_training import schedule_of
 from fdetect.bench.networks import networks_grids, with_weights
@@ -92,17 +93,15 @@ def test_every_image_is_scored_in_every_trial_and_condition(done: Bench) -> None
 
 
 def test_thresholds_are_those_of_calibration_reals_under_the_training_condition(done: Bench) -> None:
-    """Counted again from the scores that are kept beside the training."""
+    """Counted again from the outputs that are kept beside the training."""
     table = done.scores.filter(pc.equal(done.scores.column("trial"), "sim-nearest/0"))
     assert set(table.column("n_calibration").to_pylist()) != {0}
-    with np.load(done.folder / "networks" / "tiny_ladeda" / "sim-nearest-0" / "scores.npz") as kept:
-        assert set(kept.files) == {"native", "rescaled", "matched"}
-        tested = np.isfinite(kept["matched"])
-        for row in table.to_pylist():
-            reals_and_tested = np.sort(kept[row["train_condition"]][tested])
-            calibration = row["threshold"]
-            if calibration is not None:
-                assert calibration in reals_and_tested
+    kept = Outputs.read(done.folder / "networks" / "tiny_ladeda" / "sim-nearest-0" / "outputs.npz")
+    assert set(kept.rows) == {"native", "rescaled", "matched"}
+    assert not kept.embedding, "a detector alone needs none"
+    for row in table.to_pylist():
+        if row["threshold"] is not None:
+            assert row["threshold"] in kept.logit[row["train_condition"]]
     ready = {"native": "native", "rescaled": "matched"}
     assert {(row["condition"], row["train_condition"]) for row in table.to_pylist()} == set(ready.items())
 
@@ -153,7 +152,7 @@ def test_the_result_says_how_far_the_training_came(done: Bench) -> None:
 
 def test_logs_and_curves_stand_beside_and_no_checkpoint_is_left(done: Bench) -> None:
     for home in (done.folder / "networks" / "tiny_ladeda").iterdir():
-        assert {one.name for one in home.iterdir()} == {"record.json", "log.csv", "curve.svg", "scores.npz"}
+        assert {one.name for one in home.iterdir()} == {"record.json", "log.csv", "curve.svg", "outputs.npz"}
         with (home / "log.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         record = json.loads((home / "record.json").read_text())

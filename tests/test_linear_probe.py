@@ -153,12 +153,12 @@ def test_what_cannot_be_is_explained(few, encoder, fitted, store):
     assert "as --embeddings FOLDER" in row.fix
     with pytest.raises(ParameterError, match="no setting 'encoderr'; did you mean 'encoder'"):
         fitting.fit(few, features="embedding:encoderr=x", store=store, **QUICK)
-    with pytest.raises(ParameterError, match="two embeddings are called 'embedding-dinov2-32x2'"):
+    with pytest.raises(ParameterError, match="two sources of columns are called 'embedding-dinov2-32x2'"):
         Columns.of([f"embedding:encoder={encoder}", f"embedding:encoder={encoder}:dtype=float32"],
                    condition="native", crop=128)  # fmt: skip
     with pytest.raises(ParameterError, match="features of file history are never fused with others"):
         fitting.fit(few, features=f"exif_facts,embedding:encoder={encoder}", store=store, **QUICK)
-    with pytest.raises(ParameterError, match="embeddings are not computed of aligned pairs"):
+    with pytest.raises(ParameterError, match="columns of networks are not computed of aligned pairs"):
         fitting.fit_aligned(few, features=f"embedding:encoder={encoder}", store=store, crop=128)
     plain = fitting.fit(few, features="radial_spectrum", folds=0, store=store, **QUICK)
     with pytest.raises(ParameterError, match="--encoder x: 0 embeddings are read, and it stands for one"):

@@ -44,7 +44,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the shipped folders in place of them, to be damaged; the path is that of the first."""
     shutil.copytree(FOLDER, tmp_path / "shipped")
-    monkeypatch.setattr(shipped, "_HOME", tmp_path / "shipped")
+    monkeypatch.setattr(shipped, "SHIPPED_HOME", tmp_path / "shipped")
     return tmp_path / "shipped" / SHIPPED[0]
 
 
