@@ -44,6 +44,7 @@ from fdetect.classifiers.shipped import MODEL
 from fdetect.engine import Store
 from fdetect.engine import run as extracted
 from fdetect.engine.pictures import pictures
+from fdetect.nets.folders import file_sha256
 from fdetect.nets.laundering import Laundering
 from fdetect.nets.shipped import LICENCE, SHIPPED, SHIPPED_HOME
 from fdetect.pairs import halves
@@ -56,7 +57,7 @@ NETWORK = "aligned-trunk"  # its folder in the package, and what a model calls i
 ARCHITECTURE = "residual_trunk:width=16"
 AUTOENCODERS = (*SHIPPED, "taef2")
 FREE = "CC BY|free to use"
-FEATURES = "harmonics"  # the family of columns beside the network
+FEATURES = "upsampling_peaks"  # the columns beside the network
 
 
 def main() -> None:
@@ -142,8 +143,11 @@ def network(manifest: Table, options: argparse.Namespace) -> None:
         architectures.read(ARCHITECTURE)(), examples, learnt_from, schedule=schedule, validation=shown,
         validate_every=150, checkpoint=options.work / "checkpoint.safetensors", progress=tell,
     )  # fmt: skip
-    save_network(learnt.model, SHIPPED_HOME / NETWORK, network_card(learnt, made.ids, fit, samples.path[rows], options))
-    print(f"{SHIPPED_HOME / NETWORK}: validation {learnt.auroc:.3f}; {learnt.undertrained or 'trained'}")
+    folder = SHIPPED_HOME / NETWORK
+    save_network(learnt.model, folder)
+    card = network_card(learnt, made.ids, fit, samples.path[rows], options)
+    save_network(learnt.model, folder, card | {"model_sha256": file_sha256(folder / "model.safetensors")})
+    print(f"{folder}: validation {learnt.auroc:.3f}; {learnt.undertrained or 'trained'}")
 
 
 def network_card(
@@ -191,7 +195,7 @@ def model(manifest: Table, options: argparse.Namespace) -> None:
         head=learnt.head, features=columns.names, codes=columns.codes, condition="matched", crop=options.crop,
         seed=options.seed, calibration=calibration, version=fdetect.__version__, n_failed=0, subsets=subsets,
         trained_on={"": len(rows)} | {f"launder_{name}": len(rows) for name in AUTOENCODERS}, record=plain(record),
-        settings=learnt.settings, about=mine[0].about, draws=options.draws,
+        settings=learnt.settings, about=columns.about(mine[0].about), draws=options.draws,
     )  # fmt: skip
     MODEL.parent.mkdir(exist_ok=True)
     save_detector(fitted, MODEL)

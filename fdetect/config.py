@@ -118,10 +118,13 @@ class NetworksConfig:
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch - 1, self.draws, self.validate_every) < 1 or self.patience < 0:
-            raise ParameterError("networks: steps, draws and validate_every are 1 or more, batch 2 or more, patience 0 "
-                                 f"or more; got {self}")  # fmt: skip
+            given = ", ".join(f"{name} = {getattr(self, name)}" for name in
+                              ("steps", "batch", "draws", "validate_every", "patience"))  # fmt: skip
+            raise ParameterError("networks: steps (--steps), draws and validate_every are 1 or more, batch 2 or more, "
+                                 f"patience 0 or more; got {given}")  # fmt: skip
         if not (0 < self.validation < 1 and self.rate > 0):
-            raise ParameterError(f"networks: validation is a share between 0 and 1 and rate above 0; got {self}")
+            raise ParameterError("networks: validation is a share between 0 and 1 and rate above 0; got "
+                                 f"validation = {self.validation}, rate = {self.rate}")  # fmt: skip
         if self.augmentation not in RECIPES:
             hint = nearest(self.augmentation, RECIPES)
             raise ParameterError(f"networks: no augmentation '{self.augmentation}'{hint} ({', '.join(RECIPES)})")

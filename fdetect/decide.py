@@ -20,7 +20,7 @@ from fdetect.errors import ParameterError
 
 __all__ = [
     "DECISIONS", "Achieved", "Calibration", "Threshold", "achieved", "conformal_pvalue", "conformal_threshold",
-    "decide", "exact_interval",
+    "decide", "exact_interval", "logistic",
 ]  # fmt: skip
 
 DECISIONS = ("real", "inconclusive", "fake", "undecided")
@@ -210,3 +210,8 @@ def _calibration(real_scores: np.ndarray) -> np.ndarray:
     if not np.isfinite(scores).all():
         raise ParameterError("calibration scores must be finite; leave out the failed images and count them")
     return scores
+
+
+def logistic(log_odds: np.ndarray) -> np.ndarray:
+    """Return the probability that log-odds state: (...) -> (...) float64, 1 / (1 + exp(-x)); NaN stays NaN."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))))  # beyond that exp overflows

@@ -19,8 +19,9 @@ from fdetect.bench.chosen import BEST_SINGLE, BestSingle, best_single, chosen_gr
 from fdetect.bench.compare import paired_differences
 from fdetect.bench.contenders import check_names
 from fdetect.bench.differences import difference_grids, differences_of, read_differences
+from fdetect.bench.draws import Draws
 from fdetect.bench.fusing import FusedContender
-from fdetect.bench.head_trials import SEARCHED, TrialFit
+from fdetect.bench.head_trials import SEARCHED, TrialFit, write_searched
 from fdetect.bench.models import Fixed
 from fdetect.bench.run import bench
 from fdetect.bench.scoring import score_trials
@@ -115,6 +116,23 @@ def test_where_no_head_can_be_judged_its_images_fail_with_the_reason(rivals, tri
     assert (found.about([few])[0]["chosen"], found.about([few])[0]["auroc"]) == (None, {})
 
 
+def test_the_conditions_of_training_are_named_alike_with_a_head_and_without(rivals, trials, samples, ids, tmp_path):  # noqa: F811
+    """Else the rows of one column would stand under two."""
+    found = BestSingle(tuple(replace(one, draws=Draws(1, ("matched", "jpeg70")), tried={}) for one in rivals))
+    few = replace(trials[1], fit=np.array([0, len(samples.label) - 1]))
+    found.choose([trials[0], few], ("matched",), anew)
+    assert [found.chosen(trial.name, "matched") for trial in (trials[0], few)] == ["logreg:told", None]
+    (told,) = (one for one in found.heads if one.name == "logreg:told")
+    table = score_trials(told, samples, ids, trials[:1], ("matched",))
+    rows = found.scores({told.name: table}, samples, ids, [trials[0], few], ("matched",)).to_pylist()
+    assert {row["status"] for row in rows} == {"ok", "failed"}
+    assert {row["train_condition"] for row in rows} == {"matched+jpeg70"}
+    assert [row["train_condition"] for row in found.about([trials[0], few])] == ["matched+jpeg70"] * 2
+    write_searched(tmp_path, [found], [trials[0], few])
+    with (tmp_path / SEARCHED).open() as file:
+        assert {row["train_condition"] for row in csv.DictReader(file)} == {"matched+jpeg70"}
+
+
 def test_figures_of_a_search_are_not_computed_again(rivals, trials):  # noqa: F811
     def never(kind, one, compute):
         raise AssertionError("fitted again")
@@ -134,9 +152,10 @@ def test_only_heads_that_learn_from_generated_images_by_pixels_are_candidates(ri
     config = override(RunConfig(), {"heads.best_single": True})
     probe = replace(rivals[0], name="logreg:probe", columns=("thumbnail:0",) * 4)
     fixed = Fixed("rigid", {})
-    (found,), nothing = best_single(config, [probe, fixed, *rivals])
+    reals = [replace(rivals[0], name=name, head=head.get(name)) for name in ("one_class", "one_class_svm")]
+    (found,), nothing = best_single(config, [probe, fixed, *reals, *rivals])
     assert ([one.name for one in found.heads], nothing) == (["logreg:noise", "logreg:told"], [])
-    none, (why,) = best_single(config, [probe, fixed])
+    none, (why,) = best_single(config, [probe, fixed, *reals])
     assert (none, why.detector) == ([], BEST_SINGLE)
     assert best_single(RunConfig(), rivals) == ([], [])
     (with_fused,), _ = best_single(override(RunConfig(), {"fused.branches": ("handmade",)}), rivals)
@@ -149,7 +168,8 @@ def test_only_heads_that_learn_from_generated_images_by_pixels_are_candidates(ri
 def whole(samples, values, branches=("handmade", "spectrum", "more")) -> FusedContender:  # noqa: F811
     rng = np.random.default_rng(3)
     noise = {name: rng.normal(size=of.shape).astype(np.float32) for name, of in values.items()}
-    return FusedContender(f"fused:{'+'.join(branches)}", dict.fromkeys(branches, COLUMNS),
+    columns = {name: tuple(f"{name}:{column}" for column in COLUMNS) for name in branches}
+    return FusedContender(f"fused:{'+'.join(branches)}", columns,
                           {name: values if name == "handmade" else noise for name in branches}, samples,
                           hidden=False)  # fmt: skip
 
@@ -170,7 +190,7 @@ def test_every_branch_is_left_out_once_and_no_subset_is_there_twice(samples, val
 
 def test_parts_are_scored_by_the_fit_of_the_whole(samples, values, trials, monkeypatch):  # noqa: F811
     pytest.importorskip("torch", reason="the extra 'deep' is not installed")
-    one, trial = whole(samples, values), trials[0]
+    one, trial = whole(samples, values), replace(trials[0], fit=trials[0].fit[::3])
     model = one.ready(trial, "matched")
     vectors = one.vectors(trial, "matched", trial.test)
     monkeypatch.setattr(FusedContender, "_fitted", None)  # nothing is fitted from here on
@@ -190,7 +210,8 @@ def finished(small_set, tmp_path_factory):
     pytest.importorskip("torch", reason="the extra 'deep' is not installed")
     flags = {"heads.per_family": ("logreg",), "heads.all_columns": ("logreg",), "heads.importance": True,
              "detectors.names": (), "conditions.names": ("matched",), "protocol.folds": 2,
-             "fused.branches": ("handmade", "spectrum"), "fused.hidden": False}  # fmt: skip
+             "fused.branches": ("handmade", "spectrum"), "fused.hidden": False, "conditions.crop": 64,
+             "metrics.replicates": 20}  # fmt: skip
     base = tmp_path_factory.mktemp("fused")
     return bench(quick(small_set, **flags), out=base / "run", store=Store(base / "store"))
 

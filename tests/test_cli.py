@@ -197,7 +197,7 @@ def test_every_command_says_what_it_read_what_failed_and_how_fast(fdetect, small
         (("bench", "nowhere.toml"), "nowhere.toml"),
         (("extract", "nowhere", "-o", "x.csv"), "nowhere"),
         (("extract", "--files-from", "nowhere", "-o", "x.csv"), "--files-from nowhere: No such file or directory"),
-        (("score", "nowhere", "-o", "x.csv"), "--model FOLDER or --detector NAME"),
+        (("score", "nowhere", "-o", "x.csv", "--model", "m", "--detector", "rigid"), "either --model FOLDER or"),
         (("score", "nowhere", "-o", "x.csv", "--model", "m", "--crop", "64"), "--crop go with --detector"),
         (("evaluate", "nowhere.csv"), "nowhere.csv"),
         (("fit", "nowhere", "-o", "x"), "nowhere"),

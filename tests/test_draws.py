@@ -281,8 +281,8 @@ def test_inner_folds_and_a_stack_part_no_image_from_its_draws(samples, near_dupl
 
 # -- a whole run ----------------------------------------------------------------------------------------------------
 
-FLAGS = {"features.names": ("radial_spectrum", "npr_statistics"), "heads.per_family": (),
-         "heads.all_columns": ("logreg",), "detectors.names": (), "protocol.folds": 2,
+FLAGS = {"features.names": ("radial_spectrum", "npr_statistics"), "conditions.crop": 64, "metrics.replicates": 10,
+         "heads.per_family": (), "heads.all_columns": ("logreg",), "detectors.names": (), "protocol.folds": 2,
          "conditions.names": ("matched", "jpeg80")}  # fmt: skip
 
 
@@ -309,7 +309,7 @@ def test_a_run_scores_by_the_mean_of_what_separate_extractions_give(small_set, w
     entries = select_features(FLAGS["features.names"])
 
     def extracted(name: str, draw: int):
-        done = run(feature_tasks(entries, crop=128), paths, root=small_set.parent, crop=128,
+        done = run(feature_tasks(entries, crop=64), paths, root=small_set.parent, crop=64,
                    conditions=[drawn(condition(name), draw)])  # fmt: skip
         (label,) = {key[0] for key in done.tables}
         return done, done.table(label, [entry.name for entry in entries])
@@ -357,7 +357,7 @@ def test_a_run_trains_conditions_together_also_such_as_are_not_tested(small_set,
 
 def test_pictures_that_fail_are_listed_once(small_set, store, tmp_path):
     narrow, manifest = tmp_path / "narrow.png", tmp_path / "narrow.csv"
-    Image.new("RGB", (100, 400), (9, 80, 160)).save(narrow)
+    Image.new("RGB", (70, 400), (9, 80, 160)).save(narrow)
     rows = list(csv.DictReader(small_set.read_text().splitlines()))
     for top in {row["path"].partition("/")[0] for row in rows}:
         (tmp_path / top).symlink_to(small_set.parent / top)

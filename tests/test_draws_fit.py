@@ -18,7 +18,8 @@ from fdetect.bench.head_fit import HeadFit, asked_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import trials_of
 from fdetect.classifiers import fit_head, head
-from fdetect.classifiers.mean_head import MeanHead
+from fdetect.classifiers.calibration import calibrator
+from fdetect.classifiers.mean_head import MOST_DRAWS, MeanHead
 from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.decide import Calibration
 from fdetect.draws import drawn, drawn_names
@@ -166,7 +167,49 @@ def test_a_fused_model_judges_by_means_with_thresholds_for_fewer_branches(small_
     spoilt[0, first] = np.nan
     spoilt[1] = np.nan
     spoilt[2, width:] = np.nan
-    assert again.judge.present(spoilt)[:4] == ("handmade", "", "handmade+spectrum", "handmade+spectrum")
+    second = [width + k for k, name in enumerate(tables[0].columns) if not name.startswith("radial_spectrum")]
+    spoilt[4, [*first, *second]] = np.nan  # the one draw has this branch, the other that
+    present = again.judge.present(spoilt)
+    assert present[:5] == ("handmade", "", "handmade+spectrum", "handmade+spectrum", "")
+    values = again.judge.score(spoilt)
+    assert np.isfinite(values[4])
+    shown = steps.score_table(replace(scores, values=values, branches=present), None, again, "matched").to_pylist()
+    assert [row["decision"] != "undecided" or np.isfinite(row["p_value"]) for row in shown[:5]] == [
+        True, False, True, True, False]  # fmt: skip
+    assert (shown[4]["threshold"], shown[4]["decision"], shown[4]["status"]) == (None, "undecided", "ok")
+    assert "no branch in common" in shown[4]["reason"]
+    assert [row["reason"] for row in shown[2:4]] == ["", ""]
+
+
+def fused_toy(n: int, known: np.ndarray, draws: int):
+    """Rows whose trunk is sure of those that its network knows, and how they are asked for."""
+    rows = toy(n)
+    rows.values[:, 1] += np.where(known, np.where(rows.label == 1, 6, -6), 0)
+    columns, values = ("a", "net:logit", "net:e000"), np.concatenate([rows.values] * draws, axis=1)
+    rows = replace(rows, columns=columns, values=values)
+    single = asked_of("fused:hidden=false", **{**PLAIN, "balance": "", "calibrate": "platt"})
+    fit = replace(single.fit, branches={"handmade": columns[:1], "trunk": columns[1:]})
+    ids = frozenset(one for one, is_known in zip(rows.ids, known, strict=True) if is_known)
+    return rows, OnDraws.of(replace(single, fit=fit, known=ids), draws)
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+def test_probabilities_of_a_fused_model_are_made_of_images_that_its_network_does_not_know(draws):
+    pytest.importorskip("torch", reason="the extra 'deep' is not installed")
+    numbers = np.arange(320)
+    known = (numbers // 4 % 2 == 0) | (numbers % 4 < 2)  # whole groups, and half of all others
+    rows, asked = fused_toy(320, known, draws)
+    np.testing.assert_array_equal(asked.fresh(rows), ~known)
+    apart = asked.apart(rows, share=0.4)
+    assert not set(rows.group[apart]) & set(rows.group[~apart])
+    assert set(rows.group[apart]) <= set(rows.group[~known])
+    assert (apart & ~known).sum() == pytest.approx(0.4 * (~known).sum(), abs=4)
+    fitted = asked.learn(rows.at(~apart)).head
+    scores, made = fitted.score(rows.values), asked.probabilities(fitted, rows.at(apart))
+    expected = calibrator.get("platt")(scores[apart & ~known], rows.label[apart & ~known])
+    np.testing.assert_allclose(made.probability(scores), expected.probability(scores), rtol=1e-12)
+    with pytest.raises(DataError, match="of which its network knows none, and has 8 real and 8 fake"):
+        asked.apart(rows, share=0.2)
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------
@@ -178,7 +221,7 @@ def test_a_table_of_one_draw_is_refused(fitted, small_set, store, tmp_path):
         steps.score(table, fitted, store=store)
 
 
-@pytest.mark.parametrize("draws", [0, -1, "2", True, 1.5])
+@pytest.mark.parametrize("draws", [0, -1, "2", True, 1.5, MOST_DRAWS + 1, 10**9])
 def test_a_card_with_no_number_of_draws_is_refused(draws, fitted, tmp_path):
     from fdetect.classifiers.model_folder import read_folder, write_folder
 
@@ -190,8 +233,9 @@ def test_a_card_with_no_number_of_draws_is_refused(draws, fitted, tmp_path):
 
 
 def test_what_does_not_go_together_is_said(small_set, store, fitted):
-    with pytest.raises(ParameterError, match="--draws is 0; give 1 or more"):
-        fitting.fit(small_set, draws=0, store=store, **QUICK)
+    for draws in (0, MOST_DRAWS + 1):
+        with pytest.raises(ParameterError, match=f"--draws is {draws}; give 1 to 64"):
+            fitting.fit(small_set, draws=draws, store=store, **QUICK)
     with pytest.raises(ParameterError, match="--tiles mean sets thresholds on all of a picture, and --draws 2 on"):
         fitting.fit(small_set, draws=2, tiles="mean", store=store, **QUICK)
     assert asked_of("logreg", **PLAIN).stacked(toy(8)) is not None

@@ -9,7 +9,7 @@ from test_fusing import TRIAL, N, told
 from fdetect.bench.ablation import ablations
 from fdetect.bench.draws import Draws
 from fdetect.bench.fusing import TRUNK, FusedContender
-from fdetect.bench.network_outputs import LOGIT, Outputs
+from fdetect.bench.network_outputs import Outputs, embedding_columns
 from fdetect.bench.protocols import Samples
 from fdetect.bench.scoring import score_trials
 from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings
@@ -91,7 +91,7 @@ def test_a_draw_that_failed_is_left_out_of_the_mean(shown):
 class Looked:
     """A trunk that looked at every image once, and at training images under `matched` alone."""
 
-    name, columns, digest, reasons = "net", (LOGIT, "embedding:0"), "d", {}
+    name, columns, digest, reasons = "net", embedding_columns(1), "d", {}
 
     def __init__(self, samples: Samples) -> None:
         rng = np.random.default_rng(0)

@@ -237,6 +237,9 @@ def test_crafted_folders_are_refused(model, tmp_path):
         ({name: np.full_like(arrays[name], np.inf)}, "must be finite"),
         ({"fused.more": np.zeros(1, np.float32)}, "has no place for the array more"),
         ({"calibration.trunk": np.array([1.0, 0.0])}, "ascending order"),
+        ({"more": np.zeros(1)}, "has no place for the array more"),
+        ({"calibration.encoder": np.zeros(1)}, "has no place for the array calibration.encoder"),
+        ({"probability.scores": np.zeros(1)}, "has no place for the array probability.scores"),
     ):
         with pytest.raises(DataError, match=words):
             load_detector(with_arrays(**{key.replace(".", "__"): value for key, value in changed.items()}))
@@ -248,6 +251,11 @@ def test_crafted_folders_are_refused(model, tmp_path):
     ):
         with pytest.raises(DataError, match=words):
             load_detector(resigned(model, tmp_path / "bad", card=changed))
+    of_head = card["head"]["fused"]
+    many = {f"b{k:02d}": [f"b{k:02d}:x"] for k in range(26)}
+    with pytest.raises(DataError, match="has a branch 'b00', and there are handmade, spectrum, encoder, trunk"):
+        load_detector(resigned(model, tmp_path / "bad", card={"head": {**card["head"], "fused": of_head | {
+            "columns": many}}}))  # fmt: skip
     (tmp_path / "hurt").mkdir()
     for one in model.iterdir():
         data = bytearray(one.read_bytes())
@@ -370,7 +378,7 @@ def test_a_detector_that_ships_is_the_default(fdetect, model, small_set, monkeyp
 
     picture = small_set.parent / read_manifest(small_set).column("path").to_pylist()[0]
     monkeypatch.setattr(shipped, "MODEL", Path("nowhere"))
-    with pytest.raises(ParameterError, match="no detector ships yet; give --model FOLDER"):
+    with pytest.raises(ParameterError, match="no detector ships yet; give --model FOLDER$"):
         model_of(None)
     monkeypatch.setattr(shipped, "MODEL", model)
     assert model_of(None) == model
@@ -378,3 +386,5 @@ def test_a_detector_that_ships_is_the_default(fdetect, model, small_set, monkeyp
     code, _, err = fdetect("score", picture, "--store", store.folder, "--workers", 0)
     assert code == 0, err
     assert "the detector that ships with fdetect: fused:npr_statistics+" in err
+    code, _, err = fdetect("explain", picture, "-o", "why", "--method", "grad_cam")
+    assert (code, f"and {model} holds a head" in err) == (2, True), err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.errors import ParameterError
 from fdetect.features import select_features
+from fdetect.nets.threads import one_thread
 
 torch = pytest.importorskip("torch", reason="the extra 'deep' is not installed")
 
@@ -101,10 +103,9 @@ def test_settings_are_chosen_by_what_is_out_of_fold() -> None:
 
 
 def test_a_run_has_it_beside_the_heads_and_says_what_was_tried(small_set, tmp_path) -> None:
-    flags = {"features.names": ("radial_slope", "npr"), "heads.per_family": (), "heads.all_columns": ("logreg",),
+    flags = {"conditions.crop": 64, "metrics.replicates": 10, "heads.per_family": (), "heads.all_columns": ("logreg",),
              "detectors.names": (), "conditions.names": ("matched",), "fused.branches": ("handmade", "spectrum"),
              "fused.hidden": False}  # fmt: skip
-    flags["features.names"] = tuple(e.name for e in select_features("fast"))
     done = bench(quick(small_set, **flags), out=tmp_path / "run", store=Store(tmp_path / "store"))
     name = "fused:handmade+spectrum"
     rows = [row for row in done.scores.to_pylist() if row["detector"] == name]
@@ -129,16 +130,38 @@ def test_settings_are_chosen_where_every_group_holds_both_classes() -> None:
 
 
 def test_threads_of_torch_change_no_byte() -> None:
+    """Were products split among two threads, each of thousands of them would wait for both: minutes on a busy machine.
+
+    One branch suffices, and a fit with a hidden layer.
+    """
     samples, values = told()
+    rows = FusedRows({"handmade": values["handmade"]}, {"handmade": tuple("abcde")}, samples.label,
+                     samples.group.astype(str), samples.generator.astype(str))  # fmt: skip
+    rows, settings = rows.take(TRIAL.fit), FusedSettings(branches={"handmade": BranchSettings(hidden=8)}, folds=2)
     found, before = [], torch.get_num_threads()
     try:
         for n in (1, 2):
             torch.set_num_threads(n)
-            one = replace(contender(samples, values), hidden=True)
-            found.append(one.ready(TRIAL, "matched").scores("matched", TRIAL.test)[0].tobytes())
+            found.append(fit_fused(rows, settings).score(rows.vectors).tobytes())
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1]
+
+
+def test_one_thread_is_one_thread_of_mkl_too() -> None:
+    def counts() -> list[str]:
+        return re.findall(r"(?:omp|mkl)_get_max_threads\(\) : (\d+)", torch.__config__.parallel_info())
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        outside = counts()
+        with one_thread():
+            assert set(counts()) == {"1"}
+        assert counts() == outside
+        assert set(outside) == {"3"}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_torch_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,25 @@ def test_branches_are_permuted_by_family(samples, half_noise, ids, trials):  # n
     assert rows["told"]["auroc"] - rows["told"]["drop"] == pytest.approx(0.5, abs=0.08)
 
 
+def test_an_image_of_which_a_draw_lacks_a_branch_takes_no_part(samples, half_noise, ids, trials):  # noqa: F811
+    """Its score is the mean over both draws, and no permutation has both."""
+    pytest.importorskip("torch", reason="the extra 'deep' is not installed")
+    parts, some = {"handmade": slice(0, 2), "encoder": slice(2, 4)}, trials[:1]
+    values = {name: {f"{c}{draw}": half_noise[c][:, part].copy() for c in ("matched",) for draw in ("", "/1")}  # noqa: F811
+              for name, part in parts.items()}  # fmt: skip
+    lacking, failed = trials[0].test[:2]
+    values["encoder"]["matched/1"][lacking] = np.nan
+    for one in values.values():
+        one["matched/1"][failed] = np.nan  # neither mean has this draw of it
+    one = FusedContender("fused:handmade+encoder", {name: NAMES[part] for name, part in parts.items()}, values, samples,
+                         hidden=False, draws=Draws(2))  # fmt: skip
+    table = score_trials(one, samples, ids, some, ("matched",))
+    assert set(table.column("status").to_pylist()) == {"ok"}
+    config = override(CONFIG, {"conditions.names": ("matched",)})
+    rows = importances([one], {one.name: table}, some, config, anew)
+    assert {row["n_images"] for row in rows} == {len(table) - 1}
+
+
 def test_only_detectors_on_all_columns_are_looked_at(head_of_all, trials):  # noqa: F811
     assert importances([replace(head_of_all, name="logreg:noise")], {}, trials, CONFIG, anew) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,21 @@ def samples(n_groups: int, generators: tuple[str, ...] = ("a", "b")) -> Samples:
     text = [np.array([f"{what}{k // 2 if what == 'g' else k}" for k in range(n)], object) for what in "pg"]
     source = np.array(["" if k % 2 else f"s{k // 2 % 2}" for k in range(n)], object)
     return Samples(text[0], label, generator, source, text[1], np.array([""] * n, object))
+
+
+def test_memory_is_asked_for_what_trains_the_fused_detector_too() -> None:
+    """Its trunk looks at training images under every condition of theirs."""
+    flags = {"fused.branches": ("trunk",), "fused.network": "tiny_ladeda", "networks.names": ()}
+    config = quick("", **flags)
+    shown = len({"native", "matched", "rescaled"})
+    each = 3 * (config.networks.draws * config.networks.crop**2 + shown * config.conditions.crop**2)
+    fitting = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (2 * each)
+    check_networks(config, fitting)
+    more = {"heads.train_conditions": ("matched", "jpeg70", "blur1")}
+    with pytest.raises(ParameterError, match="and 5 conditions at 128 px"):
+        check_networks(quick("", **flags, **more), fitting)
+    alone = {"fused.branches": (), "networks.names": ("tiny_ladeda",), "fused.network": ""}
+    check_networks(quick("", **(flags | alone), **more), fitting)  # a network by itself is shown none of them
 
 
 def test_validation_groups_are_kept_apart_whole() -> None:

@@ -16,6 +16,9 @@ from xxhash import xxh3_128_hexdigest
 from fdetect.errors import DataError, WeightsError
 from fdetect.nets import shipped
 from fdetect.nets.autoencoder_cards import autoencoder_card, find_autoencoder
+from fdetect.nets.detector_cards import detector_card, kind_of
+from fdetect.nets.detector_cards import training_contents as contents_of_detector
+from fdetect.nets.detectors import CLASS_NAME
 from fdetect.nets.evidence import identity, record_evidence
 from fdetect.nets.folders import digests, file_sha256
 from fdetect.nets.inventory import inventory
@@ -55,11 +58,22 @@ def change_card(folder: Path, **changes: object) -> None:
 
 def test_the_folders_are_the_names_and_hold_three_files_each() -> None:
     files = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file())
-    expected = [f"{name}/{file}" for name in SHIPPED for file in ("card.json", "config.json", "model.safetensors")]
-    assert files == expected
+    networks = [one.name for one in FOLDER.iterdir() if kind_of(one) == CLASS_NAME]
+    names = sorted([*SHIPPED, *networks])
+    assert files == [f"{name}/{file}" for name in names for file in ("card.json", "config.json", "model.safetensors")]
     assert len(SHIPPED) == 9
-    assert list(SHIPPED) == sorted(SHIPPED)
-    assert sum((FOLDER / file).stat().st_size for file in files) < 12_000_000
+    assert list(SHIPPED) == sorted(SHIPPED) == [name for name in names if name.startswith("own-")]
+    assert sum((FOLDER / file).stat().st_size for file in files) < 13_000_000
+
+
+def test_the_card_of_a_shipped_network_is_that_of_its_weights() -> None:
+    """A card that names no hash, or another, is of nothing: neither its licence nor what it was trained on is known."""
+    for folder in (one for one in FOLDER.iterdir() if kind_of(one) == CLASS_NAME):
+        card = detector_card(folder.name)
+        assert (card.licence, card.purpose) == (LICENCE, "release")
+        known = contents_of_detector(folder.name)
+        assert known
+        assert len(known) == json.loads((folder / "card.json").read_text())["data"]["photographs"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

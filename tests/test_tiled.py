@@ -18,8 +18,10 @@ from fdetect.classifiers.saved import FittedDetector, load_detector, save_detect
 from fdetect.classifiers.tiles import AGGREGATES, aggregate
 from fdetect.engine import Store
 from fdetect.errors import ParameterError
+from fdetect.features import feature_tasks, select_features
 from fdetect.images import Decoded, decode
 from fdetect.perturb import Box, condition
+from fdetect.types import Batch
 
 PLAIN = "npr_statistics"
 QUICK = {"condition": "native", "crop": 64, "features": PLAIN, "folds": 0}
@@ -95,11 +97,22 @@ def test_each_tile_goes_through_the_condition_as_a_crop_does(fitted, pictures):
     boxes = tiles_of(72, 72, shown, side=64).boxes
     made = [shown.at(pixels, Box(top, left, 64), f"{id}/{top}/{left}", seed=0, crop=64) for top, left, _, _ in boxes]
     assert len({one.pixels.tobytes() for one in made}) == len(boxes) == 4
-    from fdetect.features import feature_tasks, select_features
-    from fdetect.types import Batch
-
     (task,) = feature_tasks(select_features(PLAIN), crop=64)
     batch = Batch(tuple("abcd"), np.stack([one.pixels for one in made]), tuple(one.facts for one in made), 0)
+    assert done.values[0] == pytest.approx(float(fitted.head.score(task(batch)).mean()), rel=1e-6)
+
+
+def test_of_a_tile_that_a_condition_enlarges_features_see_what_they_see_of_a_crop(fitted, pictures):
+    done = score_tiles([pictures / "middle.png"], replace(fitted, condition="resize150"), "mean")
+    shown, id = condition("resize150"), done.ids[0]
+    pixels = decode((pictures / "middle.png").read_bytes()).pixels
+    boxes = tiles_of(72, 72, shown, side=64).boxes
+    made = [shown.at(pixels, Box(top, left, 64), f"{id}/{top}/{left}", seed=0, crop=64) for top, left, _, _ in boxes]
+    assert {one.pixels.shape for one in made} == {(96, 96, 3)}
+    (task,) = feature_tasks(select_features(PLAIN), crop=64)
+    cut = np.stack([task.geometry(one.pixels) for one in made])
+    assert cut.shape == (4, 64, 64, 3)
+    batch = Batch(tuple("abcd"), cut, tuple(one.facts for one in made), 0)
     assert done.values[0] == pytest.approx(float(fitted.head.score(task(batch)).mean()), rel=1e-6)
 
 
@@ -133,6 +146,16 @@ def test_thresholds_set_on_tiles_hold_for_tiles(small_set, fitted, store, tmp_pa
     save_detector(tiled, tmp_path / "m")
     back = load_detector(tmp_path / "m")
     assert (back.tiles, back.calibration) == ("max", tiled.calibration)
+
+
+def test_it_is_told_on_what_thresholds_were_set(fitted, pictures):
+    for model, words in (
+        (fitted, "on single crops"), (replace(fitted, draws=2), "on means over 2 crops"),
+        (replace(fitted, tiles="max"), "on tiles by max"),
+    ):  # fmt: skip
+        said: list[str] = []
+        score_tiles([pictures / "middle.png"], model, "mean", notice=said.append)
+        assert any(f"were set {words}: no p-value" in line for line in said)
 
 
 def test_what_cannot_be_is_one_sentence(fitted, small_set, pictures, store):

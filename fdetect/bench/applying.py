@@ -32,6 +32,7 @@ from fdetect.types import Failure, FeatureTable, Scores, Table
 __all__ = ["Scorer", "columns_of_model", "feature_table", "score", "score_table"]
 
 IN_BANK = "a reference image itself: its distance to itself is 0"
+NO_BRANCH = "its draws or tiles have no branch in common, so that no thresholds are those of their score"
 
 Scorer = FittedDetector | CalibratedDetector | str  # a fitted detector of either kind, or a training-free one's name
 
@@ -99,7 +100,7 @@ def score_table(scores: Scores, manifest: Table | None, scorer: Scorer, conditio
 
     An image that is in the detector's bank has a score and no p-value: to itself its distance is 0.  Scores of a fused
     detector are held to the thresholds of the branches that they rest on, and scores of tiles to those that were set on
-    tiles alike: others get neither p-value nor decision.
+    tiles alike: others get neither p-value nor decision, and a score whose draws share no branch has the reason why.
     """
     n = len(scores.ids)
     values = np.where(np.isfinite(scores.values), scores.values, np.nan)
@@ -119,6 +120,9 @@ def score_table(scores: Scores, manifest: Table | None, scorer: Scorer, conditio
         here = here & ~known
         p_value[here], decision[here] = calibration.pvalue(values[here]), calibration.decide(values[here])
     reason |= {path: IN_BANK for path, here in zip(scores.paths, known, strict=True) if here}
+    for path, branches, value in zip(scores.paths, scores.branches, values, strict=False):
+        if not branches and np.isfinite(value):
+            reason[path] = "; ".join(filter(None, (NO_BRANCH, reason.get(path))))
     if scores.branches:
         columns["branches"] = list(scores.branches)
     if scores.n_tiles:
@@ -143,7 +147,7 @@ def _has_probability(scorer: FittedDetector, calibration: Calibration) -> bool:
 
 
 def _thresholds(scorer: Scorer, scores: Scores) -> list[tuple[Calibration, np.ndarray]]:
-    """Return each calibration that holds for some of the scores, and (N,) bool for which."""
+    """Return each calibration that holds for some of the scores, and (N,) bool for which; none holds for no branch."""
     n = len(scores.ids)
     if isinstance(scorer, str):
         return []
@@ -152,7 +156,7 @@ def _thresholds(scorer: Scorer, scores: Scores) -> list[tuple[Calibration, np.nd
     if not isinstance(scorer, FittedDetector) or not scores.branches:
         return [(scorer.calibration, np.ones(n, np.bool_))]
     named = np.array(scores.branches, object)
-    return [(scorer.thresholds_of(branches), named == branches) for branches in sorted(set(scores.branches))]
+    return [(scorer.thresholds_of(branches), named == branches) for branches in sorted({*scores.branches} - {""})]
 
 
 def feature_table(data: Any) -> FeatureTable | None:

@@ -7,9 +7,10 @@ Inner folds leave groups and generators out, as the test does; images that are t
 searched for settings, the figures are those of the settings that were found: each is the highest of several, so that a
 head with a large grid is flattered a little.  All figures stand in searched.csv.
 
-Candidates are the heads that learn from the generated images of the trial, on features or embeddings.  Those on
-features of ALONE are none: file history and probes are in no branch of the fused detector either.  Networks are none,
-as they are validated on generators that they know; nor heads on aligned pairs, whose inner folds ask another question.
+Candidates are the heads that learn from the generated images of the trial, on features or embeddings, so that those
+fitted on reals alone are none.  Those on features of ALONE are none: file history and probes are in no branch of the
+fused detector either.  Networks are none, as they are validated on generators that they know; nor heads on aligned
+pairs, whose inner folds ask another question.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from fdetect.bench.models import Contender, Model, Trained
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.bench.scoring import score_trials, train_condition
 from fdetect.classifiers import in_parallel, search
+from fdetect.classifiers.heads import DISTANCE, scale_of
 from fdetect.classifiers.importance import families_of
 from fdetect.config import RunConfig
 from fdetect.engine.loop import Progress
@@ -52,7 +54,8 @@ def best_single(config: RunConfig, detectors: Iterable[Contender]) -> tuple[list
     """Return it where a run asks for it or has a fused detector, or the reason why there is none."""
     if not (config.heads.best_single or config.fused.branches):
         return [], []
-    heads = [one for one in detectors if isinstance(one, Trained) and not {*families_of(one.columns)} & {*ALONE}]
+    heads = [one for one in detectors if isinstance(one, Trained) and scale_of(one.head) != DISTANCE
+             and not {*families_of(one.columns)} & {*ALONE}]  # fmt: skip
     if not heads:
         fix = "name some with --heads or --family-heads"
         return [], [NotRun(BEST_SINGLE, "no head is trained on generated images in this run", fix)]
@@ -96,6 +99,10 @@ class BestSingle:
             best = max(judged, key=lambda rows: float(rows[0]["macro_auroc"]), default=None)
             self.tried[trial.name, condition] = [{**row, "chosen": rows is best} for rows in judged for row in rows]
 
+    def trained_under(self, condition: str) -> str:
+        """Name the conditions of training, which all heads of a run share, for thresholds set under `condition`."""
+        return self.heads[0].trained_under(condition)
+
     def chosen(self, trial: str, condition: str) -> str | None:
         """Return the name of the head of a trial under its training condition; None where none could be judged."""
         return next((row["head"] for row in self.tried[trial, condition] if row["chosen"]), None)
@@ -128,8 +135,8 @@ class BestSingle:
     def about(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
         """Return for the header: a row for each trial and training condition, with the inner AUROC of every head."""
         return [
-            {"trial": trial.name, "train_condition": condition, "chosen": self.chosen(trial.name, condition),
-             "auroc": {row["head"]: row["macro_auroc"] for row in rows}}
+            {"trial": trial.name, "train_condition": self.trained_under(condition),
+             "chosen": self.chosen(trial.name, condition), "auroc": {row["head"]: row["macro_auroc"] for row in rows}}
             for trial in trials for (name, condition), rows in self.tried.items() if name == trial.name
         ]  # fmt: skip
 

@@ -159,6 +159,6 @@ _SCORING_CODE = (
     "bench/ablation.py",
     "classifiers/heads.py", "classifiers/estimators.py", "classifiers/stacking.py", "classifiers/balance.py",
     "classifiers/search.py", "classifiers/calibration.py", "classifiers/embedding.py", "classifiers/fused.py",
-    "classifiers/fused_fit.py", "classifiers/fused_choice.py", "nets/fusion.py", "decide.py", "splits.py", "metrics.py",
-    "perturb.py", "rigid/base.py", "rigid/references.py",
+    "classifiers/fused_fit.py", "classifiers/fused_choice.py", "classifiers/fused_head.py", "nets/fusion.py",
+    "decide.py", "splits.py", "metrics.py", "perturb.py", "rigid/base.py", "rigid/references.py",
 )  # fmt: skip

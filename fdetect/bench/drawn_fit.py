@@ -47,6 +47,10 @@ class OnDraws(Asked):
         """(N,) bool: images of which a draw at least can be fitted on, and gets a score."""
         return np.asarray(self.single.usable(self.stacked(rows)).reshape(self.n, -1).any(axis=0))
 
+    def fresh(self, rows: LabelledRows) -> np.ndarray:
+        """As of one draw: an image is known or not, whatever is drawn of it."""
+        return self.single.fresh(rows)
+
     def stacked(self, rows: LabelledRows) -> LabelledRows:
         """(N, n D) -> (n N, D), draw by draw."""
         every = rows.at(np.tile(np.arange(len(rows.label)), self.n))

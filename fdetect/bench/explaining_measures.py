@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter
 
+from fdetect.decide import logistic
 from fdetect.errors import ParameterError
 from fdetect.perturb import rng_for
 
@@ -56,7 +57,7 @@ def removal_curves(
     first = [(rank < count)[..., None] for count in counts]
     frames = [np.where(one, vague, pixels) for one in first] + [np.where(one, pixels, vague) for one in first]
     found = np.concatenate([logits(np.stack(frames[k : k + _BATCH])) for k in range(0, len(frames), _BATCH)])
-    chance = 1 / (1 + np.exp(-np.clip(found, -700, 700)))
+    chance = logistic(found)
     return chance[: steps + 1], chance[steps + 1 :]
 
 

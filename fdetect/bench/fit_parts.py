@@ -23,7 +23,7 @@ from fdetect.classifiers import in_parallel
 from fdetect.classifiers.card import data_record
 from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.heads import AnyHead
-from fdetect.classifiers.mean_head import MeanHead
+from fdetect.classifiers.mean_head import MOST_DRAWS, MeanHead
 from fdetect.classifiers.model_folder import plain
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.decide import Calibration
@@ -31,8 +31,8 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.splits import hold_out, join_same_content
 from fdetect.types import FAKE, REAL, Table
 
-__all__ = ["calibrations", "check_draws", "check_shares", "columns_of", "data_of", "learnt_detector", "refuse_reserved",
-           "set_apart"]  # fmt: skip
+__all__ = ["calibrations", "check_draws", "check_folds", "check_shares", "columns_of", "data_of", "learnt_detector",
+           "not_known", "refuse_reserved", "set_apart"]  # fmt: skip
 
 _LICENCES = ("licence", "license")  # columns that a manifest may have beside those of ours
 _MOST = 20  # different ones that a card names
@@ -40,16 +40,21 @@ _MOST = 20  # different ones that a card names
 
 def check_shares(*, folds: int, calibration: float) -> None:
     """Raise ParameterError for numbers that would end a fit in its midst, or leave out unasked what it is worth."""
-    if folds != 0 and folds < 2:
-        raise ParameterError(f"--folds is {folds}; give 0 for none, or 2 or more")
+    check_folds(folds)
     if not 0 < calibration < 1:
         raise ParameterError(f"--calibration is {calibration:g}; give a share between 0 and 1, such as 0.25")
 
 
+def check_folds(folds: int) -> None:
+    """Raise ParameterError for a number of folds on which nothing can be measured; 0 is none."""
+    if folds != 0 and folds < 2:
+        raise ParameterError(f"--folds is {folds}; give 0 for none, or 2 or more")
+
+
 def check_draws(draws: int, tiles: str) -> None:
     """Raise ParameterError for a number of draws that cannot be, and for draws beside tiles."""
-    if draws < 1:
-        raise ParameterError(f"--draws is {draws}; give 1 or more")
+    if not 1 <= draws <= MOST_DRAWS:
+        raise ParameterError(f"--draws is {draws}; give 1 to {MOST_DRAWS}")
     if draws > 1 and tiles:
         raise ParameterError(f"--tiles {tiles} sets thresholds on all of a picture, and --draws {draws} on the mean of "
                              "single crops; leave one of them out")  # fmt: skip
@@ -91,6 +96,18 @@ def set_apart(
     return np.array([name not in kept for name in group]), once, group
 
 
+def not_known(once: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Return those of the reals set apart that no network was trained on; raises DataError where none is left.
+
+    fresh  (N,) bool of all rows, see `Columns.fresh`
+    """
+    left = np.asarray(once[fresh[once]])
+    if not len(left):
+        raise DataError("a network of these columns was trained on every real image that would set the thresholds; "
+                        "give images that it does not know")  # fmt: skip
+    return left
+
+
 def data_of(manifest: Table, ids: Sequence[str], label: np.ndarray) -> dict[str, Any]:
     """Describe the images of a fit for its card: counts, hash, and how many have which licence, where that is known."""
     found = data_record(ids, label)
@@ -126,7 +143,7 @@ def learnt_detector(
                        "and what other generators' images would score is not known")  # fmt: skip
     found = cross_validated(whole, asked, folds=folds, calibration=share, seed=seed, workers=running.workers,
                             progress=running.progress)  # fmt: skip
-    used = apart & asked.usable(training)
+    used = apart & asked.usable(training) & asked.fresh(training)
     whole_record = {
         **record,
         "constant_columns": constant,

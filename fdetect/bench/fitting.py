@@ -25,6 +25,7 @@ from fdetect.bench.fit_parts import (
     columns_of,
     data_of,
     learnt_detector,
+    not_known,
     refuse_reserved,
     set_apart,
 )
@@ -105,10 +106,7 @@ def fit(
         raise DataError("fitting needs at least two real images, and all of these are copies of one")
     kept, once, group = set_apart(manifest, table.ids, reals, share=calibration, seed=seed)
     fresh = columns.fresh(table.ids, running.notice)
-    once = once[fresh[once]]
-    if not len(once):
-        raise DataError("a network of these columns was trained on every real image that would set the thresholds; "
-                        "give images that it does not know")  # fmt: skip
+    once = not_known(once, fresh)
     rows = LabelledRows(table.columns, values, label, makers, sources, group, table.ids)
     record: dict[str, Any] = {"data": data_of(manifest, table.ids, label)}
     training = rows.at(kept if asked.tells_fresh else kept & fresh)

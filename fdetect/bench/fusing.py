@@ -22,11 +22,12 @@ from fdetect.bench.contenders import why_failed
 from fdetect.bench.draws import Draws
 from fdetect.bench.head_trials import Tried
 from fdetect.bench.models import Thresholded
-from fdetect.bench.network_outputs import LOGIT, Outputs
+from fdetect.bench.network_outputs import Outputs
 from fdetect.bench.protocols import ALIGNED, Samples, Trial
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.classifiers.branches import HANDMADE, SPECTRUM, TRUNK, branch_of
 from fdetect.config import RunConfig
+from fdetect.decide import logistic
 from fdetect.draws import drawn_names, mean_of_draws
 from fdetect.engine import Extraction
 from fdetect.errors import DataError, ParameterError
@@ -130,7 +131,7 @@ class Trunk(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """LOGIT, and a name for each number of the embedding (`embedding_columns`)."""
+        """Names of the logit and of each number of the embedding (`embedding_columns`)."""
         ...
 
     @property
@@ -201,30 +202,29 @@ class FusedContender:
         return self._models[trial.name, condition]
 
     def _fitted(self, trial: Trial, condition: str) -> FittedFused:
-        from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings
-        from fdetect.classifiers.fused_choice import CANDIDATES, choose_all
-        from fdetect.classifiers.fused_fit import fit_fused
+        from fdetect.classifiers.fused import FusedRows
+        from fdetect.classifiers.fused_head import FusedFit
 
         columns, fresh = dict(self.columns), {}
         shown = [(name, k) for name in self.draws.conditions(condition) for k in range(self.draws.n)]
         each = [self.vectors(trial, name, trial.fit, draw=k) for name, k in shown]
         vectors = {branch: np.concatenate([one[branch] for one in each]) for branch in each[0]}
         rows = np.tile(trial.fit, len(shown))
-        settings = FusedSettings()
         if self.trunk and TRUNK in vectors:
             columns[TRUNK] = self.trunk.columns
             fresh[TRUNK] = np.isin(rows, self.trunk.outputs(trial).fresh)
-            settings = FusedSettings(branches={TRUNK: BranchSettings(decay=0.3, anchor=LOGIT)})
         known = FusedRows(vectors, columns, self.samples.label[rows], self.samples.group[rows].astype(str),
                           np.where(self.samples.label[rows] == FAKE, self.samples.generator[rows], "").astype(str),
                           fresh)  # fmt: skip
-        chosen = choose_all(known, settings, CANDIDATES if self.hidden else CANDIDATES[:1], seed=self.seed)
+        fit = FusedFit(columns, seed=self.seed, hidden=self.hidden)
+        head, tried = fit(tuple(name for names in columns.values() for name in names), known)
         self.tried[trial.name, condition] = [
-            {"head": f"{branch}:hidden={how.hidden}:decay={how.decay:g}", "fold": "all", "generator": "macro",
-             "auroc": auroc, "macro_auroc": auroc, "chosen": how == chosen.settings.of(branch)}
-            for branch, how, auroc in chosen.tried
+            {"head": "{branch}:hidden={hidden}:decay={decay:g}".format(**one["settings"]), "fold": "all",
+             "generator": "macro", "auroc": one["macro_auroc"], "macro_auroc": one["macro_auroc"],
+             "chosen": one["chosen"]}
+            for one in tried
         ]  # fmt: skip
-        return fit_fused(known, chosen.settings, seed=self.seed)
+        return head.fitted
 
     def vectors(self, trial: Trial, condition: str, rows: np.ndarray, *, draw: int = 0) -> dict[str, np.ndarray]:
         """Return the vectors of every branch for some rows in a draw, of the trunk where it was trained.
@@ -261,4 +261,4 @@ class FusedModel(Thresholded):
         """Score the rows by some of the branches alone."""
         each = [self.contender.vectors(self.trial, condition, rows, draw=k) for k in range(self.contender.draws.n)]
         scores = mean_of_draws(np.stack([self.fitted.score({b: one[b] for b in branches}) for one in each]))
-        return scores, 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
+        return scores, logistic(scores)

@@ -74,6 +74,13 @@ class Asked:
         """(N,) bool: rows that can be fitted on, and get a score."""
         return np.asarray(np.isfinite(rows.values).all(axis=1))
 
+    def fresh(self, rows: LabelledRows) -> np.ndarray:
+        """(N,) bool: rows that no network was trained on, among those that are fitted on; all where it leaves them out.
+
+        Of the rows that it was trained on, a network is surer than of any other.
+        """
+        return np.ones(len(rows.label), np.bool_)
+
     def stacked(self, rows: LabelledRows) -> LabelledRows:
         """Return the rows that are fitted on, (N, D): several of an image where it is drawn several times."""
         return rows
@@ -87,31 +94,34 @@ class Asked:
         return self.learn(rows.at(chosen)).head
 
     def apart(self, rows: LabelledRows, *, share: float) -> np.ndarray:
-        """Return which rows make the probabilities, (N,) bool: whole groups of both classes; none without a wish.
+        """Return which rows are kept for probabilities, (N,) bool: whole groups of both classes; none without a wish.
 
+        Groups are drawn by their fresh rows, of which alone `probabilities` makes them.
         Raises DataError where fewer than FEWEST of a class are usable, and where none are left to fit on.
         """
         if self.calibrate == "none":
             return np.zeros(len(rows.label), np.bool_)
         strata = np.where(rows.label == FAKE, "fake " + rows.generator, "real " + rows.source)
-        held = hold_out(list(rows.group), list(strata), share=share, seed=self.seed)
-        ok = self.usable(rows)
+        fresh, ok = self.fresh(rows), self.usable(rows)
+        drawn = hold_out(list(rows.group[fresh]), list(strata[fresh]), share=share, seed=self.seed)
+        held = np.isin(rows.group.astype(str), rows.group[fresh][drawn].astype(str))
         if len({*rows.label[~held & ok]}) < 2:
             raise DataError("probabilities need whole groups of both classes apart from those that are fitted: give "
                             "more groups, another --calibration, or --calibrate none")  # fmt: skip
-        n_real, n_fake = (int((held & ok & (rows.label == value)).sum()) for value in (REAL, FAKE))
+        n_real, n_fake = (int((held & ok & fresh & (rows.label == value)).sum()) for value in (REAL, FAKE))
         if min(n_real, n_fake) < FEWEST:
+            known = "" if fresh.all() else ", of which its network knows none"
             raise DataError(f"--calibrate {self.calibrate} needs {FEWEST} usable images of each class apart from those "
-                            f"that are fitted, and has {n_real} real and {n_fake} fake; give more images, a larger "
-                            "--calibration, or --calibrate none")  # fmt: skip
+                            f"that are fitted{known}, and has {n_real} real and {n_fake} fake; give more images, a "
+                            "larger --calibration, or --calibrate none")  # fmt: skip
         return held
 
     def probabilities(self, fitted: AnyHead, rows: LabelledRows) -> Any:
-        """Fit what makes probabilities of the head's scores of these rows; None without a wish."""
+        """Fit what makes probabilities of the head's scores of the fresh ones of these rows; None without a wish."""
         if self.calibrate == "none":
             return None
         scores = fitted.score(rows.values)
-        ok = np.isfinite(scores)
+        ok = np.isfinite(scores) & self.fresh(rows)
         return calibrator.get(self.calibrate)(scores[ok], rows.label[ok])
 
 
@@ -192,11 +202,14 @@ class FusedAsked(Asked):
         """The branch of the network alone leaves them out."""
         return True
 
+    def fresh(self, rows: LabelledRows) -> np.ndarray:
+        """(N,) bool: rows that the network of the trunk was not trained on."""
+        return np.array([one not in self.known for one in rows.ids], np.bool_)
+
     def rows(self, rows: LabelledRows) -> FusedRows:
         """Return usable rows by branch."""
-        fresh = np.array([one not in self.known for one in rows.ids], np.bool_)
         return self.fit.rows(rows.columns, rows.values, rows.label, group=rows.group, generator=rows.generator,
-                             source=rows.source, fresh=fresh)  # fmt: skip
+                             source=rows.source, fresh=self.fresh(rows))  # fmt: skip
 
     def usable(self, rows: LabelledRows) -> np.ndarray:
         """(N,) bool: rows of which a branch at least is there."""

@@ -172,9 +172,16 @@ def _permuted(one: Looked, config: RunConfig, trial: Trial) -> dict[str, dict[st
 
 
 def _mean_over_draws(opened: _Opened, **how: Any) -> dict[str, np.ndarray]:
+    """Family -> (REPEATS, n) mean scores; NaN where a draw has a score though a branch of it is absent.
+
+    Such a draw cannot be permuted: without it the mean would be over other draws than that of the columns as they are.
+    """
+    partly = [np.isfinite(opened.score(values)) & ~np.isfinite(values).all(axis=1) for values in opened.draws]
+    out = np.any(partly, axis=0)
     each = [permuted_scores(opened.score, values, opened.families, repeats=REPEATS, **how) for values in opened.draws]
-    return {family: mean_of_draws(np.stack([one[family].ravel() for one in each])).reshape(REPEATS, -1)
-            for family in each[0]}  # fmt: skip
+    means = {family: mean_of_draws(np.stack([one[family].ravel() for one in each])).reshape(REPEATS, -1)
+             for family in each[0]}  # fmt: skip
+    return {family: np.where(out, np.nan, drawn) for family, drawn in means.items()}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from fdetect.bench.network_training import VALIDATED, apart, code_digest, schedu
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.config import FusedConfig, NetworksConfig, RunConfig, fingerprint
+from fdetect.decide import logistic
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     from fdetect.nets.learning import Learnt
     from fdetect.nets.schedule import Schedule
 
-__all__ = ["Network", "NetworkModel", "NetworkPictures", "apart", "check_networks", "networks", "train_network"]
+__all__ = ["Network", "NetworkModel", "NetworkPictures", "apart", "check_networks", "networks", "shown_to_networks",
+           "train_network"]  # fmt: skip
 
 _ONE_AT_A_TIME = threading.Lock()  # trials are trained in threads, and torch has one random generator
 _DIVERGED = "training stopped"  # how an error of the training begins that other trials are not concerned by
@@ -209,7 +211,7 @@ class NetworkModel(Thresholded):
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Look the rows up; the probability is the network's own, not calibrated."""
         scores = self.outputs.scores(condition, rows)
-        return scores, 1 / (1 + np.exp(-np.clip(scores, -700, 700)))
+        return scores, logistic(scores)
 
 
 def check_networks(config: RunConfig, n_images: int = 0) -> None:
@@ -235,8 +237,17 @@ def check_networks(config: RunConfig, n_images: int = 0) -> None:
         if batch % 2 or side % 8:
             raise ParameterError("networks: batch is even, as half of each is real, and crop a multiple of 8; got "
                                  f"{batch} and {side}")  # fmt: skip
-        n_conditions = len({*shown_and_trained(config.conditions.names), VALIDATED})
+        n_conditions = len({*shown_to_networks(config), VALIDATED})
         check_memory(config.networks, n_images, n_conditions, config.conditions.crop)
+
+
+def shown_to_networks(config: RunConfig) -> tuple[str, ...]:
+    """Return the conditions that a run's networks look at images under, a trunk also those that its head is fitted on.
+
+    That of validation is not among them unless it is tested or thresholded under.
+    """
+    more = config.heads.train_conditions if config.fused.trunk else ()
+    return tuple(dict.fromkeys((*shown_and_trained(config.conditions.names), *more)))
 
 
 def networks(

@@ -25,7 +25,7 @@ from fdetect.engine.work import content_id
 from fdetect.errors import DataError
 from fdetect.files import write_atomic
 from fdetect.nets.learning_curve import write_curve, write_log
-from fdetect.nets.schedule import RIVAL, TrainingRecord
+from fdetect.nets.schedule import TrainingRecord, below_rival
 
 if TYPE_CHECKING:
     from fdetect.bench.learnt import Network
@@ -104,8 +104,8 @@ def verdict(aurocs: Sequence[float], flattened: Sequence[bool], n_failed: int = 
     """Return "rival", or why a network is undertrained; one value a trial, and how many trials have none."""
     if not aurocs:
         return "not trained"
-    mean, falls = round(sum(aurocs) / len(aurocs), 3), len(flattened) - sum(flattened)  # the digits that are shown
-    why = [] if mean >= RIVAL else [f"validation AUROC {mean:.3f} below {RIVAL:.2f}"]
+    falls = len(flattened) - sum(flattened)
+    why = list(filter(None, [below_rival(math.fsum(aurocs) / len(aurocs))]))
     why += [f"the loss still falls in {falls} of {len(flattened)} trials"] if 2 * falls > len(flattened) else []
     missing = f"; {n_failed} more not trained" if n_failed else ""
     return ("undertrained: " + ", ".join(why) if why else "rival") + missing
@@ -139,7 +139,7 @@ def _outcome(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     alone = {trial: next(iter(one["validation"])) for trial, one in trained.items() if len(one["validation"]) == 1}
     return {
         "validation_auroc": dict(zip(trained, aurocs, strict=True)),
-        "mean": sum(aurocs) / len(aurocs) if aurocs else math.nan, "least": min(aurocs, default=math.nan),
+        "mean": math.fsum(aurocs) / len(aurocs) if aurocs else math.nan, "least": min(aurocs, default=math.nan),
         "flattened": sum(flattened), "trials": len(trained), "one_generator": alone, "not_trained": failed,
         "undertrained": {trial: one["undertrained"] for trial, one in trained.items() if one["undertrained"]},
         "steps_done": {trial: one["steps"] for trial, one in trained.items() if one["stopped_early"]},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdetect.classifiers.network_columns import LOGIT, NETWORK
 from fdetect.engine.pictures import Pictures
 from fdetect.errors import DataError
 from fdetect.files import write_atomic
@@ -21,9 +22,7 @@ from fdetect.files import write_atomic
 if TYPE_CHECKING:
     from fdetect.nets.detectors.model import DetectorNetwork
 
-__all__ = ["LOGIT", "Outputs", "embedding_columns", "write_arrays"]
-
-LOGIT = "logit"  # the first column of what a trunk gives
+__all__ = ["Outputs", "embedding_columns", "write_arrays"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +104,8 @@ class Outputs:
 
 
 def embedding_columns(width: int) -> tuple[str, ...]:
-    """Return names for logit and embedding side by side, as `Outputs.vectors` returns them."""
-    return (LOGIT, *(f"embedding:{k}" for k in range(width)))
+    """Return names for logit and embedding side by side, as `Outputs.vectors` returns them; the logit comes first."""
+    return tuple(f"{NETWORK}:{name}" for name in (LOGIT, *(f"e{k:03d}" for k in range(width))))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -38,7 +38,7 @@ from fdetect.bench.header import data_name, header, portable
 from fdetect.bench.importances import importances
 from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.learnt import check_networks, networks
+from fdetect.bench.learnt import check_networks, networks, shown_to_networks
 from fdetect.bench.learnt_tables import learnt_header
 from fdetect.bench.models import Trained
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
@@ -46,7 +46,7 @@ from fdetect.bench.pair_sources import cards_of, passed_through, refuse_known, s
 from fdetect.bench.pairing import Halves
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.running import Running
-from fdetect.bench.scoring import score_failures, shown_and_trained, thresholds_table, train_condition
+from fdetect.bench.scoring import score_failures, thresholds_table, train_condition
 from fdetect.bench.three_way import ThreeWay, failures_of, three_way_not_run
 from fdetect.bench.three_way_tables import counted
 from fdetect.config import RunConfig, fingerprint
@@ -140,10 +140,9 @@ def bench(
     refuse_known(contents, extraction.ids)
     samples = replace(samples, group=join_same_content(samples.group, extraction.ids))
     trials = trials_for(samples, config)
-    of_trunk = config.heads.train_conditions if config.fused.trunk else ()  # the fused detector is fitted on them
-    shown = {name: condition(name) for name in (*shown_and_trained(config.conditions.names), *of_trunk)}
     learnt, none_learnt = networks(
-        config, samples, tuple(shown.values()), folder=folder, device=torch_device(backend), root=root_of(manifest),
+        config, samples, tuple(map(condition, shown_to_networks(config))), folder=folder,
+        device=torch_device(backend), root=root_of(manifest),
         trunk=config.fused.trunk if TRUNK in branches else "", seed=config.seed, workers=workers,
         time_limit=time_limit, progress=progress,
     )  # fmt: skip

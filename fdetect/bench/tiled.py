@@ -1,5 +1,7 @@
 """Pictures of any size, scored by tiles: every tile goes through the condition as a crop does, and every px is seen.
 
+Under a condition that enlarges what it cuts (`resize150`), of each tile the middle is seen, as of a single crop.
+
     score_tiles(data, fitted, "mean")            -> Scores with `n_tiles`
     calibrated_on_tiles(fitted, reals, "mean")   -> the same detector, its thresholds set on such scores
 
@@ -29,6 +31,7 @@ from fdetect.engine.sources import Reader
 from fdetect.engine.work import content_id
 from fdetect.errors import BackendError, FdetectError, ImageTooLarge, ParameterError, WeightsError
 from fdetect.features import ALONE, feature
+from fdetect.geometry import Geometry
 from fdetect.images import Decoded, decode
 from fdetect.perturb import Box, Condition
 from fdetect.registry import nearest
@@ -184,9 +187,11 @@ def _columns_of(
             shown.append(Decoded(box.of(image.pixels), image.facts) if condition.is_native else
                          condition.at(image.pixels, box, name, seed=seed, crop=crop))  # fmt: skip
             names.append(name)
-        pixels = np.ascontiguousarray(np.stack([one.pixels for one in shown]))
-        batch = Batch(tuple(names), upload(pixels), tuple(one.facts for one in shown), seed)
-        rows.append(np.concatenate([asnumpy(task(batch)) for task in columns.tasks], axis=1))
+        facts, batches = tuple(one.facts for one in shown), dict[Geometry, Batch]()
+        for geometry in dict.fromkeys(task.geometry for task in columns.tasks):
+            pixels = np.ascontiguousarray(np.stack([geometry(one.pixels) for one in shown]))
+            batches[geometry] = Batch(tuple(names), upload(pixels), facts, seed)
+        rows.append(np.concatenate([asnumpy(task(batches[task.geometry])) for task in columns.tasks], axis=1))
     return columns.spread(np.concatenate(rows), scorer.head.columns, scorer.about)
 
 
@@ -199,7 +204,8 @@ def _notice(scorer: FittedDetector, how: str, shown: str, running: Running) -> N
     if running.notice is None:
         return
     if scorer.tiles != how:
-        on = f"tiles by {scorer.tiles}" if scorer.tiles else "single crops"
+        of_crops = f"means over {scorer.draws} crops" if scorer.draws > 1 else "single crops"
+        on = f"tiles by {scorer.tiles}" if scorer.tiles else of_crops
         running.notice(f"the thresholds of {scorer.name} were set on {on}: no p-value and no decision for tiles by "
                        f"{how}; fit it with --tiles {how}")  # fmt: skip
     elif shown != scorer.condition:

@@ -9,7 +9,7 @@ on, which is why the old rows are needed: in every inner fold the old branches a
 
 What adapting does is measured by the same procedure on folds of the groups: in each, the detector "before" is fitted on
 the old rows of the other folds, adapted on their new rows, and both score the fold.  So no figure is of an image that
-either had seen, whatever the detector that was given had been fitted on.
+either had seen, whatever the detector that was given had been fitted on, nor of one that a branch's network knows.
 Source: the pull towards earlier weights as in Li, Grandvalet and Davoine 2018, "Explicit inductive bias for transfer
 learning with convolutional networks" (L2-SP), equation 2.
 """
@@ -36,7 +36,10 @@ MODES = ("head", "mix")
 
 @dataclass(frozen=True)
 class Change:
-    """AUROC of one generator before and after adapting, on held-out groups; NaN where none could be measured."""
+    """AUROC of one generator before and after adapting, on held-out groups; NaN where none could be measured.
+
+    Images that the network of a branch was trained on are not counted.
+    """
 
     generator: str
     new: bool
@@ -67,15 +70,17 @@ def adapt(
 ) -> Adapted:
     """Adapt a fused detector to the generators of `new`, and measure new and old ones before and after.
 
-    new   fakes of generators that `old` has none of, reals or none
-    old   the rows that the detector was fitted on, or others like them: reals and fakes
+    new    fakes of generators that `old` has none of, reals or none
+    old    the rows that the detector was fitted on, or others like them: reals and fakes
+    folds  in which that is measured, 2 or more; 0: it is not, and there are no changes
 
     Raises ParameterError for another mode and where generators are in both, DataError where `new` has no fakes of at
     least two groups or the rows' columns are not the detector's.
     """
     _check(fitted, new, old, mode)
     adapted = _adapted(fitted, new, old, mode, seed)
-    return Adapted(adapted, mode, _measured(fitted.settings, new, old, mode, min(folds, _fake_groups(new)), seed))
+    folds = min(folds, _fake_groups(new))
+    return Adapted(adapted, mode, _measured(fitted.settings, new, old, mode, folds, seed) if folds else ())
 
 
 def _adapted(fitted: FittedFused, new: FusedRows, old: FusedRows, mode: str, seed: int) -> FittedFused:
@@ -115,9 +120,10 @@ def _held(settings: FusedSettings, fitted: FittedFused, times: float) -> FusedSe
 def _measured(
     settings: FusedSettings, new: FusedRows, old: FusedRows, mode: str, folds: int, seed: int
 ) -> tuple[Change, ...]:
-    """Count concordant pairs before and after, fold by fold, each within its own."""
+    """Count concordant pairs before and after, fold by fold, each within its own, of rows that no network knows."""
     rows = old.joined(new)
     fakes = rows.label == FAKE
+    fresh = np.logical_and.reduce([np.ones(len(rows), np.bool_), *rows.fresh.values()])
     kinds = [(name, False) for name in sorted(set(old.stratum[old.label == FAKE].tolist()))]
     kinds += [(name, True) for name in sorted(set(new.stratum[new.label == FAKE].tolist()))]
     strata = [f"{label} {name}" for label, name in zip(rows.label, rows.stratum, strict=True)]
@@ -135,10 +141,10 @@ def _measured(
         test = rows.take(here)
         scores[:, here] = [one.score(test.vectors) for one in (before, after)]
         for name, _ in kinds:
-            counted[name] += _pairs(rows.label, scores, here & (~fakes | (rows.stratum == name)))
-    n_real = int((~fakes).sum())
+            counted[name] += _pairs(rows.label, scores, here & fresh & (~fakes | (rows.stratum == name)))
+    n_real = int((fresh & ~fakes).sum())
     return tuple(
-        Change(name, is_new, *_shares(counted[name]), n_real, int((fakes & (rows.stratum == name)).sum()))
+        Change(name, is_new, *_shares(counted[name]), n_real, int((fresh & fakes & (rows.stratum == name)).sum()))
         for name, is_new in kinds
     )
 

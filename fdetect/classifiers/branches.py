@@ -13,9 +13,9 @@ from fdetect.classifiers.network_columns import is_network
 from fdetect.features import feature
 from fdetect.registry import Entry
 
-__all__ = ["ENCODER", "HANDMADE", "SPECTRUM", "TRUNK", "branch_of", "by_branch"]
+__all__ = ["BRANCHES", "ENCODER", "HANDMADE", "SPECTRUM", "TRUNK", "branch_of", "by_branch"]
 
-HANDMADE, SPECTRUM, ENCODER, TRUNK = "handmade", "spectrum", "encoder", "trunk"
+BRANCHES = HANDMADE, SPECTRUM, ENCODER, TRUNK = "handmade", "spectrum", "encoder", "trunk"
 
 _SPECTRAL = ("spectrum", "harmonics")  # families
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fdetect.decide import logistic
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Registry
 from fdetect.types import FAKE, REAL
@@ -47,7 +48,7 @@ class Platt:
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """(N,) scores -> (N,) float64 in (0, 1); NaN where a score is NaN."""
-        return _logistic(self.slope * np.asarray(scores, np.float64) + self.offset - self.prior)
+        return logistic(self.slope * np.asarray(scores, np.float64) + self.offset - self.prior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +235,7 @@ def _newton(scores: np.ndarray, target: np.ndarray, level: float) -> tuple[float
 
     at, best = np.array([0.0, level]), loss(np.array([0.0, level]))
     for _ in range(100):
-        p = _logistic(at[0] * scores + at[1])
+        p = logistic(at[0] * scores + at[1])
         gradient = np.array([((p - target) * scores).sum(), (p - target).sum()])
         if np.abs(gradient).max() < 1e-10 * len(scores):
             break
@@ -254,7 +255,3 @@ def _newton(scores: np.ndarray, target: np.ndarray, level: float) -> tuple[float
 def _without_prior(p: np.ndarray, prior: float) -> np.ndarray:
     """Turn chances among rows of this prior into chances among as many reals as fakes; 0 and 1 stay."""
     return np.asarray(p / (p + (1.0 - p) * np.exp(prior)))
-
-
-def _logistic(odds: np.ndarray) -> np.ndarray:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0))))

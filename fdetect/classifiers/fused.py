@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fdetect.decide import logistic
 from fdetect.errors import DataError, ParameterError
 from fdetect.nets.fusion import BranchNet, Fused, GateNet, evidence, fuse
 from fdetect.registry import nearest
@@ -180,7 +181,7 @@ class FittedFused:
 
     def probability(self, vectors: Vectors) -> np.ndarray:
         """Return (N,) float64, the probability of "generated" as the log-odds state it; NaN without a score."""
-        return np.asarray(1 / (1 + np.exp(-np.clip(self.score(vectors), -700, 700))))
+        return logistic(self.score(vectors))
 
     def branch_logits(self, vectors: Vectors) -> dict[str, np.ndarray]:
         """Return each branch's own calibrated logit, (N,) float64; NaN where it is absent."""

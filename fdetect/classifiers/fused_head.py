@@ -21,6 +21,7 @@ from fdetect.classifiers.fused import BranchSettings, FittedFused, FusedRows, Fu
 from fdetect.classifiers.fused_choice import CANDIDATES, choose_all
 from fdetect.classifiers.fused_fit import fit_fused
 from fdetect.classifiers.heads import LOG_ODDS
+from fdetect.decide import logistic
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Registry, nearest
 from fdetect.types import FAKE
@@ -70,7 +71,7 @@ class FusedHead:
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """(N,) scores -> (N,) the probability of "generated" that the log-odds state (balanced classes)."""
-        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -700, 700))))
+        return logistic(scores)
 
     def present(self, values: np.ndarray) -> tuple[str, ...]:
         """(N, D) -> N texts, the branches that each score rests on, sorted and joined by +; "" for none."""

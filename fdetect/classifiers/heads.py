@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from fdetect.classifiers.balance import class_weights, row_weights
+from fdetect.decide import logistic
 from fdetect.errors import DataError, NotFitted, ParameterError
 from fdetect.registry import Entry, Registry
 from fdetect.splits import group_folds
@@ -120,7 +121,7 @@ class FittedHead:
         """
         if self.scale != LOG_ODDS:
             return np.full(len(scores), np.nan)
-        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -700, 700))))
+        return logistic(scores)
 
 
 def fit_head(

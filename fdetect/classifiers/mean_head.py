@@ -10,7 +10,9 @@ from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.heads import AnyHead
 from fdetect.draws import mean_of_draws
 
-__all__ = ["MeanHead"]
+__all__ = ["MOST_DRAWS", "MeanHead"]
+
+MOST_DRAWS = 64  # of an image: each is computed, and more say nothing that is new
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,10 @@ class MeanHead:
         return self.head.probability(scores)
 
     def present(self, values: np.ndarray) -> tuple[str, ...]:
-        """Of a fused detector, the branches that every draw with a score has, joined by +; "" where none has."""
+        """Of a fused detector, the branches that every draw with a score has, joined by +; "" where there is none.
+
+        The mean of draws that rest on different branches alone is a score of none of them: "" too, with a score.
+        """
         assert isinstance(self.head, FusedHead)
         of_draws = zip(*(self.head.present(one) for one in self.parts(values)), strict=True)
         sets = [[set(one.split("+")) for one in of_image if one] for of_image in of_draws]

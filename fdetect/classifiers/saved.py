@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fdetect.classifiers.branches import BRANCHES
 from fdetect.classifiers.calibrated import CalibratedDetector
 from fdetect.classifiers.calibration import Calibrator, calibrator_of, state_of
 from fdetect.classifiers.card import PURPOSE, SHARED, ascending, calibration_of, need, thresholds, versions
@@ -21,7 +22,7 @@ from fdetect.classifiers.estimator_files import TRUSTED, estimator_bytes, read_e
 from fdetect.classifiers.fused_file import fused_of, parts_of
 from fdetect.classifiers.fused_head import FUSED, FusedHead
 from fdetect.classifiers.heads import AnyHead, FittedHead, head
-from fdetect.classifiers.mean_head import MeanHead
+from fdetect.classifiers.mean_head import MOST_DRAWS, MeanHead
 from fdetect.classifiers.model_folder import ARRAYS, HEAD, check_target, read_folder, write_folder
 from fdetect.classifiers.network_columns import looks_through_network
 from fdetect.classifiers.saved_free import FREE, of_calibrated, read_calibrated
@@ -122,6 +123,7 @@ def load_detector(path: Path) -> FittedDetector | CalibratedDetector:
 _HEAD = "head"
 _KINDS = (_HEAD, FUSED, FREE)
 _SUBSET = "calibration."  # in front of the branches that scores of an array rest on
+_PROBABILITY = "probability."  # in front of an array of a calibrator
 
 _OF_HEAD = SHARED | {"columns": list, "features": list, "trained_on": dict, "record": dict, "head": dict}
 
@@ -185,10 +187,12 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
     wanted = fitted.subsets() if isinstance(fitted, FusedHead) else []
     subsets = {name: Calibration(ascending(arrays.pop(f"{_SUBSET}{name}"))) for name in wanted}
     calibrate, probabilities = _probabilities(card["probabilities"], arrays)
+    if arrays:
+        raise DataError(f"it has no place for the array {min(arrays)}")
     if (tiles := card.get("tiles", "")) not in ("", *AGGREGATES):
         raise DataError(f"not a fitted detector (tiles is {tiles!r})")
-    if type(draws := card.get("draws", 1)) is not int or draws < 1:
-        raise DataError(f"not a fitted detector (draws is {draws!r})")
+    if type(draws := card.get("draws", 1)) is not int or not 1 <= draws <= MOST_DRAWS:
+        raise DataError(f"not a fitted detector (draws is {draws!r}, and is 1 to {MOST_DRAWS})")
     return FittedDetector(
         head=fitted,
         features=tuple(one["name"] for one in features),
@@ -214,9 +218,16 @@ def _estimator(
 
 
 def _fused(own: Mapping[str, Any], columns: tuple[str, ...], arrays: dict[str, np.ndarray]) -> FusedHead:
-    """Take the arrays of a fused detector out of those of its model."""
-    mine = [name for name in arrays if name.startswith(f"{FUSED}.")]
-    return FusedHead(columns, fused_of(own[FUSED], {name.removeprefix(f"{FUSED}."): arrays.pop(name) for name in mine}))
+    """Take the arrays of a fused detector out of those of its model; every choice of its branches has thresholds."""
+    if strange := sorted(set(own[FUSED]["columns"]) - set(BRANCHES)):
+        raise DataError(f"not a fitted detector (it has a branch '{strange[0]}', and there are {', '.join(BRANCHES)})")
+    return FusedHead(columns, fused_of(own[FUSED], _taken(arrays, f"{FUSED}.")))
+
+
+def _taken(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Take those whose names begin so out of all arrays, by the rest of their names."""
+    mine = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in mine}
 
 
 def _check_head(card: Mapping[str, Any]) -> None:
@@ -249,13 +260,14 @@ def _probability_parts(detector: FittedDetector) -> tuple[dict[str, Any] | None,
         return None, {}
     state = state_of(detector.probabilities)
     numbers = {name: float(value) for name, value in state.items() if not value.ndim}
-    arrays = {f"probability.{name}": np.ascontiguousarray(value) for name, value in state.items() if value.ndim}
+    arrays = {f"{_PROBABILITY}{name}": np.ascontiguousarray(value) for name, value in state.items() if value.ndim}
     return {"method": detector.calibrate, **numbers}, arrays
 
 
-def _probabilities(said: Mapping[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> tuple[str, Calibrator | None]:
+def _probabilities(said: Mapping[str, Any] | None, arrays: dict[str, np.ndarray]) -> tuple[str, Calibrator | None]:
+    """Take the arrays of a calibrator out of those of its model, and put it together."""
     if said is None:
         return "none", None
     numbers = {name: value for name, value in said.items() if name != "method"}
-    state = numbers | {name.removeprefix("probability."): array for name, array in arrays.items()}
-    return said["method"], calibrator_of(said["method"], state)
+    made = calibrator_of(said["method"], numbers | _taken(arrays, _PROBABILITY))
+    return said["method"], made

@@ -17,5 +17,5 @@ def model_of(model: str | None) -> Path:
     if model:
         return Path(model)
     if not (MODEL / CARD).is_file():
-        raise ParameterError("no detector ships yet; give --model FOLDER or --detector NAME")
+        raise ParameterError("no detector ships yet; give --model FOLDER")
     return MODEL

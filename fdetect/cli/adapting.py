@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click as click_core
 import rich_click as click
@@ -12,12 +12,15 @@ from click.core import ParameterSource
 
 from fdetect.cli.common import engine_settings, printable, progress_bar, say, show_rows
 
+if TYPE_CHECKING:
+    from fdetect.classifiers.adapt import Adapted
+
 __all__ = ["adapt_options", "adapt_to"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _KEPT = ("head", "features", "search", "balance", "calibrate", "tiles", "draws", "aligned", "pairs", "generated",
-         "detector", "encoder", "autoencoder", "condition", "seed")  # fmt: skip
+         "detector", "autoencoder", "condition", "seed")  # fmt: skip
 _WITH_DEFAULT = ("crop", "calibration")
 
 
@@ -30,6 +33,8 @@ def adapt_options(command: F) -> F:
                      "fitted on, so that it does not lose the generators it knows."),
         click.option("--adapt-mode", help="With --adapt: head (default; last layers and gates move, on new fakes and "
                      "all reals) or mix (all is fitted anew on both)."),
+        click.option("--network", default="", help="With --adapt: where the detector network that the model reads is "
+                     "now, a name or a folder."),
     )[::-1]:  # fmt: skip
         command = option(command)
     return command
@@ -43,7 +48,7 @@ def adapt_to(data: str, out: str, flags: dict[str, Any]) -> int:
     from fdetect.errors import ParameterError
 
     source = click_core.get_current_context().get_parameter_source
-    given = [name for name in _KEPT if flags[name] not in (None, False, "")]
+    given = [name for name in _KEPT if not (flags[name] is None or flags[name] is False or flags[name] == "")]
     if given := [*given, *(name for name in _WITH_DEFAULT if source(name) is ParameterSource.COMMANDLINE)]:
         raise ParameterError(f"--{given[0]}: an adapted detector keeps what it was fitted with; leave it out")
     if not flags["old"]:
@@ -55,13 +60,21 @@ def adapt_to(data: str, out: str, flags: dict[str, Any]) -> int:
     say(manifest.schema.metadata[b"fdetect.detected"].decode())
     with progress_bar() as progress:
         made = adapt_model(model, manifest, flags["old"], mode=flags["adapt_mode"] or "head",
-                           folds=3 if flags["folds"] is None else flags["folds"], notice=say,
-                           **engine_settings(flags, progress))  # fmt: skip
+                           folds=3 if flags["folds"] is None else flags["folds"], encoder=flags["encoder"],
+                           network=flags["network"], notice=say, **engine_settings(flags, progress))  # fmt: skip
     fitted, found = made.detector, made.adapted
     save_detector(fitted, Path(out))
     counts = fitted.trained_on
     click.echo(f"{fitted.name}, adapted by {found.mode} on {sum(counts.values())} images under {fitted.condition}, "
                f"{fitted.n_failed} failed: {printable(out)}")  # fmt: skip
+    if found.changes:
+        _show(found)
+    click.echo(fitted.calibration.text)
+    return fitted.n_failed
+
+
+def _show(found: Adapted) -> None:
+    """Say what adapting did to each generator."""
     rows = [(one.generator, "new" if one.new else "old", f"{one.before:.3f}", f"{one.after:.3f}", str(one.n_fake))
             for one in found.changes]  # fmt: skip
     for word, is_new in (("old", False), ("new", True)):
@@ -69,5 +82,3 @@ def adapt_to(data: str, out: str, flags: dict[str, Any]) -> int:
         rows.append(("macro", word, f"{before:.3f}", f"{after:.3f}", ""))
     click.echo("AUROC of each generator on held-out groups, by detectors fitted and adapted without them:")
     show_rows(("generator", "", "before", "after", "fakes"), rows)
-    click.echo(fitted.calibration.text)
-    return fitted.n_failed

@@ -75,14 +75,15 @@ def explain(data: tuple[str, ...], out: str, model: str | None, **flags: Any) ->
         from fdetect.classifiers.saved import FittedDetector, load_detector
         from fdetect.classifiers.shipped import model_of
 
-        detector = load_detector(model_of(model))
+        folder = model_of(model)
+        detector = load_detector(folder)
         if not model:
             say(f"the detector that ships with fdetect: {detector.name}")
         if not isinstance(detector, FittedDetector):
-            raise ParameterError(f"{model} holds a training-free detector, of which there is no explanation; give a "
+            raise ParameterError(f"{folder} holds a training-free detector, of which there is no explanation; give a "
                                  "network, or a model with a linear head")  # fmt: skip
         if flags["method"] or flags["crop"] is not None:
-            raise ParameterError(f"--method and --crop go with networks, and {model} holds a head")
+            raise ParameterError(f"--method and --crop go with networks, and {folder} holds a head")
         settings = engine_settings(flags, progress) | {name: flags[name] for name in ("encoder", "network")}
         _show(explained.explain_with_head(given, detector, Path(out), notice=say, **settings), out, flags["strict"])
 

@@ -81,7 +81,7 @@ def training_options(command: F) -> F:
 @training_options
 @adapt_options
 @click.option("--detector", help="A training-free detector to calibrate instead, such as rigid or rigid:sigma=0.02.")
-@network_options(autoencoder="--detector, or of --aligned", encoder="--detector")
+@network_options(autoencoder="--detector, or of --aligned", encoder="--detector, or of the model of --adapt")
 @click.option("--condition", help="Done to every image first; default matched for heads, native for --detector.")
 @click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see: 64, 72, ...")
 @click.option("--calibration", type=float, default=0.25, show_default=True, help="Share of reals kept for thresholds, "
@@ -99,8 +99,9 @@ def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
     from fdetect.classifiers.model_folder import check_target
     from fdetect.errors import ParameterError
 
-    if not flags["adapt"] and (flags["old"] or flags["adapt_mode"]):
-        raise ParameterError("--with and --adapt-mode go with --adapt")
+    if not flags["adapt"] and (flags["old"] or flags["adapt_mode"] or flags["network"]):
+        raise ParameterError("--with, --adapt-mode and --network go with --adapt; a head reads a network by --features "
+                             "network:weights=FOLDER")  # fmt: skip
 
     aligned = flags["aligned"]
     if detector and (flags["head"] or flags["features"] or aligned):
@@ -109,8 +110,8 @@ def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
     of_heads = ("search", "balance", "calibrate", "folds", "tiles", "draws")  # --folds 0 is given too, and equals False
     if detector and (given := [name for name in of_heads if not (flags[name] is None or flags[name] is False)]):
         raise ParameterError(f"--{given[0]} goes with a head that is trained, and --detector is not")
-    if flags["encoder"] and not detector:
-        raise ParameterError("--encoder goes with --detector; for a head, name it as --features "
+    if flags["encoder"] and not (detector or flags["adapt"]):
+        raise ParameterError("--encoder goes with --detector or --adapt; for a head, name it as --features "
                              "embedding:encoder=NAME")  # fmt: skip
     if flags["autoencoder"] and not (detector or aligned):
         raise ParameterError("--autoencoder goes with --detector or --aligned")
