@@ -74,7 +74,7 @@ CASES: dict[str, Made] = {made.__name__: made for made in (screenshot, scan, str
 def make(photographs: Sequence[Path], folder: Path, *, seed: int = 0) -> dict[str, list[str]]:
     """Write every case of every photograph whose sides reach 400 px; return the files by case."""
     found: dict[str, list[str]] = {name: [] for name in CASES}
-    for photograph in photographs:
+    for k, photograph in enumerate(photographs):
         with Image.open(photograph) as image:
             photo = image.convert("RGB")
         if min(photo.size) < _LEAST:
@@ -83,7 +83,7 @@ def make(photographs: Sequence[Path], folder: Path, *, seed: int = 0) -> dict[st
             made, kind, how = case(photo, rng_for(seed, str(photograph.name), name))
             data = io.BytesIO()
             made.save(data, kind, **how)
-            path = folder / name / f"{photograph.stem}.{kind.lower()}"
+            path = folder / name / f"{k:04d}-{photograph.stem}.{kind.lower()}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.getvalue())
             found[name].append(str(path))

@@ -6,8 +6,8 @@
 
 What is fitted is fitted on photographs whose licence matches --licence and on their round trips through autoencoders,
 the nine that come with fdetect and TAEF2.  A quarter of these photographs is kept from the network, validates it, and
-shows the gates what the network says of pictures that it does not know.  All other photographs set the thresholds: of
-these the model keeps scores alone.  No generated image takes part in any fit.
+shows the gates what the network says of pictures that it does not know.  These and all photographs of other licences
+set the thresholds: of them the model keeps scores alone.  No generated image takes part in any fit.
 """
 
 from __future__ import annotations
@@ -171,13 +171,14 @@ def network_card(
 
 
 def model(manifest: Table, options: argparse.Namespace) -> None:
-    """Fit the branches and the gates on pairs, set thresholds on all other photographs, and write the model."""
+    """Fit branches and gates on pairs, set thresholds on photographs the network does not know, and write the model."""
     samples, running = samples_of(manifest), running_of(options)
     rows = free_photographs(manifest, samples, options.licence)
     columns = Columns.of(f"{FEATURES},network:weights={NETWORK}", condition="matched", crop=options.crop)
     asked = asked_of("fused", search=False, balance="", calibrate="none", seed=options.seed).on(columns)
     learnt = asked.learn(paired(samples, rows, columns, running, manifest, options))
-    others = manifest.take(pa.array(np.setdiff1d(np.flatnonzero(samples.label == REAL), rows)))
+    learnt_from = rows[~kept_from_network(samples, rows, options)]
+    others = manifest.take(pa.array(np.setdiff1d(np.flatnonzero(samples.label == REAL), learnt_from)))
     tables = tables_of(others, columns, condition="matched", seed=options.seed, running=running, draws=options.draws)
     on_reals = np.concatenate([one.values for one in tables], axis=1)  # draws stand side by side
     calibration, subsets = calibrations(MeanHead(learnt.head, options.draws), on_reals)

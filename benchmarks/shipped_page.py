@@ -2,9 +2,9 @@
 
     python benchmarks/shipped_page.py DATA [--store FOLDER] [--work FOLDER] [--out PAGE | -]
 
-Thresholds were set on photographs of DATA that are no part of the fit (benchmarks/shipped.py): the false-positive rate
-of these sources is what was promised of them, and of the sources that were fitted on it is marked.  Below stand cases
-made of the same photographs (hard_photographs.py).
+Thresholds were set on photographs of DATA that the network does not know (benchmarks/shipped.py).  The false-positive
+rate is told for every source, also of those that were fitted on, which are marked.  Below stand cases made of the
+photographs that were not (hard_photographs.py).
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def by_source(
         note = " (fitted on)" if fitted_on[mine].all() else " (in part fitted on)" if fitted_on[mine].any() else ""
         rows.append((f"{name}{note}", str(int(mine.sum())), *(share(tables[c], mine) for c in names)))
     return Grid("Photographs called generated at the 5 % threshold, by source", ("source", "photographs", *names),
-                tuple(rows), "With exact binomial intervals. All sources that were not fitted on set the threshold "
-                "together under `matched`; under other conditions nothing was promised.")  # fmt: skip
+                tuple(rows), "With exact binomial intervals. The threshold was set under `matched`, on all photographs "
+                "together that the network does not know; under other conditions nothing was promised.")  # fmt: skip
 
 
 def by_case(detector: FittedDetector, manifest: Table, reals: np.ndarray, options: argparse.Namespace) -> Grid:
@@ -126,7 +126,7 @@ def by_case(detector: FittedDetector, manifest: Table, reals: np.ndarray, option
             rows.append((name, doc, str(len(files)), share(table, all_of_it)))
     columns = ("case", "what it is", "pictures", "called generated")
     return Grid("The same photographs in hard cases", columns, tuple(rows),
-                "`matched`; made from the photographs that set the threshold.")  # fmt: skip
+                "`matched`; made from photographs that nothing was fitted on.")  # fmt: skip
 
 
 def share(table: pa.Table, rows: np.ndarray) -> str:

@@ -524,7 +524,7 @@ def test_an_encoder_is_no_matter_of_a_head(fdetect, small_set, tmp_path):
     fdetect("fit", small_set, "-o", "head.fdetect", "--features", "radial_spectrum", *QUICK)
     code, _, err = fdetect("score", small_set, "--model", "head.fdetect", "--encoder", "x")
     assert code == 2
-    assert "head.fdetect holds a head" in err
+    assert "--encoder: head.fdetect looks through no encoder" in err
 
 
 def test_a_feature_that_changed_since_the_fit_is_refused(small_set, fitted):

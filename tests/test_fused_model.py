@@ -360,7 +360,7 @@ def test_on_the_command_line(fdetect, small_set, net, store, tmp_path):  # noqa:
         assert sum(content["shares"].values()) == pytest.approx(1.0, abs=1e-5)
         assert (Path("why") / content["picture"]).stat().st_size > 1000
     code, _, err = fdetect("score", *pictures, "--model", "m", "--encoder", "x", *here)
-    assert (code, "--encoder: m looks through none" in err) == (2, True)
+    assert (code, "--encoder: m looks through no encoder" in err) == (2, True)
     shutil.move(net, tmp_path / "away")
     try:
         code, out, err = fdetect("explain", pictures[0], "--model", "m", "-o", "why2", *here)

@@ -141,8 +141,8 @@ def _scorer(model: str | None, detector: str | None, flags: dict[str, Any]) -> S
     if isinstance(scorer, FittedDetector):
         taken |= {"autoencoder": False, "encoder": any(map(is_embedding, sources))}
     if strange := [option for option, one in taken.items() if flags[option] and not one]:
-        raise ParameterError(f"--{strange[0]}: {model or detector or 'the detector that ships'} looks through none; "
-                             "leave it out")  # fmt: skip
+        raise ParameterError(f"--{strange[0]}: {model or detector or 'the detector that ships'} looks through no "
+                             f"{strange[0]}; leave it out")  # fmt: skip
     return scorer
 
 

@@ -22,7 +22,7 @@ def below_rival(auroc: float) -> str:
 
     The figure has three digits, and more where three would read as the mark itself.
     """
-    if auroc >= RIVAL:
+    if round(auroc, 12) >= RIVAL:  # the mean of 0.85 and 0.95 is not quite 0.9
         return ""
     digits = next(n for n in range(3, 18) if float(f"{auroc:.{n}f}") != RIVAL)
     return f"validation AUROC {auroc:.{digits}f} below {RIVAL:.2f}"
