@@ -18,6 +18,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import Samples, samples_of
 from fdetect.bench.running import Running
 from fdetect.bench.steps import tables_of
+from fdetect.classifiers.calibration import Platt, platt
+from fdetect.classifiers.fused import in_float32, seen
+from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.mean_head import MeanHead
 from fdetect.classifiers.model_folder import plain
 from fdetect.classifiers.saved import FittedDetector, save_detector
@@ -45,6 +49,7 @@ from fdetect.engine import Store
 from fdetect.engine import run as extracted
 from fdetect.engine.pictures import pictures
 from fdetect.nets.folders import file_sha256
+from fdetect.nets.fusion import start_gates
 from fdetect.nets.laundering import Laundering
 from fdetect.nets.shipped import LICENCE, SHIPPED, SHIPPED_HOME
 from fdetect.pairs import halves
@@ -176,12 +181,15 @@ def model(manifest: Table, options: argparse.Namespace) -> None:
     rows = free_photographs(manifest, samples, options.licence)
     columns = Columns.of(f"{FEATURES},network:weights={NETWORK}", condition="matched", crop=options.crop)
     asked = asked_of("fused", search=False, balance="", calibrate="none", seed=options.seed).on(columns)
-    learnt = asked.learn(paired(samples, rows, columns, running, manifest, options))
+    pairs = paired(samples, rows, columns, running, manifest, options)
+    learnt = asked.learn(pairs)
+    fresh = columns.fresh(pairs.ids)
+    head, probabilities = evenly(learnt.head, pairs, fresh)
     learnt_from = rows[~kept_from_network(samples, rows, options)]
     others = manifest.take(pa.array(np.setdiff1d(np.flatnonzero(samples.label == REAL), learnt_from)))
     tables = tables_of(others, columns, condition="matched", seed=options.seed, running=running, draws=options.draws)
     on_reals = np.concatenate([one.values for one in tables], axis=1)  # draws stand side by side
-    calibration, subsets = calibrations(MeanHead(learnt.head, options.draws), on_reals)
+    calibration, subsets = calibrations(MeanHead(head, options.draws), on_reals)
     sources = dict(sorted(Counter(others.column("real_source").to_pylist()).items()))
     mine = tables_of(manifest.take(pa.array(rows)), columns, condition="matched", seed=options.seed, running=running,
                      draws=1)  # fmt: skip
@@ -189,18 +197,38 @@ def model(manifest: Table, options: argparse.Namespace) -> None:
         "data": data_of(manifest.take(pa.array(rows)), mine[0].ids, np.zeros(len(rows), np.int64)),
         "aligned": {"autoencoders": list(AUTOENCODERS), "draws": 1, "generated": 0.0, "n_photographs": len(rows)},
         "weights": asked.balance, "search": learnt.tried, "networks": columns.licences, "cross_validated": None,
-        "probabilities": None, "constant_columns": [],
+        "probabilities": {"n_real": int((fresh & (pairs.label == REAL)).sum()),
+                          "n_fake": int((fresh & (pairs.label == FAKE)).sum())},
+        "constant_columns": [],
         "thresholds": {"n_real": len(calibration.scores), "n_fakes_unused": 0, "share": 0.0, "sources": sources},
     }  # fmt: skip
     fitted = FittedDetector(
-        head=learnt.head, features=columns.names, codes=columns.codes, condition="matched", crop=options.crop,
+        head=head, features=columns.names, codes=columns.codes, condition="matched", crop=options.crop,
         seed=options.seed, calibration=calibration, version=fdetect.__version__, n_failed=0, subsets=subsets,
         trained_on={"": len(rows)} | {f"launder_{name}": len(rows) for name in AUTOENCODERS}, record=plain(record),
-        settings=learnt.settings, about=columns.about(mine[0].about), draws=options.draws,
+        settings=learnt.settings, calibrate="platt", probabilities=probabilities, draws=options.draws,
+        about=columns.about(mine[0].about),
     )  # fmt: skip
     MODEL.parent.mkdir(exist_ok=True)
     save_detector(fitted, MODEL)
     print(f"{MODEL}: {calibration.text}")
+
+
+def evenly(head: Any, pairs: LabelledRows, fresh: np.ndarray) -> tuple[FusedHead, Platt]:
+    """Return the head with gates that trust all branches alike, and the curve that makes probabilities of its scores.
+
+    Gates that are fitted on pairs learn which branch tells these autoencoders, and leave the spectrum out; which branch
+    tells generators that nobody knows is not in the pairs.  Each logit is in units of its deviation over photographs.
+    `fresh` are rows that the network does not know: probabilities are fitted on them.
+    """
+    fitted, names = head.fitted, head.fitted.branches
+    vectors = head.vectors(pairs.values[pairs.label == REAL])
+    logits = [seen(fitted.nets[name], vectors[name], fitted.settings.of(name).clip)[0] for name in names]
+    slope = np.array([1 / one.std() for one in logits])
+    even = replace(start_gates(len(names)), log_slope=np.log(slope),
+                   offset=np.array([-k * one.mean() for k, one in zip(slope, logits, strict=True)]))  # fmt: skip
+    made = FusedHead(head.columns, replace(fitted, gate=in_float32(even)))
+    return made, platt(made.score(pairs.values[fresh]), pairs.label[fresh])
 
 
 def paired(
