@@ -101,7 +101,9 @@ def test_score_asks_it_without_arguments(
 ) -> None:
     pytest.importorskip("torch", reason="the extra 'deep' is not installed")
     monkeypatch.setattr(sys, "argv", ["fdetect", "score", str(pictures), "-o", "scores.csv", "--workers", "1"])
-    main()
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 0
     rows = rows_of(tmp_path / "scores.csv")
     for name in ("first", "second"):
         row = rows[name]
