@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,12 @@ from fdetect.bench import fitting, steps
 from fdetect.bench.adapting import AdaptedModel, adapt_model
 from fdetect.bench.fit_parts import set_apart
 from fdetect.bench.layouts import read_manifest
-from fdetect.classifiers.adapt import adapt
+from fdetect.classifiers.adapt import Adapted, Change, adapt
 from fdetect.classifiers.fused import FusedRows, FusedSettings
 from fdetect.classifiers.fused_fit import fit_fused
 from fdetect.classifiers.fused_head import FusedFit
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
+from fdetect.cli.adapting import _show
 from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError, WeightsError
 
@@ -221,3 +223,13 @@ def test_on_the_command_line(fdetect, both, model, store, tmp_path):  # noqa: F8
     ):
         code, _, err = fdetect("fit", root / "new.csv", *arguments, "-o", "x", *here)
         assert (code, words in err) == (2, True), err
+
+
+@pytest.mark.parametrize(("mode", "after", "told"), [("head", 0.7, True), ("head", 0.9, False), ("mix", 0.7, False)])
+def test_what_was_lost_on_generators_that_were_known_is_told(
+    mode: str, after: float, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted: Any = None  # the table says nothing of it
+    found = Adapted(fitted, mode, (Change("old", False, 0.8, after, 9, 9), Change("new", True, 0.5, 0.9, 9, 9)))
+    _show(found)
+    assert ("fell from 0.800 to 0.700" in capsys.readouterr().out) is told

@@ -49,7 +49,7 @@ def adapt_model(
     model: FittedDetector, new: str | Path | Table, old: str | Path | Table, *, mode: str = "head", folds: int = 3,
     encoder: str = "", network: str = "", **engine: Any,
 ) -> AdaptedModel:  # fmt: skip
-    """Adapt a fused detector to the generators of `new`, of which there may be few images, without losing the old ones.
+    """Adapt a fused detector to the generators of `new`, of which there may be few images; old ones are measured too.
 
     new    labelled images: fakes of generators that are not in `old`, with reals or without
     old    those that the detector was fitted on, or others like them
