@@ -298,6 +298,7 @@ def test_undertrained_says_why() -> None:
     assert after([1.0] * 100, 0.90) == ""
     assert after([1.0] * 100, 0.89) == "validation AUROC 0.890 below 0.90"
     assert after([1.0] * 100, 0.8996) == "validation AUROC 0.8996 below 0.90"
-    assert after([1.0] * 100, np.nextafter(0.90, 0)) == "validation AUROC 0.8999999999999999 below 0.90"
+    assert after([1.0] * 100, np.nextafter(0.90, 0)) == ""  # what rounding does to a mean is no verdict
+    assert after([1.0] * 100, 0.89999999) == "validation AUROC 0.89999999 below 0.90"
     assert after([1 - k / 100 for k in range(100)], 0.95) == "the loss still falls"
     assert after([1.0] * 5, math.nan) == "validation AUROC nan below 0.90, the loss still falls"
