@@ -569,3 +569,12 @@ def test_a_new_model_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path, mo
     with pytest.raises(DataError, match=r"m: cannot be written \(Input/output error\); choose another place"):
         save_detector(detector("lda"), tmp_path / "m")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_that_was_cut_short_is_named_with_the_fix(tmp_path: Path) -> None:
+    save_detector(detector("logreg"), tmp_path / "m")
+    card = tmp_path / "m" / "card.json"
+    for content in (card.read_bytes()[:300], b"\xff\xfe\x00"):
+        card.write_bytes(content)
+        with pytest.raises(DataError, match=r"m: card.json is damaged; fit it again"):
+            load_detector(tmp_path / "m")

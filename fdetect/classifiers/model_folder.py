@@ -92,7 +92,10 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     if not (path / CARD).is_file():
         path.stat()  # a folder that is not there is said to be missing
         raise DataError(f"not a fitted detector (the folder holds no {CARD})")
-    card = json.loads((path / CARD).read_bytes())
+    try:
+        card = json.loads((path / CARD).read_bytes())
+    except ValueError:  # cut short, or no text
+        raise DataError(f"{CARD} is damaged; fit it again") from None
     if not isinstance(card, dict) or "format" not in card:
         raise DataError(f"not a fitted detector ({CARD} is no card of one)")
     if card["format"] != FORMAT:
