@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from fdetect.engine import Store
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads inside them only wait for each other
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store of rows that the tests of one file share."""
+    return Store(tmp_path_factory.mktemp("store"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -33,11 +33,6 @@ NEW = "sim-transposed"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
 def both(small_set) -> tuple[pa.Table, pa.Table]:
     """The photographs and one generator; the other generator's images alone."""
     manifest = read_manifest(small_set)

@@ -55,11 +55,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("aligned-store"))
-
-
 def quick(data: Path, *autoencoders: Path, **flags: object) -> RunConfig:
     given = {"data.path": str(data), "aligned.autoencoders": tuple(map(str, autoencoders))}
     return override(RunConfig(), {**QUICK, **given, **{key.replace("__", "."): value for key, value in flags.items()}})

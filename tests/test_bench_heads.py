@@ -24,15 +24,9 @@ from fdetect.classifiers import fit_head, head, search
 from fdetect.classifiers.heads import LOG_ODDS, scale_of
 from fdetect.classifiers.search import GRIDS
 from fdetect.config import RunConfig, override, read_config
-from fdetect.engine import Store
 from fdetect.errors import ParameterError, UnknownName
 
 KINDS = ("stacking:bases=logreg+svm_linear:folds=3", "svm_linear", "one_class", "knn", "svm_rbf:c=3")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 # -- in trials ------------------------------------------------------------------------------------------------------

@@ -27,7 +27,6 @@ from fdetect.classifiers.calibrated import CalibratedDetector, KeptBank, Picture
 from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.cli import main
 from fdetect.decide import Calibration, conformal_threshold
-from fdetect.engine import Store
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.rigid import detector, prepare
@@ -346,11 +345,6 @@ def fdetect(monkeypatch, capsys, tmp_path):
         return code, captured.out, captured.err
 
     return run
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -287,11 +287,6 @@ FLAGS = {"features.names": ("radial_spectrum", "npr_statistics"), "conditions.cr
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
 def with_draws(small_set, store, tmp_path_factory):
     flags = {**FLAGS, "heads.draws": 3, "heads.search": True}
     return bench(quick(small_set, **flags), out=tmp_path_factory.mktemp("draws") / "run", store=store)

@@ -23,18 +23,13 @@ from fdetect.classifiers.mean_head import MOST_DRAWS, MeanHead
 from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.decide import Calibration
 from fdetect.draws import drawn, drawn_names
-from fdetect.engine import Store, run
+from fdetect.engine import run
 from fdetect.errors import DataError, ParameterError
 from fdetect.features import feature_tasks, select_features
 from fdetect.perturb import condition
 
 QUICK = {"features": ("npr_statistics",), "crop": 128, "condition": "matched"}
 PLAIN = {"search": False, "balance": "none", "calibrate": "none", "seed": 0}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -43,11 +43,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("fit-store"))
-
-
 def aligned(home: Path, *, draws: int = 1, share: float = 0.0, only: str = "") -> AlignedConfig:
     names = tuple(str(home / name) for name in ("near", "shuf") if only in name)
     return AlignedConfig(names, draws, generated=(share,))

@@ -23,16 +23,10 @@ from fdetect.classifiers.calibration import calibrator
 from fdetect.classifiers.card import data_record
 from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.classifiers.search import GRIDS, search
-from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError, UnknownName
 from fdetect.splits import hold_out
 
 QUICK = {"features": "npr_statistics", "crop": 128, "condition": "native"}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
 from fdetect.classifiers.shipped import model_of
 from fdetect.decide import Calibration
-from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.features import preset
 from fdetect.images import decode
@@ -37,11 +36,6 @@ from fdetect.nets.learning import build, judge  # noqa: E402
 
 PLAIN = ("radial_spectrum", "npr_statistics")
 QUICK = {"condition": "native", "crop": 128}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.embedding import embedding_task
 from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.config import RunConfig, override
-from fdetect.engine import Store, run
+from fdetect.engine import run
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.features import feature_task
 from fdetect.rigid import detector, prepare
@@ -32,11 +32,6 @@ pytest.importorskip("transformers", reason="the extra 'deep' is not installed")
 import tiny_dinov2
 
 QUICK = {"condition": "native", "crop": 128}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

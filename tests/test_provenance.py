@@ -17,7 +17,6 @@ from fdetect.bench import fitting, steps
 from fdetect.bench.contenders import head_sets
 from fdetect.bench.run import bench
 from fdetect.config import RunConfig, override
-from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError, UnknownName
 from fdetect.features import PRESETS, column_names, compute, feature, select_features
 from fdetect.features.base import require_native
@@ -343,11 +342,6 @@ def test_another_condition_than_native_is_refused_by_name():
     assert "radial_spectrum" not in text
     assert text.endswith(": features of file history are for condition native alone, not matched, jpeg70; take native, "
                          "or leave them out")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 REFUSED = re.escape("exif_facts: features of file history are for condition native alone, not matched; take native")

@@ -15,18 +15,12 @@ from test_cli import fdetect  # noqa: F401 (a fixture)
 from fdetect.bench import fitting, steps
 from fdetect.bench.layouts import read_manifest
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
-from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError
 from fdetect.features.read import read_features
 from fdetect.types import FeatureTable
 
 NAMES = ("radial_spectrum", "npr_statistics")
 SHAPE = {"features": NAMES, "crop": 128}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from fdetect.bench.layouts import read_manifest
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
 from fdetect.decide import Calibration
-from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.features import column_names, feature
 from fdetect.features.read import read_features
@@ -32,11 +31,6 @@ from fdetect.splits import hold_out
 from fdetect.types import MANIFEST_COLUMNS
 
 QUICK = {"features": "npr_statistics,radial_spectrum", "crop": 128}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,6 @@ QUICK = {"condition": "native", "crop": 64, "features": PLAIN, "folds": 0}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
 def fitted(small_set, store) -> FittedDetector:
     return fitting.fit(small_set, store=store, **QUICK)
 

@@ -23,7 +23,7 @@ from fdetect.bench.columns import Columns
 from fdetect.bench.inputs import Data, any_images, root_of
 from fdetect.bench.running import Running
 from fdetect.classifiers.embedding import is_embedding
-from fdetect.classifiers.fused_head import FusedHead
+from fdetect.classifiers.fused_head import FusedHead, in_all
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.classifiers.tiles import AGGREGATES, TILES, Tiles, aggregate, tiling
 from fdetect.decide import Calibration
@@ -138,8 +138,7 @@ class _Picture:
         """Return the branches of a fused detector that every tile with a score has, joined by +."""
         if not isinstance(self.head, FusedHead) or not len(self.values):
             return ""
-        present = [set(one.split("+")) for one in self.head.present(self.values) if one]
-        return "+".join(sorted(set.intersection(*present))) if present else ""
+        return in_all(self.head.present(self.values))
 
 
 def _pictures(

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Registry, nearest
 from fdetect.types import FAKE
 
-__all__ = ["BALANCE", "FUSED", "FusedFit", "FusedHead", "trunk_settings"]
+__all__ = ["BALANCE", "FUSED", "FusedFit", "FusedHead", "in_all", "trunk_settings"]
 
 FUSED = "fused"
 BALANCE = "generators"  # unless another is asked for
@@ -153,6 +153,12 @@ class FusedFit:
             for branch, how, auroc in chosen.tried
         ]  # fmt: skip
         return FusedHead(columns, fit_fused(rows, chosen.settings, seed=self.seed)), tried
+
+
+def in_all(of_each: Iterable[str]) -> str:
+    """Return the branches that all scores rest on, of texts as `FusedHead.present` gives; "" are those without one."""
+    sets = [set(one.split("+")) for one in of_each if one]
+    return "+".join(sorted(set.intersection(*sets))) if sets else ""
 
 
 def trunk_settings(branches: Mapping[str, tuple[str, ...]]) -> dict[str, BranchSettings]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdetect.classifiers.fused_head import FusedHead
+from fdetect.classifiers.fused_head import FusedHead, in_all
 from fdetect.classifiers.heads import AnyHead
 from fdetect.draws import mean_of_draws
 
@@ -55,9 +55,7 @@ class MeanHead:
         The mean of draws that rest on different branches alone is a score of none of them: "" too, with a score.
         """
         assert isinstance(self.head, FusedHead)
-        of_draws = zip(*(self.head.present(one) for one in self.parts(values)), strict=True)
-        sets = [[set(one.split("+")) for one in of_image if one] for of_image in of_draws]
-        return tuple("+".join(sorted(set.intersection(*one))) if one else "" for one in sets)
+        return tuple(map(in_all, zip(*(self.head.present(one) for one in self.parts(values)), strict=True)))
 
     def subsets(self) -> list[str]:
         """Every choice of fewer than all branches of a fused detector; none of another head."""
