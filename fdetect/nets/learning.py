@@ -33,7 +33,7 @@ from fdetect.types import FAKE, REAL
 
 __all__ = ["Examples", "Judged", "Learnt", "Shown", "by_generator", "judge", "learn"]
 
-_AT_ONCE = 64  # pictures that are judged at once
+_AT_ONCE = {"cpu": 1, "cuda": 64}  # pictures; a CPU is fastest with one (caches), whose result then depends on no other
 
 
 @dataclass(frozen=True)
@@ -172,11 +172,12 @@ class Judged:
 def judge(model: DetectorNetwork, pixels: np.ndarray) -> Judged:
     """Look at (N, H, W, 3) uint8 pictures; raises what the network raises for pictures that are too small."""
     device, logits, embeddings = next(model.parameters()).device, [], []
+    at_once = _AT_ONCE.get(device.type, 64)
     with torch.inference_mode(), exact_float32(), _evaluating(model):
-        for start in range(0, len(pixels), _AT_ONCE):
-            part = np.ascontiguousarray(pixels[start : start + _AT_ONCE])
+        for start in range(0, len(pixels), at_once):
+            part = np.ascontiguousarray(pixels[start : start + at_once])
             # one shape for all, so that a GPU chooses its kernels once
-            padded = np.pad(part, ((0, min(_AT_ONCE, len(pixels)) - len(part)), *[(0, 0)] * 3), mode="edge")
+            padded = np.pad(part, ((0, min(at_once, len(pixels)) - len(part)), *[(0, 0)] * 3), mode="edge")
             images = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2).float() / 255
             model.check(images)
             embedding = model.embed(images)
