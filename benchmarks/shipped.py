@@ -39,7 +39,7 @@ from fdetect.bench.protocols import Samples, samples_of
 from fdetect.bench.running import Running
 from fdetect.bench.steps import tables_of
 from fdetect.classifiers.calibration import Platt, platt
-from fdetect.classifiers.fused import in_float32, seen
+from fdetect.classifiers.expert import in_float32
 from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.mean_head import MeanHead
 from fdetect.classifiers.model_folder import plain
@@ -223,7 +223,7 @@ def evenly(head: Any, pairs: LabelledRows, fresh: np.ndarray) -> tuple[FusedHead
     """
     fitted, names = head.fitted, head.fitted.branches
     vectors = head.vectors(pairs.values[pairs.label == REAL])
-    logits = [seen(fitted.nets[name], vectors[name], fitted.settings.of(name).clip)[0] for name in names]
+    logits = [fitted.experts[name].seen(vectors[name])[0] for name in names]
     slope = np.array([1 / one.std() for one in logits])
     even = replace(start_gates(len(names)), log_slope=np.log(slope),
                    offset=np.array([-k * one.mean() for k, one in zip(slope, logits, strict=True)]))  # fmt: skip

@@ -29,6 +29,7 @@ from fdetect.bench.grid import Grid, markdown
 from fdetect.bench.networks import networks_grids
 from fdetect.bench.run import Bench, bench
 from fdetect.classifiers import head
+from fdetect.classifiers.fused_choice import FORMS
 from fdetect.config import FusedConfig, RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--fused", default="handmade,spectrum", help="branches of the fused detector; empty: without")
     parser.add_argument("--trunk", type=Path, help="OUT/trainings of benchmarks/networks.py; without, it is trained")
     parser.add_argument("--trunk-name", default=FusedConfig.network, help="which network of it is the trunk")
-    parser.add_argument("--linear", action="store_true", help="branches of the fused detector without hidden layers")
+    parser.add_argument("--forms", default="+".join(FORMS), help="what may give a branch of it its logit, by +")
     parser.add_argument("--draws", type=int, default=4, help="of each image, for heads and the fused detector")
     parser.add_argument("--conditions", default="native,matched,jpeg70,rescaled")
     parser.add_argument("--networks", type=Path, help="scores.parquet of benchmarks/networks.py")
@@ -91,7 +92,7 @@ def run(protocol: str, options: argparse.Namespace, seconds: dict[str, float]) -
         "features.names": (options.features,), "heads.per_family": (), "detectors.names": (), "seed": options.seed,
         "heads.all_columns": tuple(options.heads.split(",")), "metrics.replicates": options.replicates,
         "fused.branches": tuple(options.fused.split(",")) if options.fused else (),
-        "fused.hidden": not options.linear, "heads.draws": options.draws,
+        "fused.forms": tuple(options.forms.split("+")), "heads.draws": options.draws,
         "fused.network": "" if options.trunk else options.trunk_name,
         "detectors.scores": given(protocol, options),
     })  # fmt: skip

@@ -136,7 +136,7 @@ class FusedConfig:
 
     branches: tuple[str, ...] = ()  # of handmade, spectrum, trunk, encoder (features.embeddings); empty: not run
     network: str = "residual_trunk"  # of the branch trunk, trained in every trial within the budget of [networks]
-    hidden: bool = True  # whether branches with a hidden layer are tried, by their training images alone
+    forms: tuple[str, ...] = ("linear", "hist_gb")  # what may give a branch its logit, chosen by training images alone
     draws: int = 0  # as those of heads; 0: as many
 
     def __post_init__(self) -> None:

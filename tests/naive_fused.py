@@ -22,14 +22,19 @@ def branch(net: Any, row: Sequence[float], clip: float) -> tuple[float, float]:
 
 
 def fused(
-    nets: Mapping[str, Any], gate: Any, rows: Mapping[str, Sequence[float]], clips: Mapping[str, float]
-) -> dict[str, Any]:
-    """Score, calibrated logits, shares and contributions of one image; `rows` holds the branches that it has."""
+    nets: Mapping[str, Any], gate: Any, rows: Mapping[str, Sequence[float]], clips: Mapping[str, float],
+    of_heads: Mapping[str, float] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Score, calibrated logits, shares and contributions of one image; `rows` holds the branches that it has.
+
+    Where a head gives a branch its logit, that is among `of_heads`.
+    """
     own, raw = {}, {}
     for k, name in enumerate(sorted(nets)):
         if name not in rows or not all(math.isfinite(x) for x in rows[name]):
             continue
         logit, novelty = branch(nets[name], rows[name], clips[name])
+        logit = (of_heads or {}).get(name, logit)
         own[name] = math.exp(float(gate.log_slope[k])) * logit + float(gate.offset[k])
         sure = math.tanh(abs(own[name]) / 2)
         raw[name] = float(gate.base[k]) + float(gate.novelty[k]) * novelty + float(gate.sureness[k]) * sure

@@ -42,7 +42,7 @@ def both(small_set) -> tuple[pa.Table, pa.Table]:
 
 @pytest.fixture(scope="module")
 def model(both, store) -> FittedDetector:
-    return fitting.fit(both[0], head="fused:hidden=false", store=store, **QUICK)
+    return fitting.fit(both[0], head="fused:forms=linear", store=store, **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_thresholds_are_set_on_reals_that_the_detector_was_not_fitted_on_without
     path, ids = old.column("path").to_pylist(), ids_of(old, store)
     reals = np.flatnonzero(np.array(old.column("label").to_pylist()) == 0)
     kept, held, _ = set_apart(old, ids, reals, share=0.25, seed=0)
-    model = fitting.fit(old, head="fused:hidden=false", store=store, **QUICK)
+    model = fitting.fit(old, head="fused:forms=linear", store=store, **QUICK)
     given = pa.concat_tables([new, more, old.take(reals[kept[reals]])])
     made = adapt_model(model, given, old, folds=0, store=store).detector
     scored = np.isin(steps.score(whole, made, store=store).values, made.calibration.scores)
@@ -119,7 +119,7 @@ def test_a_network_may_have_moved_and_what_it_knows_sets_no_threshold(both, stor
     old, new = both
     save_network(build(network.get("tiny_ladeda")()), tmp_path / "net")
     how = QUICK | {"features": f"npr_statistics,network:weights={tmp_path / 'net'}"}
-    model = fitting.fit(old, head="fused:hidden=false", store=store, **how)
+    model = fitting.fit(old, head="fused:forms=linear", store=store, **how)
     shutil.move(tmp_path / "net", tmp_path / "moved")
     with pytest.raises(WeightsError, match="as --network FOLDER"):
         adapt_model(model, new, old, folds=0, store=store)
@@ -150,7 +150,8 @@ def test_it_is_saved_with_what_adapting_did(adapted, model, tmp_path):
     assert (said["mode"], said["data"]["n_fake"]) == ("head", 24)
     assert [one["generator"] for one in said["changes"]] == ["sim-nearest", NEW]
     assert set(back.trained_on) == {*model.trained_on, NEW}
-    assert not (back.head.fitted.nets["spectrum"].weight == model.head.fitted.nets["spectrum"].weight).all()
+    moved, before = (one.head.fitted.experts["spectrum"].net for one in (back, model))
+    assert not (moved.weight == before.weight).all()
     assert sorted(back.subsets) == ["handmade", "spectrum"]
 
 

@@ -171,7 +171,7 @@ def whole(samples, values, branches=("handmade", "spectrum", "more")) -> FusedCo
     columns = {name: tuple(f"{name}:{column}" for column in COLUMNS) for name in branches}
     return FusedContender(f"fused:{'+'.join(branches)}", columns,
                           {name: values if name == "handmade" else noise for name in branches}, samples,
-                          hidden=False)  # fmt: skip
+                          forms=("linear",))  # fmt: skip
 
 
 def test_every_branch_is_left_out_once_and_no_subset_is_there_twice(samples, values):  # noqa: F811
@@ -210,7 +210,7 @@ def finished(small_set, tmp_path_factory):
     pytest.importorskip("torch", reason="the extra 'deep' is not installed")
     flags = {"heads.per_family": ("logreg",), "heads.all_columns": ("logreg",), "heads.importance": True,
              "detectors.names": (), "conditions.names": ("matched",), "protocol.folds": 2,
-             "fused.branches": ("handmade", "spectrum"), "fused.hidden": False, "conditions.crop": 64,
+             "fused.branches": ("handmade", "spectrum"), "fused.forms": ("linear",), "conditions.crop": 64,
              "metrics.replicates": 20}  # fmt: skip
     base = tmp_path_factory.mktemp("fused")
     return bench(quick(small_set, **flags), out=base / "run", store=Store(base / "store"))

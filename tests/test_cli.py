@@ -304,7 +304,7 @@ def test_gpu_that_is_not_there_is_an_error_and_never_a_fallback(fdetect, small_s
     [
         ("features", "npr_statistics"), ("maps", "log_power"), ("detectors", "rigid"), ("heads", "hist_gb"),
         ("protocols", "cross_generator"), ("layouts", "genimage"), ("metrics", "auroc"), ("presets", "standard"),
-        ("perturbations", "webp"),
+        ("perturbations", "webp"), ("fused-detectors", "fused"),
     ],
 )  # fmt: skip
 def test_list_shows_names_and_lines(fdetect, kind, name):
@@ -363,6 +363,15 @@ def test_stopped_in_the_middle_it_says_so_and_resumes(small_set, tmp_path, numbe
     assert not (tmp_path / "f.parquet").exists()
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert " 0 failed: " in done.stdout
+
+
+def test_long_work_writes_a_line_now_and_then_where_stderr_is_no_terminal(capsys):
+    from fdetect.cli.common import progress_lines
+
+    quick, slow = progress_lines(every=60.0), progress_lines(every=0.0)
+    quick("extract", 1, 2)
+    slow("extract | matched", 3, 8)
+    assert capsys.readouterr().err == "fdetect: extract  matched: 3 of 8\n"
 
 
 def test_a_full_disk_behind_the_output_is_one_sentence():

@@ -24,7 +24,7 @@ from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.decide import Calibration
 from fdetect.draws import drawn, drawn_names
 from fdetect.engine import run
-from fdetect.errors import DataError, ParameterError
+from fdetect.errors import DataError, ParameterError, UnknownName
 from fdetect.features import feature_tasks, select_features
 from fdetect.perturb import condition
 
@@ -140,7 +140,7 @@ def test_probabilities_are_made_of_means(larger_set, store):  # noqa: F811
 def test_a_fused_model_judges_by_means_with_thresholds_for_fewer_branches(small_set, store, tmp_path):
     pytest.importorskip("torch", reason="the extra 'deep' is not installed")
     settings = {**QUICK, "features": ("radial_spectrum", "npr_statistics")}
-    fitted = fitting.fit(small_set, head="fused:hidden=false", draws=2, folds=0, store=store, **settings)
+    fitted = fitting.fit(small_set, head="fused:forms=linear", draws=2, folds=0, store=store, **settings)
     save_detector(fitted, tmp_path / "model")
     again = load_detector(tmp_path / "model")
     scores = steps.score(small_set, again, store=store)
@@ -182,7 +182,7 @@ def fused_toy(n: int, known: np.ndarray, draws: int):
     rows.values[:, 1] += np.where(known, np.where(rows.label == 1, 6, -6), 0)
     columns, values = ("a", "net:logit", "net:e000"), np.concatenate([rows.values] * draws, axis=1)
     rows = replace(rows, columns=columns, values=values)
-    single = asked_of("fused:hidden=false", **{**PLAIN, "balance": "", "calibrate": "platt"})
+    single = asked_of("fused:forms=linear", **{**PLAIN, "balance": "", "calibrate": "platt"})
     fit = replace(single.fit, branches={"handmade": columns[:1], "trunk": columns[1:]})
     ids = frozenset(one for one, is_known in zip(rows.ids, known, strict=True) if is_known)
     return rows, OnDraws.of(replace(single, fit=fit, known=ids), draws)
@@ -234,6 +234,11 @@ def test_what_does_not_go_together_is_said(small_set, store, fitted):
     with pytest.raises(ParameterError, match="--tiles mean sets thresholds on all of a picture, and --draws 2 on"):
         fitting.fit(small_set, draws=2, tiles="mean", store=store, **QUICK)
     assert asked_of("logreg", **PLAIN).stacked(toy(8)) is not None
+
+
+def test_a_misspelt_fused_detector_is_told_its_name():
+    with pytest.raises(UnknownName, match="no head 'fuzed'; did you mean 'fused'"):
+        asked_of("fuzed", **PLAIN)
 
 
 def test_the_command_line_fits_and_scores(fdetect, small_set, tmp_path):  # noqa: F811

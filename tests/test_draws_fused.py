@@ -36,7 +36,7 @@ def shown() -> tuple[Samples, dict[str, dict[str, np.ndarray]]]:
 
 def contender(shown, **how: object) -> FusedContender:
     samples, values = shown
-    return FusedContender("fused", COLUMNS, values, samples, hidden=False, **how)  # type: ignore[arg-type]
+    return FusedContender("fused", COLUMNS, values, samples, forms=("linear",), **how)  # type: ignore[arg-type]
 
 
 def by_hand(shown, names: tuple[str, ...]):

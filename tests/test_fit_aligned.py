@@ -378,7 +378,7 @@ def test_misuse_is_one_sentence_and_exit_code_2(
 
 def test_the_fused_detector_is_fitted_on_pairs_too(photographs, home, store, tmp_path):
     how = {"features": "npr_statistics,radial_spectrum", "crop": 64, "folds": 0, "store": store}
-    fitted = fit_aligned(photographs, aligned=aligned(home), head="fused:hidden=false", **how)
+    fitted = fit_aligned(photographs, aligned=aligned(home), head="fused:forms=linear", **how)
     assert fitted.head.fitted.branches == ("handmade", "spectrum")
     makers = {name: n for name, n in fitted.trained_on.items() if name}
     assert [name.partition("-")[0] for name in sorted(makers)] == ["launder_nearest", "launder_shuffle"]

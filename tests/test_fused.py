@@ -70,8 +70,9 @@ def test_every_subset_of_branches_scores_as_the_formula_does_by_hand(fitted, nam
     scores, own = fitted.score(vectors), fitted.branch_logits(vectors)
     share, parts = fitted.gates(vectors), fitted.contributions(vectors)
     clips = {name: fitted.settings.of(name).clip for name in BRANCHES}
+    nets = {name: one.net for name, one in fitted.experts.items()}
     for k in range(12):
-        wanted = naive_fused.fused(fitted.nets, gate, {name: vectors[name][k].tolist() for name in names}, clips)
+        wanted = naive_fused.fused(nets, gate, {name: vectors[name][k].tolist() for name in names}, clips)
         assert scores[k] == pytest.approx(wanted["score"], rel=2e-6, nan_ok=True)
         for name in BRANCHES:
             assert own[name][k] == pytest.approx(wanted["own"].get(name, math.nan), rel=2e-6, nan_ok=True)
@@ -336,8 +337,8 @@ def test_what_cannot_be_scored_is_said_in_one_sentence(fitted):
 
 def test_card_and_arrays_bring_back_the_same_scores_and_settings(fitted):
     rows = toy(seed=11)
-    card, arrays = parts_of(fitted)
-    again = fused_of(json.loads(json.dumps(card)), arrays)
+    card, arrays, files = parts_of(fitted)
+    again = fused_of(json.loads(json.dumps(card)), arrays, files)
     assert again.settings == fitted.settings
     assert (again.columns, again.trained_on, again.seed) == (fitted.columns, fitted.trained_on, fitted.seed)
     for vectors in (rows.vectors, {"trunk": rows.vectors["trunk"]}):
@@ -347,22 +348,22 @@ def test_card_and_arrays_bring_back_the_same_scores_and_settings(fitted):
 
 
 def test_a_card_and_arrays_that_do_not_fit_are_refused(fitted):
-    card, arrays = parts_of(fitted)
+    card, arrays, files = parts_of(fitted)
     name = "branch.trunk.weight"
-    assert fused_of(card, arrays).branches == BRANCHES
+    assert fused_of(card, arrays, files).branches == BRANCHES
     for wrong in (
         {k: v for k, v in arrays.items() if k != name}, arrays | {"more": np.zeros(1, np.float32)},
         arrays | {name: arrays[name][:3]}, arrays | {name: arrays[name].astype(np.float64)},
         arrays | {name: np.full(4, np.nan, np.float32)},
     ):  # fmt: skip
         with pytest.raises(DataError, match="array"):
-            fused_of(card, wrong)
+            fused_of(card, wrong, files)
     for key, value in (("format", 2), ("columns", {}), ("settings", {"folds": 4}), ("seed", "0"),
                        ("settings", {**card["settings"], "drop": 3})):  # fmt: skip
         with pytest.raises(FdetectError):
-            fused_of(card | {key: value}, arrays)
+            fused_of(card | {key: value}, arrays, files)
     with pytest.raises(DataError, match="seed"):
-        fused_of({k: v for k, v in card.items() if k != "seed"}, arrays)
+        fused_of({k: v for k, v in card.items() if k != "seed"}, arrays, files)
 
 
 # -- adapting ---------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def table(manifest, features, store) -> FeatureTable:
 
 @pytest.fixture(scope="module")
 def fitted(manifest, features, store) -> FittedDetector:
-    return fitting.fit(manifest, head="fused:hidden=false", features=features, folds=2, store=store, **QUICK)
+    return fitting.fit(manifest, head="fused:forms=linear", features=features, folds=2, store=store, **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -171,17 +171,18 @@ def test_it_is_what_fit_fused_makes_of_the_training_rows(fitted, manifest, table
 def test_settings_of_branches_are_chosen_and_all_that_was_tried_is_kept(fitted, manifest, store):
     groups = sorted(set(manifest.column("group").to_pylist()))[::2]
     few = manifest.filter(pa.array([name in groups for name in manifest.column("group").to_pylist()]))
-    whole = fitting.fit(few, head="fused", features="radial_spectrum,noise_level", folds=0, store=store, **QUICK)
+    whole = fitting.fit(few, head="fused:forms=linear+hidden+hist_gb", features="radial_spectrum,noise_level", folds=0,
+                        store=store, **QUICK)  # fmt: skip
     tried = whole.record["search"]
-    assert [one["settings"]["branch"] for one in tried] == ["handmade"] * 3 + ["spectrum"] * 3
+    assert [one["settings"]["branch"] for one in tried] == ["handmade"] * 4 + ["spectrum"] * 4
     for branch in ("handmade", "spectrum"):
         (chosen,) = (one for one in tried if one["settings"]["branch"] == branch and one["chosen"])
         assert chosen["macro_auroc"] == max(
             one["macro_auroc"] for one in tried if one["settings"]["branch"] == branch
         )
         own = whole.head.fitted.settings.of(branch)
-        assert (own.hidden, own.decay) == (chosen["settings"]["hidden"], chosen["settings"]["decay"])
-    assert (fitted.record["search"], fitted.settings) == (None, {"hidden": False})
+        assert own.told() == {name: value for name, value in chosen["settings"].items() if name != "branch"}
+    assert (fitted.record["search"], fitted.settings) == (None, {"forms": ["linear"]})
     n_fake = sum(manifest.column("label").to_pylist())
     assert fitted.record["cross_validated"]["macro"]["n_fake"] == n_fake
     assert fitted.record["weights"] == "generators"
@@ -333,7 +334,7 @@ def test_on_the_command_line(fdetect, small_set, net, store, tmp_path):  # noqa:
     here = ("--store", store.folder, "--workers", 0)
     data = ("--crop", 128, "--condition", "native", *here)
     names = ",".join((*PLAIN, f"network:weights={net}"))
-    code, out, err = fdetect("fit", small_set, "--head", "fused:hidden=false", "--features", names, "-o", "m",
+    code, out, err = fdetect("fit", small_set, "--head", "fused:forms=linear", "--features", names, "-o", "m",
                              "--folds", 0, *data)  # fmt: skip
     assert code == 0, err
     assert "fused:npr_statistics+radial_spectrum+network:weights=" in out

@@ -43,7 +43,7 @@ def told(seed: int = 0, distance: float = 1.5) -> tuple[Samples, dict[str, np.nd
 def contender(samples: Samples, values: Mapping[str, np.ndarray], **how: object) -> FusedContender:
     columns = {name: tuple(f"{name}:{k}" for k in range(one.shape[1])) for name, one in values.items()}
     by_condition = {name: {"matched": one} for name, one in values.items()}
-    return FusedContender("fused", columns, by_condition, samples, hidden=False, **how)  # type: ignore[arg-type]
+    return FusedContender("fused", columns, by_condition, samples, forms=("linear",), **how)  # type: ignore[arg-type]
 
 
 TRIAL = Trial("one/0", "all", np.arange(100), np.arange(100, 120)[::4], np.arange(120, N))
@@ -105,7 +105,7 @@ def test_settings_are_chosen_by_what_is_out_of_fold() -> None:
 def test_a_run_has_it_beside_the_heads_and_says_what_was_tried(small_set, tmp_path) -> None:
     flags = {"conditions.crop": 64, "metrics.replicates": 10, "heads.per_family": (), "heads.all_columns": ("logreg",),
              "detectors.names": (), "conditions.names": ("matched",), "fused.branches": ("handmade", "spectrum"),
-             "fused.hidden": False}  # fmt: skip
+             "fused.forms": ("linear",)}  # fmt: skip
     done = bench(quick(small_set, **flags), out=tmp_path / "run", store=Store(tmp_path / "store"))
     name = "fused:handmade+spectrum"
     rows = [row for row in done.scores.to_pylist() if row["detector"] == name]

@@ -37,7 +37,7 @@ QUICK = {
     "conditions.names": ("rescaled",), "conditions.crop": 128, "features.names": ("npr_statistics",),
     "heads.per_family": (), "heads.all_columns": (), "detectors.names": (), "metrics.replicates": 20,
     "protocol.name": "train_on", "protocol.train": ("sim-nearest",), "protocol.folds": 2,
-    "fused.branches": ("handmade", "trunk"), "fused.network": "lenet", "fused.hidden": False,
+    "fused.branches": ("handmade", "trunk"), "fused.network": "lenet", "fused.forms": ("linear",),
     "networks.steps": 3, "networks.batch": 4, "networks.crop": 64, "networks.draws": 1, "networks.validation": 0.3,
 }  # fmt: skip
 TRIALS = ["sim-nearest/0", "sim-nearest/1"]

@@ -114,7 +114,7 @@ def test_branches_are_permuted_by_family(samples, half_noise, ids, trials):  # n
     parts = {"handmade": slice(0, 2), "encoder": slice(2, 4)}
     one = FusedContender("fused:handmade+encoder", {name: NAMES[part] for name, part in parts.items()},
                          {name: {c: of[:, part] for c, of in half_noise.items()} for name, part in parts.items()},
-                         samples, hidden=False)  # fmt: skip
+                         samples, forms=("linear",))  # fmt: skip
     table = score_trials(one, samples, ids, trials, ("matched",))
     config = override(CONFIG, {"conditions.names": ("matched",)})
     rows = {row["family"]: row for row in importances([one], {one.name: table}, trials, config, anew)}
@@ -133,7 +133,7 @@ def test_an_image_of_which_a_draw_lacks_a_branch_takes_no_part(samples, half_noi
     for one in values.values():
         one["matched/1"][failed] = np.nan  # neither mean has this draw of it
     one = FusedContender("fused:handmade+encoder", {name: NAMES[part] for name, part in parts.items()}, values, samples,
-                         hidden=False, draws=Draws(2))  # fmt: skip
+                         forms=("linear",), draws=Draws(2))  # fmt: skip
     table = score_trials(one, samples, ids, some, ("matched",))
     assert set(table.column("status").to_pylist()) == {"ok"}
     config = override(CONFIG, {"conditions.names": ("matched",)})

@@ -196,7 +196,7 @@ def test_a_fused_detector_and_a_network_look_at_tiles_too(small_set, pictures, s
     save_network(build(network.get("tiny_ladeda")()), tmp_path / "net")
     names = (PLAIN, "radial_spectrum", f"network:weights={tmp_path / 'net'}")
     how = QUICK | {"features": names}
-    fused = fitting.fit(small_set, head="fused:hidden=false", tiles="mean", store=store, **how)
+    fused = fitting.fit(small_set, head="fused:forms=linear", tiles="mean", store=store, **how)
     image = pictures / "large.png"
     done = score_tiles([image], fused, "mean")
     assert done.branches == ("handmade+spectrum+trunk",)

@@ -26,6 +26,7 @@ from fdetect.bench.network_outputs import Outputs
 from fdetect.bench.protocols import ALIGNED, Samples, Trial
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.classifiers.branches import HANDMADE, SPECTRUM, TRUNK, branch_of
+from fdetect.classifiers.fused_choice import FORMS
 from fdetect.config import RunConfig
 from fdetect.decide import logistic
 from fdetect.draws import drawn_names, mean_of_draws
@@ -101,7 +102,7 @@ def fused(
     trunk = trunk if TRUNK in branches else None
     reasons = {c: dict(trunk.reasons.get(c, {}) if trunk else {})
                   | why_failed([one for by_c in tables.values() for one in by_c[c]]) for c in conditions}  # fmt: skip
-    return [FusedContender(_name(branches), columns, values, samples, trunk, config.seed, config.fused.hidden,
+    return [FusedContender(_name(branches), columns, values, samples, trunk, config.seed, config.fused.forms,
                            reasons, draws)], []  # fmt: skip
 
 
@@ -158,7 +159,7 @@ class FusedContender:
     """The fused detector, fitted anew in every trial.
 
     columns   branch -> names, of all but the trunk; `values_of` branch -> draw of a condition -> (N, D) float32
-    hidden    whether branches with a hidden layer are among the candidates
+    forms     what may give a branch its logit
     """
 
     name: str
@@ -167,7 +168,7 @@ class FusedContender:
     samples: Samples
     trunk: Trunk | None = None
     seed: int = 0
-    hidden: bool = True
+    forms: tuple[str, ...] = FORMS
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     draws: Draws = field(default_factory=Draws)
     tried: Tried = field(default_factory=dict, compare=False, repr=False)
@@ -183,7 +184,7 @@ class FusedContender:
     @cached_property
     def digest(self) -> str:
         """What scores depend on beside the trials."""
-        found = hashlib.blake2b(f"{self.hidden} {self.seed} {self.trunk.digest if self.trunk else ''}".encode(),
+        found = hashlib.blake2b(f"{self.forms} {self.seed} {self.trunk.digest if self.trunk else ''}".encode(),
                                 digest_size=16)  # fmt: skip
         for branch in sorted(self.values_of):
             for condition in sorted(self.values_of[branch]):
@@ -216,10 +217,10 @@ class FusedContender:
         known = FusedRows(vectors, columns, self.samples.label[rows], self.samples.group[rows].astype(str),
                           np.where(self.samples.label[rows] == FAKE, self.samples.generator[rows], "").astype(str),
                           fresh)  # fmt: skip
-        fit = FusedFit(columns, seed=self.seed, hidden=self.hidden)
+        fit = FusedFit(columns, seed=self.seed, forms=self.forms)
         head, tried = fit(tuple(name for names in columns.values() for name in names), known)
         self.tried[trial.name, condition] = [
-            {"head": "{branch}:hidden={hidden}:decay={decay:g}".format(**one["settings"]), "fold": "all",
+            {"head": ":".join(f"{k}={v}" for k, v in one["settings"].items()).removeprefix("branch="), "fold": "all",
              "generator": "macro", "auroc": one["macro_auroc"], "macro_auroc": one["macro_auroc"],
              "chosen": one["chosen"]}
             for one in tried

@@ -22,9 +22,9 @@ from fdetect.classifiers.fused_head import FUSED, FusedFit, trunk_settings
 from fdetect.classifiers.heads import DISTANCE, AnyHead, scale_of
 from fdetect.classifiers.network_columns import NetworkTask
 from fdetect.classifiers.search import Searched
-from fdetect.errors import DataError, ParameterError, WeightsError
+from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing
-from fdetect.registry import Entry
+from fdetect.registry import Entry, nearest
 from fdetect.splits import hold_out
 from fdetect.types import FAKE, REAL
 
@@ -218,12 +218,17 @@ class FusedAsked(Asked):
     def learn(self, rows: LabelledRows) -> Learnt:
         """Choose the settings of the branches and fit; raises DataError where a class is empty."""
         fitted, tried = self.fit(rows.columns, self.rows(rows))
-        return Learnt(fitted, {"hidden": self.fit.hidden}, tried or None)
+        return Learnt(fitted, {"forms": list(self.fit.forms)}, tried or None)
 
 
 def asked_of(name: str, **how: Any) -> Asked:
-    """Return what is asked of a fit by the name of the head: see `HeadFit.of` and `FusedAsked.of`."""
-    return FusedAsked.of(name, **how) if name.partition(":")[0] == FUSED else HeadFit.of(name, **how)
+    """Return what is asked of a fit by the name of the head; raises what `HeadFit.of` and `FusedAsked.of` raise."""
+    base = name.partition(":")[0]
+    if base == FUSED:
+        return FusedAsked.of(name, **how)
+    if base not in head and (hint := nearest(base, [FUSED])):  # which no registry of heads knows
+        raise UnknownName(f"no head '{base}'{hint} (fdetect list heads)")
+    return HeadFit.of(name, **how)
 
 
 def constant_columns(rows: LabelledRows, notice: Callable[[str], None] | None) -> list[str]:

@@ -12,7 +12,7 @@ embedding.py   an encoder's embedding as columns, so that any head is a linear p
 saved.py       a fitted detector in a folder, without pickle: model_folder.py, card.py, estimator_files.py, saved_*.py
 shipped.py     the folder that comes with the package
 calibrated.py  a training-free detector with its thresholds
-fused.py       branches with a logit each and gates between them: fused_fit.py, fused_file.py, adapt.py
+fused.py       branches with a logit each (expert.py) and gates between them: fused_fit.py, fused_file.py, adapt.py
 fused_head.py  the same as a head on columns side by side; branches.py says which column belongs to which branch
 tiles.py       any resolution by tiles that see every pixel
 explain.py     what an answer rests on: places of a picture, families of features

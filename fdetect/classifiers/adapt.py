@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fdetect.classifiers.expert import Expert
 from fdetect.classifiers.fused import BranchSettings, FittedFused, FusedRows, FusedSettings
-from fdetect.classifiers.fused_fit import assembled, check_rows, fit_fused, fit_gate, fit_net, out_of_fold
+from fdetect.classifiers.fused_fit import assembled, check_rows, fit_expert, fit_fused, fit_gate, out_of_fold
 from fdetect.errors import DataError, ParameterError
 from fdetect.metrics import auroc, masses
-from fdetect.nets.fusion import BranchNet
 from fdetect.splits import group_folds
 from fdetect.types import FAKE, REAL
 
@@ -93,18 +93,20 @@ def _adapted(fitted: FittedFused, new: FusedRows, old: FusedRows, mode: str, see
     base = fitted.settings
     held = _held(base, fitted, _fake_groups(old) / _fake_groups(new))
 
-    def fit(training: np.ndarray, name: str) -> BranchNet:
-        start = fit_net(rows.take(training & is_old), name, base, seed=seed)
+    def fit(training: np.ndarray, name: str) -> Expert:
+        start = fit_expert(rows.take(training & is_old), name, base, seed=seed)
         if not (training & new_fakes & rows.usable(name)).any():
             return start  # all new fakes are in the fold that is left out
-        return fit_net(rows.take(training & moving), name, held, seed=seed, start=start)
+        return fit_expert(rows.take(training & moving), name, held, seed=seed, start=start)
 
     part = rows.take(moving)
-    nets = {name: fit_net(part, name, held, seed=seed, start=fitted.nets[name]) for name in fitted.branches}
+    experts = {
+        name: fit_expert(part, name, held, seed=seed, start=fitted.experts[name]) for name in fitted.branches
+    }
     folded = replace(rows, stratum=np.where(new_fakes, "new", rows.stratum).astype(object))  # as in `_measured`
     said = out_of_fold(folded, held, fit, seed=seed).take(moving)
     gate = fit_gate(fitted.gate, said, part, held, seed=seed)
-    return assembled(rows, base, nets, gate, seed)
+    return assembled(rows, base, experts, gate, seed)
 
 
 def _held(settings: FusedSettings, fitted: FittedFused, times: float) -> FusedSettings:

@@ -128,8 +128,8 @@ class FusedExplanation:
     """The score of the fused detector as a sum over branches: each one's own logit, its share, and what it adds.
 
     logits  NaN where a branch is absent, whose share is 0
-    top     of each branch that is there, the columns that move its logit most away from that of an average image:
-            clip((x - mean) * scale) * weight * slope, of the linear part alone
+    top     of each branch that is there, the columns without which its logit would change most, and by how much: what
+            it loses where one is put at its mean in training (`FittedFused.column_parts`)
     """
 
     score: float
@@ -202,7 +202,7 @@ def explain_fused(fitted: FittedFused, vectors: Mapping[str, np.ndarray], *, n_t
     top = {}
     for name, values in vectors.items():
         if np.isfinite(logits[name]):
-            moved = fitted.linear_parts(name, values)[0]
+            moved = fitted.column_parts(name, values[0])
             order = np.argsort(-np.abs(moved), kind="stable")[:n_top]
             top[name] = tuple((fitted.columns[name][k], float(moved[k])) for k in order)
     return FusedExplanation(score, logits, shares, adds, top)

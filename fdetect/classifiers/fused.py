@@ -5,25 +5,25 @@
     fitted.score(vectors), fitted.branch_logits(vectors), fitted.gates(vectors), fitted.contributions(vectors)
 
 A row that is not finite throughout is a branch that is absent for this image.  The formula is fdetect/nets/fusion.py's,
-fitting is fused_fit.py.  Scoring needs no torch.
+but that a head may give a branch's logit l_b; fitting is fused_fit.py.  Scoring needs no torch.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from fdetect.classifiers.expert import Expert, in_float64, present_rows
 from fdetect.decide import logistic
 from fdetect.errors import DataError, ParameterError
-from fdetect.nets.fusion import BranchNet, Fused, GateNet, evidence, fuse
+from fdetect.nets.fusion import Fused, GateNet, fuse
 from fdetect.registry import nearest
 
-__all__ = ["BranchSettings", "FittedFused", "FusedRows", "FusedSettings", "in_float32", "in_float64", "present_rows",
-           "seen"]  # fmt: skip
+__all__ = ["BranchSettings", "FittedFused", "FusedRows", "FusedSettings"]
 
 Vectors = Mapping[str, np.ndarray]
 
@@ -36,6 +36,7 @@ class BranchSettings:
     hidden   units of one hidden layer beside the linear part, 0 = linear
     clip     standard deviations at which a column is cut off
     anchor   name of a column that is a logit already, from which the branch starts and to which it is drawn
+    head     a registered head of log-odds that gives the logit instead, "" = none: it has no decay, hidden or anchor
 
     Raises ParameterError for a value outside its range.
     """
@@ -44,11 +45,18 @@ class BranchSettings:
     hidden: int = 0
     clip: float = 3.0
     anchor: str = ""
+    head: str = ""
 
     def __post_init__(self) -> None:
         _above_zero(self, "decay", "clip")
         if type(self.hidden) is not int or not 0 <= self.hidden <= 1024:
             raise ParameterError(f"fused: hidden must be a whole number from 0 to 1024, got {self.hidden!r}")
+        if self.head and (self.hidden or self.anchor):
+            raise ParameterError(f"fused: a branch whose logit is of {self.head} has no hidden units and no anchor")
+
+    def told(self) -> dict[str, Any]:
+        """Return what tells candidates apart: the head, or hidden units and decay."""
+        return {"head": self.head} if self.head else {"hidden": self.hidden, "decay": self.decay}
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ class FittedFused:
     """
 
     columns: Mapping[str, tuple[str, ...]]
-    nets: Mapping[str, BranchNet]
+    experts: Mapping[str, Expert]
     gate: GateNet  # branches in sorted order
     settings: FusedSettings
     trained_on: Mapping[str, int]
@@ -198,16 +206,29 @@ class FittedFused:
         return self._by_branch(fused.scale * fused.share * fused.own)
 
     def coefficients(self, name: str) -> dict[str, float]:
-        """Return by column what a standard deviation of it adds to the linear part of a branch's calibrated logit."""
-        slope = np.exp(float(self.gate.log_slope[self.branches.index(name)]))
-        return {column: float(w * slope) for column, w in zip(self.columns[name], self.nets[name].weight, strict=True)}
+        """Return by column what a standard deviation of it adds to the linear part of a branch's calibrated logit.
 
-    def linear_parts(self, name: str, values: np.ndarray) -> np.ndarray:
-        """(N, D) columns of a branch -> (N, D), what each adds to the linear part of its calibrated logit."""
-        net, clip = in_float64(self.nets[name]), self.settings.of(name).clip
-        slope = np.exp(float(self.gate.log_slope[self.branches.index(name)]))
-        z = np.clip((values.astype(np.float64) - net.mean) * net.scale, -clip, clip)
-        return np.asarray(z * net.weight * slope)
+        Raises ParameterError for a branch whose logit is of a head.
+        """
+        if self.experts[name].head:
+            raise ParameterError(f"fused: the logit of branch {name} is of {self.settings.of(name).head}, no sum over "
+                                 "columns; see column_parts")  # fmt: skip
+        weight = self.experts[name].net.weight
+        return {column: float(w * self._slope(name)) for column, w in zip(self.columns[name], weight, strict=True)}
+
+    def column_parts(self, name: str, values: np.ndarray) -> np.ndarray:
+        """(D,) columns of a branch -> (D,), what its calibrated logit loses where one is put at its mean in training.
+
+        Of a linear branch that is clip((x - mean) * scale) * weight * slope, and they sum up; of others they do not.
+        """
+        expert = self.experts[name]
+        without = np.repeat(np.asarray(values, np.float64)[None], len(values) + 1, axis=0)
+        np.fill_diagonal(without[1:], expert.net.mean)
+        logit, _, _ = expert.seen(without)
+        return np.asarray((logit[0] - logit[1:]) * self._slope(name))
+
+    def _slope(self, name: str) -> float:
+        return float(np.exp(float(self.gate.log_slope[self.branches.index(name)])))
 
     def _by_branch(self, values: np.ndarray) -> dict[str, np.ndarray]:
         return {name: _rounded(values[:, k]) for k, name in enumerate(self.branches)}
@@ -226,35 +247,9 @@ class FittedFused:
         found = {name: (np.zeros(n), np.zeros(n), np.zeros(n, np.bool_)) for name in self.branches}
         for name, values in vectors.items():
             _check_width(name, values, len(self.columns[name]))
-            found[name] = seen(self.nets[name], values, self.settings.of(name).clip)
+            found[name] = self.experts[name].seen(values)
         logit, novelty, present = (np.stack([found[name][k] for name in self.branches], axis=1) for k in range(3))
         return fuse(in_float64(self.gate), logit, novelty, present.astype(np.float64)), present
-
-
-def present_rows(values: np.ndarray) -> np.ndarray:
-    """(N, D) -> (N,) bool: rows that are finite throughout; a branch is absent in the others."""
-    return np.asarray(np.isfinite(values).all(axis=1))
-
-
-def seen(net: BranchNet, values: np.ndarray, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N, D) -> logit, novelty (N,), 0 where the branch is absent, and presence."""
-    present = present_rows(values)
-    logit, novelty = np.zeros(len(values)), np.zeros(len(values))
-    logit[present], novelty[present] = evidence(in_float64(net), values[present].astype(np.float64), clip)
-    return logit, novelty, present
-
-
-Net = TypeVar("Net", BranchNet, GateNet)
-
-
-def in_float64(net: Net) -> Net:
-    """Return parameters as they are computed with."""
-    return replace(net, **{one.name: getattr(net, one.name).astype(np.float64) for one in fields(net)})
-
-
-def in_float32(net: Net) -> Net:
-    """Return parameters as they are kept."""
-    return replace(net, **{one.name: getattr(net, one.name).astype(np.float32) for one in fields(net)})
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Settings of the fused detector's branches, chosen within the training rows; every one that was tried is kept.
 
-    chosen = choose(rows, "handmade", CANDIDATES, settings)      # -> Chosen(settings, tried)
+    chosen = choose(rows, "handmade", candidates_of(FORMS), settings)      # -> Chosen(settings, tried)
 
 A candidate is judged as settings of heads are (search.py): in each inner fold the branch is fitted on the other groups
 and generators; the macro mean is over generators, of the mean of their folds.
@@ -14,14 +14,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings, seen
-from fdetect.classifiers.fused_fit import fit_net
+from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings
+from fdetect.classifiers.fused_fit import expert_head, fit_expert
 from fdetect.classifiers.search import InnerFold, auroc_by_generator, inner_folds
-from fdetect.errors import DataError
+from fdetect.errors import DataError, ParameterError
 
-__all__ = ["CANDIDATES", "Chosen", "choose", "choose_all"]
+__all__ = ["FORMS", "Chosen", "candidates_of", "choose", "choose_all"]
 
-CANDIDATES = (BranchSettings(), BranchSettings(hidden=64), BranchSettings(hidden=64, decay=0.03))
+FORMS = ("linear", "hist_gb")  # unless others are asked for
+
+_OF_FORM = {
+    "linear": (BranchSettings(),),
+    "hidden": (BranchSettings(hidden=64), BranchSettings(hidden=64, decay=0.03)),
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,17 @@ class Chosen:
 
     settings: FusedSettings
     tried: tuple[tuple[str, BranchSettings, float], ...]
+
+
+def candidates_of(forms: Sequence[str]) -> tuple[BranchSettings, ...]:
+    """Return the candidates of some forms: linear, hidden (a layer of 64 units), or the name of a head of log-odds.
+
+    Raises ParameterError for a head of another scale or where none is named, UnknownName for another name.
+    """
+    if not forms:
+        raise ParameterError("fused: name a form of the branches, such as linear, hidden or hist_gb")
+    return tuple(one for form in dict.fromkeys(forms)
+                 for one in _OF_FORM.get(form) or (BranchSettings(head=expert_head(form).name),))  # fmt: skip
 
 
 def choose(
@@ -58,7 +74,7 @@ def choose(
 
 
 def choose_all(
-    rows: FusedRows, settings: FusedSettings, candidates: Sequence[BranchSettings] = CANDIDATES, *, seed: int = 0
+    rows: FusedRows, settings: FusedSettings, candidates: Sequence[BranchSettings], *, seed: int = 0
 ) -> Chosen:
     """Return the settings with the best candidate for every branch."""
     tried: tuple[tuple[str, BranchSettings, float], ...] = ()
@@ -75,8 +91,7 @@ def _macro(
     """Return the macro AUROC of a branch with these settings; scores of different fits are never pooled."""
     with_it, cells = replace(settings, branches={name: candidate}), dict[str, list[float]]()
     for fold in folds:
-        net = fit_net(rows.take(fold.fit), name, with_it, seed=seed)
-        said, _, _ = seen(net, rows.vectors[name][fold.test], candidate.clip)
+        said, _, _ = fit_expert(rows.take(fold.fit), name, with_it, seed=seed).seen(rows.vectors[name][fold.test])
         for generator, value in auroc_by_generator(rows.label[fold.test], said, rows.stratum[fold.test]).items():
             cells.setdefault(generator, []).append(value)
     return math.fsum(float(np.mean(of_one)) for of_one in cells.values()) / len(cells)

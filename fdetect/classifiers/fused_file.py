@@ -1,8 +1,8 @@
-"""A fused detector as a card of plain JSON values and arrays, for a model folder (saved.py).  No pickle.
+"""A fused detector as a card of plain JSON values, arrays and files, for a model folder (saved.py).  No pickle.
 
 The card states columns, settings and what was trained on; the arrays are float32, named `gate.base`,
-`branch.<name>.weight` and so on.  Reading is strict: another shape, a tensor too many or too few, or a number that is
-not finite is refused.
+`branch.<name>.weight` and so on; `<name>.skops` is the head that gives a branch its logit.  Reading is strict: another
+shape, a tensor or file too many or too few, or a number that is not finite is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from fdetect.classifiers.estimator_files import estimator_bytes, read_estimator
+from fdetect.classifiers.expert import Expert
 from fdetect.classifiers.fused import BranchSettings, FittedFused, FusedSettings
+from fdetect.classifiers.fused_fit import expert_head
+from fdetect.classifiers.heads import FittedHead
+from fdetect.classifiers.model_folder import head_file
 from fdetect.errors import DataError
 from fdetect.nets.fusion import BranchNet, GateNet
 
@@ -23,8 +28,8 @@ FORMAT = 1
 _CARD = {"format": int, "columns": dict, "settings": dict, "trained_on": dict, "seed": int}
 
 
-def parts_of(fitted: FittedFused) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the card, of plain JSON values, and the arrays of a fused detector, which `fused_of` puts together."""
+def parts_of(fitted: FittedFused) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, bytes]]:
+    """Return the card, the arrays and the files of a fused detector, which `fused_of` puts together."""
     card = {
         "format": FORMAT,
         "columns": {name: list(columns) for name, columns in fitted.columns.items()},
@@ -33,13 +38,22 @@ def parts_of(fitted: FittedFused) -> tuple[dict[str, Any], dict[str, np.ndarray]
         "seed": fitted.seed,
     }
     arrays = {f"gate.{one.name}": getattr(fitted.gate, one.name) for one in fields(GateNet)}
-    for name, net in fitted.nets.items():
-        arrays |= {f"branch.{name}.{one.name}": getattr(net, one.name) for one in fields(BranchNet)}
-    return card, {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    files = {}
+    for name, expert in fitted.experts.items():
+        arrays |= {f"branch.{name}.{one.name}": getattr(expert.net, one.name) for one in fields(BranchNet)}
+        if expert.head:
+            template = expert_head(expert.head.name)()
+            files[head_file(name)] = estimator_bytes(expert.head.name, expert.head.pipeline, template)
+    return card, {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}, files
 
 
-def fused_of(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FittedFused:
-    """Return the fused detector of a card and arrays; raises DataError or ParameterError where they do not fit."""
+def fused_of(
+    card: Mapping[str, Any], arrays: Mapping[str, np.ndarray], files: Mapping[str, bytes]
+) -> FittedFused:
+    """Return the fused detector of a card, arrays and files.
+
+    Raises DataError or ParameterError where they do not fit, ValueError for a head that no fit can have made.
+    """
     if faults := [name for name, kind in _CARD.items() if type(card.get(name)) is not kind]:
         raise DataError(f"its card lacks {faults[0]}")
     if card["format"] != FORMAT:
@@ -58,12 +72,20 @@ def fused_of(card: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Fitte
         array = arrays[name]
         if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
             raise DataError(f"its array {name} must be finite float32 {shape}, and is {array.dtype} {array.shape}")
-    nets = {
-        branch: BranchNet(*(arrays[f"branch.{branch}.{one.name}"] for one in fields(BranchNet))) for branch in columns
-    }
+    if strange := sorted({head_file(branch) for branch in columns if settings.of(branch).head} ^ set(files)):
+        raise DataError(f"it {'has no place for' if strange[0] in files else 'lacks'} the file {strange[0]}")
+    experts = {}
+    for branch, mine in columns.items():
+        net, own = BranchNet(*(arrays[f"branch.{branch}.{one.name}"] for one in fields(BranchNet))), settings.of(branch)
+        experts[branch] = Expert(net, own.clip, _head(own.head, mine, files[head_file(branch)]) if own.head else None)
     gate = GateNet(*(arrays[f"gate.{one.name}"] for one in fields(GateNet)))
     trained_on = {str(name): int(count) for name, count in card["trained_on"].items()}
-    return FittedFused(columns, nets, gate, settings, trained_on, card["seed"])
+    return FittedFused(columns, experts, gate, settings, trained_on, card["seed"])
+
+
+def _head(name: str, columns: tuple[str, ...], data: bytes) -> FittedHead:
+    entry = expert_head(name)
+    return FittedHead(entry.name, columns, read_estimator(entry.name, data, entry(), len(columns)), 0.0)
 
 
 def _settings(content: Mapping[str, Any]) -> FusedSettings:

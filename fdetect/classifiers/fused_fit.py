@@ -11,19 +11,21 @@ Torch is needed (the extra `deep`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fdetect.classifiers.fused import FittedFused, FusedRows, FusedSettings, in_float32, in_float64, seen
+from fdetect.classifiers.expert import Expert, in_float32, in_float64
+from fdetect.classifiers.fused import FittedFused, FusedRows, FusedSettings
+from fdetect.classifiers.heads import LOG_ODDS, FittedHead, Rows, fit_rows, head, scale_of
 from fdetect.errors import DataError, ParameterError, WeightsError
-from fdetect.nets.fusion import BranchNet, GateNet, fit_branch, fit_gates, start_branch, start_gates
+from fdetect.nets.fusion import GateNet, fit_branch, fit_gates, start_branch, start_gates
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing
-from fdetect.registry import nearest
+from fdetect.registry import Entry, nearest
 from fdetect.splits import group_folds
 
-__all__ = ["OutOfFold", "assembled", "balanced", "check_rows", "fit_fused", "fit_gate", "fit_net", "gate_folds",
-           "out_of_fold"]  # fmt: skip
+__all__ = ["OutOfFold", "assembled", "balanced", "check_rows", "expert_head", "fit_expert", "fit_fused", "fit_gate",
+           "gate_folds", "out_of_fold"]  # fmt: skip
 
 
 def fit_fused(rows: FusedRows, settings: FusedSettings | None = None, *, seed: int = 0) -> FittedFused:
@@ -34,20 +36,25 @@ def fit_fused(rows: FusedRows, settings: FusedSettings | None = None, *, seed: i
     settings = settings or FusedSettings()
     check_rows(rows, settings)
     names = sorted(rows.vectors)
-    nets = {name: fit_net(rows, name, settings, seed=seed) for name in names}
+    experts = {name: fit_expert(rows, name, settings, seed=seed) for name in names}
 
-    def fit(training: np.ndarray, name: str) -> BranchNet:
-        return fit_net(rows.take(training), name, settings, seed=seed)
+    def fit(training: np.ndarray, name: str) -> Expert:
+        return fit_expert(rows.take(training), name, settings, seed=seed)
 
     found = out_of_fold(rows, settings, fit, seed=seed)
     gate = fit_gate(start_gates(len(names)), found, rows, settings, seed=seed)
-    return assembled(rows, settings, nets, gate, seed)
+    return assembled(rows, settings, experts, gate, seed)
 
 
-def fit_net(
-    rows: FusedRows, name: str, settings: FusedSettings, *, seed: int, start: BranchNet | None = None
-) -> BranchNet:
-    """Fit one branch on the rows that it may use, from nothing or from a fitted one whose last layer moves alone."""
+def fit_expert(
+    rows: FusedRows, name: str, settings: FusedSettings, *, seed: int, start: Expert | None = None
+) -> Expert:
+    """Fit one branch on the rows that it may use, from nothing or from a fitted one whose last layer moves alone.
+
+    One whose logit is of a head has no such layer, and stays as it was.
+    """
+    if start and start.head:
+        return start
     own, usable = settings.of(name), rows.usable(name)
     if missing := [what for what, k in (("real", 0), ("fake", 1)) if not (rows.label[usable] == k).any()]:
         held = " that its network was not trained on" if name in rows.fresh else ""
@@ -56,8 +63,22 @@ def fit_net(
     values = rows.vectors[name][usable].astype(np.float64)
     label, weight = rows.label[usable], balanced(rows.label[usable], rows.stratum[usable], settings.balance)
     anchor = rows.columns[name].index(own.anchor) if own.anchor else None
-    begin = in_float64(start) if start else start_branch(values, hidden=own.hidden, anchor=anchor, seed=seed)
-    return fit_branch(begin, values, label, weight, decay=own.decay, clip=own.clip, last=start is not None)
+    begin = in_float64(start.net) if start else start_branch(values, hidden=own.hidden, anchor=anchor, seed=seed)
+    if own.head:
+        entry = expert_head(own.head)
+        pipeline = fit_rows(entry, Rows(values, label, weight * len(label)))
+        return Expert(in_float32(begin), own.clip, FittedHead(entry.name, tuple(rows.columns[name]), pipeline, 0.0))
+    net = fit_branch(begin, values, label, weight, decay=own.decay, clip=own.clip, last=start is not None)
+    return Expert(net, own.clip)
+
+
+def expert_head(name: str) -> Entry:
+    """Return the head that may give a branch its logit; raises ParameterError for one that is no log-odds of rows."""
+    entry = head.read(name)
+    if scale_of(entry) != LOG_ODDS or "fit" in entry.meta:
+        usable = ", ".join(one.name for one in head if scale_of(one) == LOG_ODDS and "fit" not in one.meta)
+        raise ParameterError(f"fused: {entry.name} cannot give a branch its logit; choose of linear, hidden, {usable}")
+    return entry
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +95,7 @@ class OutOfFold:
 
 
 def out_of_fold(
-    rows: FusedRows, settings: FusedSettings, fit: Callable[[np.ndarray, str], BranchNet], *, seed: int
+    rows: FusedRows, settings: FusedSettings, fit: Callable[[np.ndarray, str], Expert], *, seed: int
 ) -> OutOfFold:
     """Score every row by branches that `fit(mask of rows, branch)` made from the other inner folds.
 
@@ -89,8 +110,7 @@ def out_of_fold(
             here = test & rows.usable(name)
             if len(set(rows.label[training & rows.usable(name)])) < 2 or not here.any():
                 continue
-            net = fit(training, name)
-            said = seen(net, rows.vectors[name][here], settings.of(name).clip)
+            said = fit(training, name).seen(rows.vectors[name][here])
             found.logit[here, k], found.novelty[here, k], found.present[here, k] = said
     return found
 
@@ -123,13 +143,14 @@ def fit_gate(
 
 
 def assembled(
-    rows: FusedRows, settings: FusedSettings, nets: Mapping[str, BranchNet], gate: GateNet, seed: int
+    rows: FusedRows, settings: FusedSettings, experts: Mapping[str, Expert], gate: GateNet, seed: int
 ) -> FittedFused:
     """Put fitted parts together, rounded to float32 as they are kept."""
     kinds, counts = np.unique(rows.stratum.astype(str), return_counts=True)
+    kept = {name: replace(one, net=in_float32(one.net)) for name, one in experts.items()}
     return FittedFused(
-        {name: tuple(rows.columns[name]) for name in sorted(rows.columns)}, {k: in_float32(v) for k, v in nets.items()},
-        in_float32(gate), settings, dict(zip(kinds.tolist(), counts.tolist(), strict=True)), seed,
+        {name: tuple(rows.columns[name]) for name in sorted(rows.columns)}, kept, in_float32(gate), settings,
+        dict(zip(kinds.tolist(), counts.tolist(), strict=True)), seed,
     )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from fdetect.classifiers.balance import WEIGHTS
 from fdetect.classifiers.branches import TRUNK
-from fdetect.classifiers.fused import BranchSettings, FittedFused, FusedRows, FusedSettings, present_rows
-from fdetect.classifiers.fused_choice import CANDIDATES, choose_all
+from fdetect.classifiers.expert import present_rows
+from fdetect.classifiers.fused import BranchSettings, FittedFused, FusedRows, FusedSettings
+from fdetect.classifiers.fused_choice import FORMS, candidates_of, choose_all
 from fdetect.classifiers.fused_fit import fit_fused
 from fdetect.classifiers.heads import LOG_ODDS
 from fdetect.decide import logistic
@@ -26,18 +27,24 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Registry, nearest
 from fdetect.types import FAKE
 
-__all__ = ["BALANCE", "FUSED", "FusedFit", "FusedHead", "in_all", "trunk_settings"]
+__all__ = ["BALANCE", "FUSED", "FusedFit", "FusedHead", "fused_detector", "in_all", "trunk_settings"]
 
 FUSED = "fused"
 BALANCE = "generators"  # unless another is asked for
 
-_named = Registry("fused detector", group="fdetect.fused")
+fused_detector = Registry("fused detector", group="fdetect.fused")
 
 
-@_named(name=FUSED)
-def settings_of(*, hidden: bool = True) -> dict[str, Any]:
-    """What may stand behind the name: `fused:hidden=false` tries no hidden layers, and takes seconds, not minutes."""
-    return {"hidden": hidden}
+@fused_detector(name=FUSED)
+def settings_of(*, forms: str = "+".join(FORMS)) -> dict[str, Any]:
+    """Columns by branch, each with a logit of its own, and gates between them: any branch may be absent.
+
+    It stands where a head does: `fdetect fit --head fused`; in a benchmark it is `fdetect bench --fused BRANCHES`.
+
+    forms  what may give a branch its logit, by +: linear, hidden (a layer of 64 units; minutes, not seconds), or a head
+           of log-odds; which one does is chosen for each branch within the training images
+    """
+    return {"forms": tuple(forms.split("+"))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +106,13 @@ class FusedFit:
     branches  by branch, its columns
     balance   "generators": every generator weighs alike among the fakes; "generators+sources": and every source among
               the reals; "none": every row does
-    hidden    whether branches with a hidden layer are tried
+    forms     what may give a branch its logit, see `fdetect.classifiers.fused_choice.candidates_of`
     """
 
     branches: Mapping[str, tuple[str, ...]]
     balance: str = BALANCE
     seed: int = 0
-    hidden: bool = True
+    forms: tuple[str, ...] = FORMS
 
     @classmethod
     def of(cls, name: str, *, balance: str = "", seed: int = 0) -> FusedFit:
@@ -113,7 +120,8 @@ class FusedFit:
 
         Raises ParameterError for a setting or a balance that does not exist.
         """
-        settings = _named.read(name).settings
+        settings = fused_detector.read(name)()
+        candidates_of(settings["forms"])
         if balance and balance not in WEIGHTS:
             raise ParameterError(f"--balance: no weights '{balance}'{nearest(balance, WEIGHTS)} ({', '.join(WEIGHTS)})")
         return cls({}, balance or BALANCE, seed, **settings)
@@ -146,10 +154,10 @@ class FusedFit:
         Raises DataError where a class is empty, in a branch or in all folds; WeightsError where torch is missing.
         """
         settings = FusedSettings(branches=trunk_settings(self.branches), balance=float(self.balance != "none"))
-        chosen = choose_all(rows, settings, CANDIDATES if self.hidden else CANDIDATES[:1], seed=self.seed)
+        chosen = choose_all(rows, settings, candidates_of(self.forms), seed=self.seed)
         tried = [
-            {"settings": {"branch": branch, "hidden": how.hidden, "decay": how.decay}, "macro_auroc": auroc,
-             "worst": None, "chosen": how == chosen.settings.of(branch)}
+            {"settings": {"branch": branch, **how.told()}, "macro_auroc": auroc, "worst": None,
+             "chosen": how == chosen.settings.of(branch)}
             for branch, how, auroc in chosen.tried
         ]  # fmt: skip
         return FusedHead(columns, fit_fused(rows, chosen.settings, seed=self.seed)), tried

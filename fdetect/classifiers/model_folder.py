@@ -3,6 +3,7 @@
     my.fdetect/
       card.json                 what the model is, was made of, and is worth; the SHA-256 of every other file
       head.skops                a trained head, see estimator_files.py
+      handmade.skops ...        of a fused detector, the heads that give branches their logits
       arrays.safetensors        calibration scores, a fused detector, the bank of a training-free one
 
 The card holds a digest of itself, so that a card edited by hand, or a file put in the place of another, is refused.
@@ -22,15 +23,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fdetect.classifiers.branches import BRANCHES
 from fdetect.errors import DataError
 from fdetect.files import check_writable
 from fdetect.nets.detector_cards import kind_of
 
-__all__ = ["ARRAYS", "CARD", "FORMAT", "HEAD", "check_target", "plain", "read_folder", "signed", "write_folder"]
+__all__ = ["ARRAYS", "CARD", "FORMAT", "HEAD", "check_target", "head_file", "plain", "read_folder", "signed",
+           "write_folder"]  # fmt: skip
 
 FORMAT = 3  # 1 and 2 were single files
 CARD, HEAD, ARRAYS = "card.json", "head.skops", "arrays.safetensors"
 
+
+def head_file(branch: str) -> str:
+    """Return the name of the file with the head of a branch."""
+    return f"{branch}.skops"
+
+
+_FILES = {HEAD, ARRAYS, *map(head_file, BRANCHES)}
 _ANOTHER_VERSION = "was written by another version of fdetect; fit it again"
 
 
@@ -45,7 +55,7 @@ def check_target(path: Path) -> None:
     if not path.exists():
         return
     inside = sorted(one.name for one in path.iterdir())
-    if strange := [name for name in inside if name not in (CARD, HEAD, ARRAYS)]:
+    if strange := [name for name in inside if name != CARD and name not in _FILES]:
         raise DataError(f"{path}: holds {strange[0]}, which is no part of a model; nothing is written over it, give "
                         "another name")  # fmt: skip
     if inside and CARD not in inside:
@@ -101,7 +111,7 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     if card["format"] != FORMAT:
         raise DataError(_ANOTHER_VERSION)
     listed = card.get("files", {})
-    if not {*listed} <= {HEAD, ARRAYS}:
+    if not {*listed} <= _FILES:
         raise DataError(f"not a fitted detector ({CARD} lists other files)")
     files = {name: (path / name).read_bytes() for name in listed}
     if card.pop("digest", "") != _digest(card):

@@ -162,9 +162,9 @@ def _head_parts(detector: FittedDetector) -> tuple[dict[str, Any], dict[str, np.
     """Return what a card says of the head itself, its arrays, and its file."""
     fitted = detector.head
     if isinstance(fitted, FusedHead):
-        card, arrays = parts_of(fitted.fitted)
+        card, arrays, files = parts_of(fitted.fitted)
         named = {f"{FUSED}.{name}": array for name, array in arrays.items()}
-        return {"kind": FUSED, "head": {"name": FUSED, "settings": dict(detector.settings), FUSED: card}}, named, {}
+        return {"kind": FUSED, "head": {"name": FUSED, "settings": dict(detector.settings), FUSED: card}}, named, files
     assert isinstance(fitted, FittedHead)
     own = {f.name: getattr(fitted, f.name) for f in fields(fitted) if f.name not in ("columns", "pipeline")}
     estimator = estimator_bytes(fitted.name, fitted.pipeline, _template(fitted.name, detector.settings)())
@@ -180,7 +180,7 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
     columns, own = tuple(known.pop("columns")), dict(known.pop("head"))
     settings = own.pop("settings")
     known["trained_on"] = _renamed(known["trained_on"], REALS, "")
-    fitted = _fused(own, columns, arrays) if card["kind"] == FUSED else _estimator(own, settings, columns, files)
+    fitted = _fused(own, columns, arrays, files) if card["kind"] == FUSED else _estimator(own, settings, columns, files)
     fitted.score(np.zeros((1, len(columns)), np.float32))
     features = known.pop("features")
     calibration = calibration_of(arrays.pop("calibration"), card)
@@ -217,11 +217,14 @@ def _estimator(
     return FittedHead(columns=columns, pipeline=pipeline, **own)
 
 
-def _fused(own: Mapping[str, Any], columns: tuple[str, ...], arrays: dict[str, np.ndarray]) -> FusedHead:
+def _fused(
+    own: Mapping[str, Any], columns: tuple[str, ...], arrays: dict[str, np.ndarray], files: Mapping[str, bytes]
+) -> FusedHead:
     """Take the arrays of a fused detector out of those of its model; every choice of its branches has thresholds."""
     if strange := sorted(set(own[FUSED]["columns"]) - set(BRANCHES)):
         raise DataError(f"not a fitted detector (it has a branch '{strange[0]}', and there are {', '.join(BRANCHES)})")
-    return FusedHead(columns, fused_of(own[FUSED], _taken(arrays, f"{FUSED}.")))
+    of_branches = {name: data for name, data in files.items() if name != ARRAYS}
+    return FusedHead(columns, fused_of(own[FUSED], _taken(arrays, f"{FUSED}."), of_branches))
 
 
 def _taken(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

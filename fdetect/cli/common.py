@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "counted", "engine_options", "engine_settings", "leave", "list_options", "listed_inputs", "open_store", "printable",
-    "progress_bar", "read_options", "return_freed_memory", "say", "shares", "show", "show_rows", "words",
-    "work_options",
+    "progress_bar", "progress_lines", "read_options", "return_freed_memory", "say", "shares", "show", "show_rows",
+    "words", "work_options",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _QUIET_SECONDS = 2.0  # shorter steps show no bar
+_LINE_SECONDS = 30.0  # between two lines where stderr is no terminal
 
 
 def words(value: str | None) -> tuple[str, ...] | None:
@@ -119,9 +120,12 @@ def return_freed_memory() -> None:
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield a progress callback with rate and time left on stderr; None where stderr is no terminal."""
-    if not (sys.stderr and sys.stderr.isatty()):
+    """Yield a progress callback with rate and time left on stderr; where that is no terminal, a line now and then."""
+    if not sys.stderr:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield progress_lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -143,6 +147,19 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None] | None]:
                        rate=f"{done / seconds:.1f}/s", visible=done < total and seconds > _QUIET_SECONDS)  # fmt: skip
 
         yield update
+
+
+def progress_lines(every: float = _LINE_SECONDS) -> Callable[[str, int, int], None]:
+    """Return a progress callback for logs: a line on stderr every so many seconds, so that quick work prints none."""
+    last = time.monotonic()
+
+    def update(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= every:
+            last = now
+            say(f"{what.replace(' | ', '  ')}: {done} of {total}")
+
+    return update
 
 
 def listed_inputs(data: Sequence[str], files_from: str | None) -> list[str]:

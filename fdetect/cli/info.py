@@ -22,6 +22,7 @@ KINDS = {
     "generators": "fdetect.nets.own:generator",
     "noise-generators": "fdetect.nets.noise:noise_generator",
     "heads": "fdetect.classifiers:head",
+    "fused-detectors": "fdetect.classifiers.fused_head:fused_detector",
     "calibrators": "fdetect.classifiers:calibrator",
     "networks": "fdetect.nets.detectors:network",
     "explanations": "fdetect.nets.explaining:explanation",
