@@ -4,19 +4,25 @@
     python benchmarks/trained.py DATA --fused handmade,spectrum,trunk --trunk OUT/trainings --trunk-name residual_trunk
 
 Two runs of `fdetect bench`, leave one generator out and leave one real source out, with every head on all columns and
-the fused detector; networks that benchmarks/networks.py trained in the same trials stand beside them where --networks
-names their scores, and one of them is the trunk where --trunk names their outputs.  Every detector that ran is in the
-tables.
+the fused detector.  Networks that benchmarks/networks.py trained in the same trials stand beside them where --networks
+names their scores (a run of their own, as they need no features), and one of them is the trunk where --trunk names
+their outputs.  Every detector that ran is in the tables; --more names the scores of another run in the same trials,
+whose other detectors and conditions stand beside them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from figures import about, by_generator, cells, detectors, reals, shown, tell
@@ -25,7 +31,9 @@ from trainings import Trainings
 
 from fdetect.bench.compare import paired_differences
 from fdetect.bench.differences import difference_grids, read_differences
+from fdetect.bench.evaluate import cells_of
 from fdetect.bench.grid import Grid, markdown
+from fdetect.bench.learnt_tables import verdict
 from fdetect.bench.networks import networks_grids
 from fdetect.bench.run import Bench, bench
 from fdetect.classifiers import head
@@ -52,6 +60,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=4, help="of each image, for heads and the fused detector")
     parser.add_argument("--conditions", default="native,matched,jpeg70,rescaled")
     parser.add_argument("--networks", type=Path, help="scores.parquet of benchmarks/networks.py")
+    parser.add_argument("--more", type=Path, nargs="*", default=(), help="scores.parquet of runs in the same trials")
+    parser.add_argument("--protocols", default=",".join(PROTOCOLS.values()))
     parser.add_argument("--compare", default="", help="a detector that was chosen on training folds, for differences")
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -62,23 +72,24 @@ def main() -> None:
     options = parser.parse_args()
     seconds: dict[str, float] = {}
     try:
-        done = {title: run(name, options, seconds) for title, name in PROTOCOLS.items()}
+        done = {title: run(name, options, seconds) for title, name in PROTOCOLS.items()
+                if name in options.protocols.split(",")}  # fmt: skip
     except FdetectError as error:
         parser.error(str(error))
-    first = done["Leave one generator out"]
     grids = [macro(title, one) for title, one in done.items()]
     grids += [differences(title, one, options) for title, one in done.items() if options.compare]
     grids += [replace(grid, title=f"{grid.title}, {title.lower()}") for title, one in done.items()
               for grid in difference_grids(read_differences(one.folder), one.result.audit)]  # fmt: skip
-    grids += [by_generator(first, condition) for condition in options.conditions.split(",")]
-    source = done["Leave one real source out"]
-    grids += [reals(source, condition) for condition in conditions(PROTOCOLS["Leave one real source out"], options)]
+    for title, one in done.items():
+        tested = conditions(PROTOCOLS[title], options)
+        grids += [(by_generator if title == "Leave one generator out" else reals)(one, name) for name in tested]
     grids += [replace(grid, title=f"{grid.title}, {title.lower()}") for title, one in done.items()
               for grid in networks_grids(one.result.header)]  # fmt: skip
+    grids += [budgets(title, PROTOCOLS[title], options) for title in done if options.networks]
     rows = tuple((title, f"{value:.0f}") for title, value in seconds.items())
     grids.append(Grid("Seconds of each run", ("run", "seconds"), rows, "With what earlier runs had left in the store."))
     drawn = f"Heads and the fused detector see {options.draws} draws of each image. "
-    text = f"{about(first, options, drawn)}\n\n{markdown(grids)}"
+    text = f"{about(next(iter(done.values())), options, drawn)}\n\n{markdown(grids)}"
     if str(options.out) == "-":
         print(text)
         return
@@ -87,20 +98,55 @@ def main() -> None:
 
 def run(protocol: str, options: argparse.Namespace, seconds: dict[str, float]) -> Bench:
     since = time.monotonic()
-    config = override(RunConfig(), {
-        "data.path": options.data, "conditions.names": conditions(protocol, options), "protocol.name": protocol,
-        "features.names": (options.features,), "heads.per_family": (), "detectors.names": (), "seed": options.seed,
-        "heads.all_columns": tuple(options.heads.split(",")), "metrics.replicates": options.replicates,
+    trunk = Trainings.read(options.trunk, options.trunk_name) if options.trunk else None
+    done = judged(protocol, options, options.runs / protocol, {
+        "features.names": (options.features,), "heads.all_columns": tuple(options.heads.split(",")),
         "fused.branches": tuple(options.fused.split(",")) if options.fused else (),
         "fused.forms": tuple(options.forms.split("+")), "heads.draws": options.draws,
         "fused.network": "" if options.trunk else options.trunk_name,
-        "detectors.scores": given(protocol, options),
-    })  # fmt: skip
-    done = bench(config, out=options.runs / protocol, store=Store(options.store), workers=options.workers,
-                 progress=tell, trunk=Trainings.read(options.trunk, options.trunk_name) if options.trunk else None,
-                 )  # fmt: skip
+    }, trunk)  # fmt: skip
     seconds[protocol] = time.monotonic() - since
-    return done
+    tables = [pq.read_table(file) for file in options.more]
+    if scores := given(protocol, options):
+        nothing = dict.fromkeys(("features.names", "heads.all_columns"), ())
+        networks = judged(protocol, options, options.runs / f"networks-{protocol}",
+                          {**nothing, "detectors.scores": scores})  # fmt: skip
+        tables.append(networks.scores)
+    return with_more(done, tables, options)
+
+
+def judged(
+    protocol: str, options: argparse.Namespace, folder: Path, settings: dict[str, Any], trunk: Trainings | None = None
+) -> Bench:
+    """Run a benchmark with what all runs of this page have in common, and some settings of its own."""
+    config = override(RunConfig(), {
+        "data.path": options.data, "conditions.names": conditions(protocol, options), "protocol.name": protocol,
+        "heads.per_family": (), "detectors.names": (), "seed": options.seed, "metrics.replicates": options.replicates,
+        **settings,
+    })  # fmt: skip
+    return bench(config, out=folder, store=Store(options.store), workers=options.workers, progress=tell, trunk=trunk)
+
+
+def with_more(done: Bench, tables: Sequence[pa.Table], options: argparse.Namespace) -> Bench:
+    """Return the run with what other tables have beside it, of those that were judged in its trials."""
+
+    def names(table: pa.Table) -> list[str]:
+        pairs = zip(table.column("detector").to_pylist(), table.column("condition").to_pylist(), strict=True)
+        return [f"{detector} {condition}" for detector, condition in pairs]
+
+    joined, trials = [done.scores], set(done.scores.column("trial").to_pylist())
+    known = set(names(done.scores))
+    for table in tables:
+        if not set(table.column("trial").to_pylist()) <= trials:
+            continue  # of the other protocol
+        table = table.filter(pa.array([name not in known for name in names(table)]))
+        joined.append(table.select(done.scores.column_names).cast(done.scores.schema))
+        known |= set(names(table))
+    if len(joined) == 1:
+        return done
+    scores = pa.concat_tables(joined)
+    cells = cells_of(scores, replicates=options.replicates, seed=options.seed)
+    return replace(done, scores=scores, result=replace(done.result, cells=cells))
 
 
 def conditions(protocol: str, options: argparse.Namespace) -> tuple[str, ...]:
@@ -117,7 +163,7 @@ def given(protocol: str, options: argparse.Namespace) -> tuple[str, ...]:
     mine = table.filter(pc.equal(table.column("protocol"), protocol)).drop_columns(["protocol"])
     trials = {name: len(set(mine.filter(pc.equal(mine.column("detector"), name)).column("trial").to_pylist()))
               for name in set(mine.column("detector").to_pylist())}  # fmt: skip
-    whole = [name for name, n in trials.items() if n == max(trials.values())]
+    whole = [name for name, n in trials.items() if n == max(trials.values(), default=0)]
     for name in sorted(set(trials) - set(whole)):
         print(f"{name} was trained in {trials[name]} of {max(trials.values())} trials of {protocol}, and is left out",
               file=sys.stderr)  # fmt: skip
@@ -127,6 +173,29 @@ def given(protocol: str, options: argparse.Namespace) -> tuple[str, ...]:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(mine.filter(pc.is_in(mine.column("detector"), value_set=pc.cast(whole, "string"))), path)
     return (str(path),)
+
+
+def budgets(title: str, protocol: str, options: argparse.Namespace) -> Grid:
+    """Return what each network of --networks was given, and how far it came, as run.json beside its scores says."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    run = json.loads((options.networks.parent / "run.json").read_text())
+    for one in run["trainings"]:
+        if one["protocol"] == protocol:
+            found.setdefault(one["network"], []).append(one)
+    rows = []
+    for name, trials in found.items():
+        ended = [one for one in trials if "auroc" in one]
+        aurocs = [one["auroc"] for one in ended]
+        flattened = ["the loss still falls" not in one["undertrained"] for one in ended]
+        spread = f"{np.mean(aurocs):.3f} ({min(aurocs):.3f} to {max(aurocs):.3f})" if ended else "–"
+        rows.append((f"`{name}`", f"{ended[0]['parameters'] / 1e6:.3g}" if ended else "–",
+                     f"{trials[0]['steps']} x {trials[0]['batch']}", f"{len(ended)} of {len(trials)}", spread,
+                     f"{sum(flattened)}", verdict(aurocs, flattened)))  # fmt: skip
+    columns = ("network", "parameters (M)", "steps x batch", "trials", "validation AUROC: mean (range)",
+               "loss flattened", "verdict")  # fmt: skip
+    note = (f"Trained on crops of {run['options']['train_crop']} px; validated under matched on groups kept apart, by "
+            "the generators of the training images.")  # fmt: skip
+    return Grid(f"Budgets of the networks, {title.lower()}", columns, tuple(rows), note)
 
 
 def macro(title: str, done: Bench) -> Grid:

@@ -11,6 +11,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from fdetect.bench.layouts import layout
 from fdetect.classifiers import calibrator, head
 from fdetect.classifiers.heads import scale_of
 from fdetect.classifiers.search import GRIDS
@@ -22,9 +23,11 @@ from fdetect.nets.detector_cards import PUBLISHED
 from fdetect.nets.detectors import network
 from fdetect.nets.distances import distance
 from fdetect.nets.explaining import SHOWS, explanation
+from fdetect.perturb import CONDITION_LISTS, perturbation
 from fdetect.recipes import RECIPES
 from fdetect.registry import Entry, Registry
 from fdetect.rigid import detector, view
+from fdetect.wear import amounts_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,6 +73,9 @@ def tables() -> dict[tuple[str, str], str]:
         ("docs/trained.md", "recipes"): recipes(),
         ("docs/trained.md", "published"): published(),
         ("docs/trained.md", "explanations"): explanations(),
+        ("docs/data.md", "layouts"): layouts(),
+        ("docs/conditions.md", "perturbations"): perturbations(),
+        ("docs/conditions.md", "condition-lists"): condition_lists(),
     }
 
 
@@ -213,6 +219,42 @@ def explanations() -> str:
         for entry in explanation
     ]
     return "\n".join(rows)
+
+
+def layouts() -> str:
+    rows = ["| layout | refines | what it reads | beware |", "|---|---|---|---|"]
+    for entry in sorted(layout, key=lambda entry: entry.name):
+        general = getattr(entry.target, "refines", "")
+        beware = re.search(r"Beware: (.*?)(?=\n\n|\Z)", entry.doc, re.DOTALL)
+        text = " ".join(beware[1].split()) if beware else ""
+        row = f"| `{entry.name}` | {f'`{general}`' if general else ''} | {entry.summary} | {text} |"
+        rows.append(row.replace("<", "\\<"))
+    return "\n".join(rows)
+
+
+def perturbations() -> str:
+    rows = ["| operation | amounts | unchanged at | chains draw | what it is |", "|---|---|---|---|---|"]
+    for entry in perturbation:
+        amounts, taken, neutral, drawn = amounts_of(entry), "none", "", ""
+        if amounts:
+            taken = f"{amounts.low:g} to {amounts.high:g}{f', {amounts.word}' if amounts.word else ''}"
+            neutral = "" if amounts.neutral is None else f"{amounts.neutral:g}"
+            drawn = " to ".join(f"{one:g}" for one in dict.fromkeys(amounts.usual or ()))
+        what = " ".join((entry.doc.split("\n\n")[0] + made(entry)).split())
+        rows.append(f"| `{entry.name}` | {taken} | {neutral} | {drawn} | {what} |")
+    return "\n".join(rows)
+
+
+def made(entry: Entry) -> str:
+    """What stands behind the word "Made." in the docstring of a preset."""
+    found = re.search(r"Made\.\s(.*)", entry.doc, re.DOTALL)
+    return f" {found[1]}" if found else ""
+
+
+def condition_lists() -> str:
+    rows = ["| list | conditions |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{name}` | {', '.join(f'`{one}`' for one in names)} |"
+                               for name, names in CONDITION_LISTS.items())])  # fmt: skip
 
 
 def formula(entry: Entry) -> str:

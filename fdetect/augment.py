@@ -14,39 +14,24 @@ not depend on their size, which may go with the label.  Flips and quarter turns 
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image
 
 from fdetect.errors import ParameterError
 from fdetect.images import Decoded
-from fdetect.perturb import Box, Condition, Launder, blur, jpeg, noise, rng_for, webp, with_surroundings
+from fdetect.perturb import Box, Condition, Launder, rng_for, with_surroundings
 from fdetect.recipes import CELL, LIGHT, OPERATIONS, RECIPES, Recipe
+from fdetect.sharing import LETTERS, Text, written
 from fdetect.types import Facts
+from fdetect.wear import blur, coloured, jpeg, noise, on_grid_before, webp
 
 __all__ = ["RECIPES", "Augmented", "Course", "Recipe", "Text", "draws"]
 
-Codec = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
-
 _PHASES = 16  # px: an earlier encoding begins anywhere on the blocks of 4:2:0
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@.-:/ "
-
-
-@dataclass(frozen=True)
-class Text:
-    """What is written into a picture: where its corner lies, in px, how large (1 = 11 px), and in which colour."""
-
-    letters: str
-    top: int
-    left: int
-    scale: float
-    colour: tuple[int, int, int]
-    opacity: float
 
 
 @dataclass(frozen=True)
@@ -169,7 +154,7 @@ def _encoding(rng: np.random.Generator, qualities: tuple[int, int]) -> tuple[int
 
 
 def _text(rng: np.random.Generator, crop: int) -> Text:
-    letters = "".join(_LETTERS[k] for k in rng.integers(0, len(_LETTERS), 12))[: int(rng.integers(3, 13))]
+    letters = "".join(LETTERS[k] for k in rng.integers(0, len(LETTERS), 12))[: int(rng.integers(3, 13))]
     top, left = (int(v) for v in rng.random(2) * (crop - 8))
     red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
     return Text(letters, top, left, float(rng.uniform(1, 3)), (red, green, blue), float(rng.uniform(0.5, 1)))
@@ -178,41 +163,16 @@ def _text(rng: np.random.Generator, crop: int) -> Text:
 def _changed(pixels: np.ndarray, course: Course, rng: np.random.Generator) -> np.ndarray:
     """Apply what stands between the crop and the last JPEG; returns memory of its own."""
     if course.recompressed:
-        pixels = _encoded(jpeg, pixels, course.recompressed, rng)
+        pixels = on_grid_before(jpeg, pixels, *course.recompressed, rng)
     if course.colour:
-        pixels = _coloured(pixels, *course.colour)
+        pixels = coloured(pixels, *course.colour)
     if course.blur:
         pixels = blur(pixels, course.blur, rng)
     if course.noise:
         pixels = noise(pixels, course.noise, rng)
     if course.webp:
-        pixels = _encoded(webp, pixels, course.webp, rng)
-    return np.array(_written(pixels, course.text) if course.text else pixels)
-
-
-def _encoded(codec: Codec, pixels: np.ndarray, how: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Encode and decode with blocks that begin `rows` and `columns` px before the crop; what is there is mirrored."""
-    quality, rows, columns = how
-    shown = codec(np.pad(pixels, ((rows, 0), (columns, 0), (0, 0)), mode="symmetric"), quality, rng)
-    return shown[rows:, columns:]
-
-
-def _coloured(pixels: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
-    """Blend with black, with the mean grey, with the grey picture; a factor of 1 changes nothing, below 1 is duller."""
-    shown = ImageEnhance.Brightness(Image.fromarray(np.ascontiguousarray(pixels))).enhance(brightness)
-    return np.asarray(ImageEnhance.Color(ImageEnhance.Contrast(shown).enhance(contrast)).enhance(saturation))
-
-
-def _written(pixels: np.ndarray, text: Text) -> np.ndarray:
-    """Write with the bitmap font that Pillow brings: the same pixels whatever fonts a machine has."""
-    font = _font()
-    _, _, width, height = (math.ceil(v) for v in font.getbbox(text.letters))
-    mask = Image.new("L", (width, height))
-    ImageDraw.Draw(mask).text((0, 0), text.letters, fill=round(255 * text.opacity), font=font)
-    mask = mask.resize((round(width * text.scale), round(height * text.scale)), Image.Resampling.BICUBIC)
-    shown = Image.fromarray(np.ascontiguousarray(pixels))
-    shown.paste(text.colour, (text.left, text.top), mask)
-    return np.asarray(shown)
+        pixels = on_grid_before(webp, pixels, *course.webp, rng)
+    return np.array(written(pixels, course.text) if course.text else pixels)
 
 
 def _hidden(pixels: np.ndarray, course: Course, rng: np.random.Generator) -> np.ndarray:
@@ -225,8 +185,3 @@ def _hidden(pixels: np.ndarray, course: Course, rng: np.random.Generator) -> np.
     if course.cutout:
         course.cutout.of(shown)[:] = 0
     return shown
-
-
-@functools.cache
-def _font() -> ImageFont.ImageFont:
-    return ImageFont.load_default_imagefont()

@@ -110,23 +110,26 @@ class GroupWeights:
 
         Raises ParameterError for a group that the run does not have.
         """
-        names = np.asarray(groups, dtype=np.str_)
-        column = np.minimum(np.searchsorted(self.groups, names), len(self.groups) - 1)
-        if (unknown := self.groups[column] != names).any():
-            raise ParameterError(f"group '{names[unknown][0]}' is not among the groups the weights were made for")
-        return self.counts[rows][:, column].astype(np.float64)
+        return self.counts[rows][:, self._columns(groups)].astype(np.float64)
 
     def blocks(self, groups: Sequence[str] | np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the weightings of some images a few at a time: first all ones, the sample itself, then the replicates.
 
         (n,) str -> slices of 0..replicates, each with its weights (rows, n) float64; memory stays bounded.
         """
-        step = max(32, _BLOCK // max(1, len(groups)))
+        step, columns = max(32, _BLOCK // max(1, len(groups))), self._columns(groups)
         for start in range(0, 1 + self.replicates, step):
-            weight = self.of(groups, rows=slice(max(0, start - 1), start + step - 1))
+            weight = self.counts[max(0, start - 1) : start + step - 1, columns].astype(np.float64)
             if start == 0:
                 weight = np.concatenate((np.ones((1, len(groups))), weight))
             yield slice(start, start + len(weight)), weight
+
+    def _columns(self, groups: Sequence[str] | np.ndarray) -> np.ndarray:
+        names = np.asarray(groups, dtype=np.str_)
+        column = np.minimum(np.searchsorted(self.groups, names), len(self.groups) - 1)
+        if (unknown := self.groups[column] != names).any():
+            raise ParameterError(f"group '{names[unknown][0]}' is not among the groups the weights were made for")
+        return np.asarray(column)
 
 
 def group_weights(groups: Sequence[str] | np.ndarray, *, replicates: int = 1000, seed: int = 0) -> GroupWeights:

@@ -76,7 +76,7 @@ def read_facts(data: bytes) -> Facts:
 def decoder_id() -> str:
     """Return the libraries that turn bytes into pixels, with versions: part of every cache key."""
     parts = [f"Pillow {PIL.__version__}", f"libjpeg-turbo {features.version('libjpeg_turbo') or 'none'}"]
-    parts += [f"{name} {features.version(name) or 'none'}" for name in ("zlib", "webp")]
+    parts += [f"{name} {features.version(name) or 'none'}" for name in ("zlib", "webp", "avif")]
     return ", ".join(parts)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import numpy as np
 
@@ -32,8 +31,9 @@ from fdetect.bootstrap import (
     macro,
     pooled,
 )
+from fdetect.memo import once_within, shared
 from fdetect.registry import Registry
-from fdetect.roc import Curve, curve_of, share_curve
+from fdetect.roc import ranking_of
 
 __all__ = [
     "Difference",
@@ -73,10 +73,9 @@ def evaluate(trials: Sequence[TrialSample], names: Sequence[str], weights: Group
     for t, trial in enumerate(trials):
         columns = {need: trial.column(need) for need in present}
         for rows, weight in weights.blocks(trial.group):
-            for kind, amount in masses(trial.label, weight).items():
-                mass[kind][t, rows] = amount
-            score = columns.get("score")
-            with nullcontext() if score is None else share_curve(trial.label, score, weight):
+            with once_within():
+                for kind, amount in masses(trial.label, weight).items():
+                    mass[kind][t, rows] = amount
                 for entry in entries:
                     if needs[entry.name] in present:
                         values[entry.name][t, rows] = entry(trial.label, columns[needs[entry.name]], weight)
@@ -87,7 +86,7 @@ def evaluate(trials: Sequence[TrialSample], names: Sequence[str], weights: Group
 
 def masses(label: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """What a trial can count by: (N,) int, (B, N) float64 -> (B,) float64 of pairs, fakes, reals and images."""
-    fakes, reals = _sum(weight, label == 1), _sum(weight, label == 0)
+    fakes, reals = _classes(label, weight)
     return {"pairs": fakes * reals, "fakes": fakes, "reals": reals, "images": fakes + reals}
 
 
@@ -98,10 +97,7 @@ def auroc(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarra
     sum over (fake i, real j) of w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / (F R), by the trapezium rule.
     Hanley and McNeil 1982, 10.1148/radiology.143.1.7063747; Fawcett 2006, algorithm 2.
     """
-    curve = curve_of(label, score, weight)
-    fakes, reals = curve.fakes, curve.reals
-    area = np.einsum("bk,bk->b", np.diff(reals), fakes[:, 1:] + fakes[:, :-1]) / 2.0
-    return _ratio(area, fakes[:, -1] * reals[:, -1])
+    return ranking_of(label, score, weight).auroc
 
 
 @metric(better="higher", range=_UNIT, needs="score", mass="images")
@@ -111,7 +107,7 @@ def ap_fake(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndar
     sum_k (recall_k - recall_{k-1}) precision_k over the distinct scores from high to low, without interpolation.
     Manning, Raghavan and Schuetze 2008, Introduction to Information Retrieval, section 8.4.
     """
-    return _average_precision(curve_of(label, score, weight))
+    return ranking_of(label, score, weight).ap_fake
 
 
 @metric(better="higher", range=_UNIT, needs="score", mass="images")
@@ -120,7 +116,7 @@ def ap_real(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndar
 
     The formula of `ap_fake` over the distinct scores from low to high.
     """
-    return _average_precision(curve_of(label, score, weight).exchanged())
+    return ranking_of(label, score, weight).ap_real
 
 
 @metric(better="higher", range=_UNIT, needs="score", mass="fakes")
@@ -129,7 +125,7 @@ def tpr_roc_1(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.nd
 
     max TPR_k over the points k of the ROC curve with FPR_k <= 0.01, without interpolation.
     """
-    return _tpr_at(curve_of(label, score, weight), 0.01)
+    return ranking_of(label, score, weight).tpr_roc_1
 
 
 @metric(better="higher", range=_UNIT, needs="score", mass="fakes")
@@ -138,7 +134,7 @@ def tpr_roc_5(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.nd
 
     max TPR_k over the points k of the ROC curve with FPR_k <= 0.05, without interpolation.
     """
-    return _tpr_at(curve_of(label, score, weight), 0.05)
+    return ranking_of(label, score, weight).tpr_roc_5
 
 
 @metric(better="lower", range=_UNIT, needs="score", mass="reals")
@@ -148,8 +144,7 @@ def fpr_at_95_tpr(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> n
     min FPR_k over the points k of the ROC curve with TPR_k >= 0.95.  Papers on out-of-distribution detection, and
     RIGID, take the reals as the positive class: theirs is another number.
     """
-    curve = curve_of(label, score, weight)
-    return _at(curve.fpr, np.count_nonzero(curve.tpr < 0.95, axis=1))
+    return ranking_of(label, score, weight).fpr_at_95_tpr
 
 
 @metric(better="lower", range=_UNIT, needs="score", mass="images")
@@ -159,12 +154,7 @@ def eer(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
     With d_k = FPR_k + TPR_k - 1, k the first point with d_k >= 0 and t = d_{k-1} / (d_{k-1} - d_k), it is
     FPR_{k-1} + t (FPR_k - FPR_{k-1}).
     """
-    curve = curve_of(label, score, weight)
-    excess = curve.fpr + curve.tpr - 1.0
-    k = np.count_nonzero(excess < 0.0, axis=1)
-    before, after = _at(excess, k - 1), _at(excess, k)
-    low, high = _at(curve.fpr, k - 1), _at(curve.fpr, k)
-    return np.asarray(low + (high - low) * before / (before - after))
+    return ranking_of(label, score, weight).eer
 
 
 @metric(better="higher", range=_UNIT, needs="decision", mass="images")
@@ -173,20 +163,20 @@ def balanced_accuracy(label: np.ndarray, decision: np.ndarray, weight: np.ndarra
 
     (TPR + 1 - FPR) / 2.  Brodersen, Ong, Stephan and Buhmann 2010, 10.1109/ICPR.2010.764.
     """
-    found, wrong = _share(weight, label == 1, decision), _share(weight, label == 0, decision)
-    return np.asarray((found + 1.0 - wrong) / 2.0)
+    (fakes, reals), (found, wrong) = _classes(label, weight), _called(label, decision, weight)
+    return np.asarray((_ratio(found, fakes) + 1.0 - _ratio(wrong, reals)) / 2.0)
 
 
 @metric(better="higher", range=_UNIT, needs="decision", mass="fakes", share=True)
 def tpr_frozen_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the fakes called fake at the threshold frozen at 5 % FPR, sum of w [called, fake] / F."""
-    return _share(weight, label == 1, decision)
+    return _ratio(_called(label, decision, weight)[0], _classes(label, weight)[0])
 
 
 @metric(better="lower", range=_UNIT, needs="decision", mass="reals", share=True)
 def fpr_achieved_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the reals called fake at the threshold frozen at 5 % FPR, sum of w [called, real] / R."""
-    return _share(weight, label == 0, decision)
+    return _ratio(_called(label, decision, weight)[1], _classes(label, weight)[1])
 
 
 @metric(better="higher", range=_UNIT, needs="decision", mass="images")
@@ -195,7 +185,8 @@ def precision(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np
 
     It depends on how many reals and fakes the test has: compare it within one test only.
     """
-    return np.where(_both(label, weight), _share(weight, decision, label == 1), np.nan)
+    found, wrong = _called(label, decision, weight)
+    return np.where(_both(label, weight), _ratio(found, found + wrong), np.nan)
 
 
 @metric(better="higher", range=_UNIT, needs="decision", mass="fakes", share=True)
@@ -210,27 +201,29 @@ def f1(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarra
 
     van Rijsbergen 1979, Information Retrieval, chapter 7.
     """
-    found = _sum(weight, decision & (label == 1))
-    value = _ratio(2.0 * found, _sum(weight, decision) + _sum(weight, label == 1))
+    found, wrong = _called(label, decision, weight)
+    value = _ratio(2.0 * found, found + wrong + _classes(label, weight)[0])
     return np.where(_both(label, weight), value, np.nan)
 
 
 @metric(better="higher", range=_UNIT, needs="probability", mass="images")
 def accuracy_at_half(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of images that calling fake at probability >= 0.5 gets right; it leans to the larger class."""
-    return _share(weight, np.ones_like(label, dtype=np.bool_), (probability >= 0.5) == (label == 1))
+    (fakes, reals), (found, wrong) = _classes(label, weight), _called(label, _half(probability), weight)
+    return _ratio(found + reals - wrong, fakes + reals)
 
 
 @metric(better="higher", range=_UNIT, needs="probability", mass="reals", share=True)
 def real_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the reals with a probability below 0.5."""
-    return _share(weight, label == 0, probability < 0.5)
+    reals, wrong = _classes(label, weight)[1], _called(label, _half(probability), weight)[1]
+    return _ratio(reals - wrong, reals)
 
 
 @metric(better="higher", range=_UNIT, needs="probability", mass="fakes", share=True)
 def fake_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the fakes with a probability of 0.5 or more."""
-    return _share(weight, label == 1, probability >= 0.5)
+    return _ratio(_called(label, _half(probability), weight)[0], _classes(label, weight)[0])
 
 
 @metric(better="lower", range=_UNIT, needs="probability", mass="images")
@@ -241,21 +234,24 @@ def ece(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.nd
     bin m = [m/15, (m+1)/15), the last one closed.
     Guo, Pleiss, Sun and Weinberger 2017, arXiv 1706.04599, equation 3; balanced as in B-Free, arXiv 2412.17671.
     """
-    fakes, reals = (np.where(total > 0, total, np.nan) for total in (_sum(weight, label == y) for y in (1, 0)))
-    bins = np.digitize(probability, np.arange(1, 15) / 15.0)
-    error = 0.0 * (fakes + reals)  # NaN where either class is missing
-    for m in np.unique(bins):
-        fake, real = (bins == m) & (label == 1), (bins == m) & (label == 0)
-        gap = _sum(weight[:, fake], probability[fake] - 1.0) / fakes
-        error += abs(gap + _sum(weight[:, real], probability[real]) / reals)
-    return error / 2.0
+    bins, gaps = np.digitize(probability, np.arange(1, 15) / 15.0), []
+    for kind, total in ((1, _classes(label, weight)[0]), (0, _classes(label, weight)[1])):
+        mine = np.flatnonzero(label == kind)
+        mine = mine[np.argsort(bins[mine], kind="stable")]
+        counts = np.bincount(bins[mine], minlength=15)
+        sums = np.zeros((len(weight), 15))
+        if len(mine):
+            starts = np.concatenate(([0], np.cumsum(counts)[:-1]))[counts > 0]
+            sums[:, counts > 0] = np.add.reduceat(weight[:, mine] * (probability[mine] - kind), starts, axis=1)
+        gaps.append(_ratio(sums, total[:, None]))
+    return np.asarray(abs(gaps[0] + gaps[1]).sum(axis=1) / 2.0)
 
 
 @metric(better="lower", range=(0.0, math.inf), needs="probability", mass="images")
 def nll(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Negative log-likelihood in nats, the mean of -log(probability of the true class), clipped at 1e-12."""
     right = np.where(label == 1, probability, 1.0 - probability)
-    return _ratio(-_sum(weight, np.log(np.clip(right, 1e-12, 1.0))), weight.sum(axis=1))
+    return _ratio(-_sum(weight, np.log(np.clip(right, 1e-12, 1.0))), masses(label, weight)["images"])
 
 
 @metric(better="lower", range=_UNIT, needs="probability", mass="images")
@@ -264,7 +260,7 @@ def brier(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.
 
     Brier 1950, 10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2, halved for two classes.
     """
-    return _ratio(_sum(weight, (probability - label) ** 2), weight.sum(axis=1))
+    return _ratio(_sum(weight, (probability - label) ** 2), masses(label, weight)["images"])
 
 
 def _sum(weight: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -276,23 +272,22 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.asarray(part / np.where(whole > 0, whole, np.nan))
 
 
-def _share(weight: np.ndarray, of: np.ndarray, hit: np.ndarray) -> np.ndarray:
-    return _ratio(_sum(weight, of & hit), _sum(weight, of))
+@shared
+def _classes(label: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of all fakes and of all reals, (B,) each."""
+    return _sum(weight, label == 1), _sum(weight, label == 0)
+
+
+@shared
+def _called(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the fakes and of the reals that are called fake, (B,) each."""
+    return _sum(weight, decision & (label == 1)), _sum(weight, decision & (label == 0))
+
+
+@shared
+def _half(probability: np.ndarray) -> np.ndarray:
+    return np.asarray(probability >= 0.5)
 
 
 def _both(label: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(masses(label, weight)["pairs"] > 0)
-
-
-def _at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    return np.asarray(values[np.arange(len(values)), index])
-
-
-def _tpr_at(curve: Curve, level: float) -> np.ndarray:
-    return _at(curve.tpr, np.count_nonzero(curve.fpr <= level, axis=1) - 1)
-
-
-def _average_precision(curve: Curve) -> np.ndarray:
-    found, called = curve.fakes[:, 1:], curve.fakes[:, 1:] + curve.reals[:, 1:]
-    area = np.einsum("bk,bk->b", np.diff(curve.fakes), found / np.where(called > 0, called, 1.0))
-    return np.where(curve.both, _ratio(area, curve.fakes[:, -1]), np.nan)

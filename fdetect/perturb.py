@@ -1,4 +1,4 @@
-"""Perturbations, the conditions made of them, and randomness that belongs to an image's content.
+"""Conditions made of operations, and randomness that belongs to an image's content.
 
 A condition is applied alike to both classes.  `native` leaves the stored pixels.  Every other one crops at an
 offset drawn from the content hash, at any phase of the 8-px grid, perturbs, and ends in one JPEG encoding
@@ -8,28 +8,33 @@ offset drawn from the content hash, at any phase of the 8-px grid, perturbs, and
     resize50   crop C, to C/2, JPEG Q90    rescaled    crop round(C'/s), bicubic to C', JPEG Q90,
     blur1      crop C, blur, JPEG Q90                  C' = 0.7 C down to a multiple of 8, s from 0.7-0.9
     noise2+jpeg80, resize50+blur1, ...     chains: crop C, the operations in order, one JPEG at the end
+    parity     crop C, a JPEG of one number of bytes, whatever quality that takes (parity.py)
+    social_chat, blur1+social_feed         a platform's resizing, and its JPEG as the one at the end (sharing.py)
     launder_NAME, launder_NAME+jpeg70      the stored picture through an autoencoder first, then the rest
+
+The operations and their amounts are in wear.py and sharing.py (`fdetect list perturbations`, docs/conditions.md).
 """
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import xxhash
-from PIL import Image, ImageFilter
+from PIL import Image, features
 
+from fdetect import parity, sharing  # noqa: F401 (their operations register themselves)
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import Decoded, decode
-from fdetect.registry import Registry, nearest
+from fdetect.registry import Entry, Registry, nearest
+from fdetect.wear import amounts_of, encode_jpeg, jpeg, perturbation
 
 __all__ = [
-    "FINAL_QUALITY", "GRID", "MARGIN", "MIN_CROP", "Box", "Condition", "Launder", "condition", "launderer",
-    "perturbation", "rng_for", "with_surroundings",
+    "CONDITION_LISTS", "FINAL_QUALITY", "GRID", "MARGIN", "MIN_CROP", "Box", "Condition", "Launder", "condition",
+    "condition_names", "jpeg", "launderer", "perturbation", "rng_for", "with_surroundings",
 ]  # fmt: skip
 
 MARGIN = 8  # px by which both sides must exceed the window, so that a crop can take any phase of the JPEG grid
@@ -38,7 +43,13 @@ MIN_CROP = 64  # px: the smallest crop of a run; crops are multiples of 8
 GRID = 16  # px from the picture's corner at which a window begins: the blocks of 4:2:0, and every latent's cells
 HALO = 32  # px at least that go through a network around a crop, where the picture has them
 
-perturbation = Registry("perturbation")  # (pixels (H, W, 3) uint8, amount, rng) -> pixels
+CONDITION_LISTS = {  # a name among conditions that stands for several of them; jpeg90 is what matched is
+    "wear": ("matched", "jpeg95", "jpeg80", "jpeg70", "jpeg50", "jpeg30", "webp80", "blur0.5", "blur1", "blur2",
+             "resize50", "resize25", "noise2", "noise5", "noise10"),
+    "sharing": ("matched", "double70", "crop80", "rotate5", "colour20", "overlay10", "screenshot", "social_feed",
+                "social_square", "social_chat", "chain1", "chain3", "chain5"),
+}  # fmt: skip
+
 launderer = Registry("launderer")  # (*, name) -> a `Launder`, a frozen dataclass; fdetect.nets registers it
 
 
@@ -55,42 +66,9 @@ class Launder(Protocol):
         ...
 
 
-
 def rng_for(seed: int, content: str, purpose: str) -> np.random.Generator:
     """Return the random generator of one image for one purpose: order, batch and worker change nothing."""
     return np.random.default_rng(xxhash.xxh3_128_intdigest(f"{seed}/{content}/{purpose}".encode()))
-
-
-@perturbation
-def jpeg(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """JPEG at quality `amount`, 4:2:0, encoded by Pillow: (H, W, 3) uint8 -> the same shape."""
-    return decode(_encode(pixels, "JPEG", quality=int(amount), subsampling=2)).pixels
-
-
-@perturbation
-def webp(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Lossy WebP at quality `amount`, encoded by Pillow: (H, W, 3) uint8 -> the same shape."""
-    return decode(_encode(pixels, "WEBP", quality=int(amount))).pixels
-
-
-@perturbation
-def resize(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Resize to `amount` per cent of each side, bicubic with anti-aliasing: (H, W, 3) uint8 -> smaller or larger."""
-    height, width = (max(1, round(side * amount / 100)) for side in pixels.shape[:2])
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-@perturbation
-def blur(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian blur, sigma = `amount` px (Pillow's box approximation): (H, W, 3) uint8 -> the same shape."""
-    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(amount)))
-
-
-@perturbation
-def noise(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise, sigma = `amount` of 255 levels, rounded and clipped: (H, W, 3) uint8 -> the same shape."""
-    noisy = pixels + rng.normal(0.0, amount, pixels.shape)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -158,7 +136,7 @@ class Condition:
         self.check_size(image.pixels, crop)
         if self.after_jpeg:  # another JPEG history for the same picture, on its own grid
             quality = int(rng_for(seed, content, "after_jpeg").integers(75, 96))
-            image = decode(_encode(image.pixels, "JPEG", quality=quality, subsampling=2))
+            image = decode(encode_jpeg(image.pixels, quality))
         if self.is_native:
             return image
         side = self.cut_side(content, seed=seed, crop=crop)
@@ -191,6 +169,10 @@ class Condition:
 
     def finish(self, pixels: np.ndarray, content: str, *, seed: int, crop: int) -> Decoded:
         """Carry what was cut through the rest of the chain, to its JPEG encoding."""
+        return decode(self.encode(pixels, content, seed=seed, crop=crop))
+
+    def encode(self, pixels: np.ndarray, content: str, *, seed: int, crop: int) -> bytes:
+        """Return the JPEG file that `finish` decodes."""
         if self.rescaled:
             target = _rescaled_side(crop)
             pixels = np.asarray(Image.fromarray(pixels).resize((target, target), Image.Resampling.BICUBIC))
@@ -199,7 +181,9 @@ class Condition:
             purpose = f"{name}/{seen.count(name)}" if name in seen else name  # noise twice is not the same noise twice
             pixels = perturbation.get(name)(pixels, amount, rng_for(seed, content, purpose))
             seen.append(name)
-        return decode(_encode(pixels, "JPEG", quality=int(self.steps[-1][1]), subsampling=2))
+        last, amount = self.steps[-1]
+        data: bytes = perturbation.get(last).encode(pixels, amount)
+        return data
 
 
 _LAUNDER = "launder_"
@@ -218,39 +202,65 @@ def condition(name: str) -> Condition:
         launder = launderer.get("autoencoder")(name=words.pop(0).removeprefix(_LAUNDER))
     rescaled = bool(words) and words[0] == "rescaled"
     steps = [_step(word, name) for word in words[rescaled:]]
-    if any(step == "jpeg" for step, _ in steps[:-1]):
-        raise ParameterError(f"condition '{name}': a chain ends in one JPEG encoding, so jpegQ can only come last")
-    if not steps or steps[-1][0] != "jpeg":
-        steps.append(("jpeg", FINAL_QUALITY))
+    for step, _ in steps[:-1]:
+        if refusal := _cannot_be_followed(perturbation.get(step)):
+            raise ParameterError(f"condition '{name}': {refusal}")
+    last = perturbation.get(steps[-1][0]).meta if steps else {}
+    if "encode" not in last:
+        steps.append(("jpeg", last.get("quality", FINAL_QUALITY)))
     return Condition(name, tuple(steps), rescaled, launder=launder)
 
 
+def condition_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Write the lists of `CONDITION_LISTS` out; a condition of a list that stands there already is not repeated."""
+    written: list[str] = []
+    for name in names:
+        listed = CONDITION_LISTS.get(name)
+        written += [name] if listed is None else [one for one in listed if one not in written]
+    return tuple(written)
+
+
+def _cannot_be_followed(entry: Entry) -> str:
+    if entry.name == "jpeg":
+        return "a chain ends in one JPEG encoding, so jpegQ can only come last"
+    if "encode" in entry.meta or "quality" in entry.meta:
+        return f"{entry.name} ends in a JPEG encoding of its own, so it can only come last"
+    return ""
+
+
 def _step(word: str, name: str) -> tuple[str, float]:
-    match = re.fullmatch(r"([a-z_]+?)(\d+(?:\.\d+)?)", word)
+    match = re.fullmatch(r"([a-z_]+?)(\d+(?:\.\d+)?)?", word)
     if not match or match[1] not in perturbation:
-        known = ["native", "matched", "rescaled", *perturbation.names()]
-        stem = word.rstrip("0123456789.")
-        hint = f"; '{stem}' takes one number as its amount" if stem in perturbation else nearest(stem, known)
-        raise ParameterError(
-            f"no condition '{name}'{hint} "
-            "(native, matched, rescaled, jpeg70, resize50, blur1, noise2, webp80, or a chain such as resize50+blur1; "
-            "launder_NAME alone or at its front)"
-        )
-    amount = float(match[2])
-    limit = {"jpeg": (1, 100), "webp": (1, 100), "resize": (10, 400), "blur": (0.1, 20), "noise": (0.1, 100)}
-    low, high = limit.get(match[1], (0, float("inf")))
-    if not low <= amount <= high:
-        raise ParameterError(f"condition '{name}': {match[1]} takes {low:g} to {high:g}, got {amount:g}")
-    if match[1] in ("jpeg", "webp") and not amount.is_integer():
-        raise ParameterError(f"condition '{name}': {match[1]} takes whole qualities, got {amount:g}")
+        raise ParameterError(_unknown(word, name))
+    entry = perturbation.get(match[1])
+    amounts = amounts_of(entry)
+    if (amounts is None) != (match[2] is None):
+        raise ParameterError(_unknown(word, name))
+    if (needs := entry.meta.get("needs")) and not features.check(needs):
+        raise ParameterError(f"condition '{name}': this build of Pillow has no {needs.upper()}; install a wheel of "
+                             "Pillow 11.3 or later, or leave the condition out")  # fmt: skip
+    amount = float(match[2] or 0)
+    if amounts and (refusal := amounts.refusal(amount)):
+        raise ParameterError(f"condition '{name}': {match[1]} {refusal}")
     return match[1], amount
+
+
+def _unknown(word: str, name: str) -> str:
+    """Say what is wrong with a word of a condition's name."""
+    stem = word.rstrip("0123456789.")
+    if word in CONDITION_LISTS:
+        hint = f"; '{word}' is a list of conditions, which bench and perturb take"
+    elif stem in perturbation:
+        bare = amounts_of(perturbation.get(stem)) is None
+        hint = f"; '{stem}' takes {'no' if bare else 'one'} number as its amount"
+    else:
+        hint = nearest(stem, ["native", "matched", "rescaled", *CONDITION_LISTS, *perturbation.names()])
+    return (
+        f"no condition '{name}'{hint} "
+        "(native, matched, rescaled, jpeg70, resize50, blur1, noise2, webp80, or a chain such as resize50+blur1; "
+        "launder_NAME alone or at its front; fdetect list perturbations)"
+    )
 
 
 def _rescaled_side(crop: int) -> int:
     return int(0.7 * crop + 1e-9) // 8 * 8
-
-
-def _encode(pixels: np.ndarray, container: str, **settings: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, container, **settings)
-    return file.getvalue()

@@ -14,7 +14,7 @@ from naive_pairs import Cells, Identity
 from test_perturb import content, photo
 from tiny_tasks import Moments, extract, write_images
 
-from fdetect import augment, backend, geometry, images, perturb
+from fdetect import augment, backend, geometry, images, perturb, sharing, wear
 from fdetect.augment import Augmented, Course, draws
 from fdetect.backend import resolve
 from fdetect.engine.jobs import _describe
@@ -235,7 +235,7 @@ def test_names_settings_and_code_tell_draws_apart() -> None:
     assert len({repr(sorted(one.settings.items())) for one in made}) == len(made)
     codes = [_describe(Plan((one,), (Moments(),), C, 0, resolve("cpu")), (0, 0))["code"]
              for one in (laundered, Condition("native"))]  # fmt: skip
-    files = [module.__file__ for module in (images, geometry, perturb, backend)]
+    files = [module.__file__ for module in (images, geometry, perturb, wear, sharing, backend)]
     assert codes == [source_digest(*files, augment.__file__), source_digest(*files)]
 
 

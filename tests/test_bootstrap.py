@@ -8,8 +8,8 @@ import pytest
 
 from fdetect import metrics
 from fdetect.errors import ParameterError
+from fdetect.memo import once_within
 from fdetect.metrics import Estimate, TrialSample, evaluate, group_weights, metric
-from fdetect.roc import share_curve
 
 NAMES = metric.names()
 RANKING = [name for name in NAMES if metric.get(name).needs == "score"]
@@ -152,7 +152,7 @@ def test_an_uncalibrated_or_thresholdless_trial_makes_the_cell_undefined_not_par
     assert np.isnan(evaluate([], ["auroc"], weights)["auroc"].value)
 
 
-def test_the_shared_curve_is_used_for_its_own_arrays_alone():
+def test_what_is_shared_is_used_for_its_own_arrays_alone():
     trial, other = simulated(seed=1), simulated(seed=2)
     weight = np.ones((1, 120))
     mixtures = [  # each differs from the shared sample in one of the three arrays
@@ -162,7 +162,7 @@ def test_the_shared_curve_is_used_for_its_own_arrays_alone():
     alone = [metrics.auroc(*mixture)[0] for mixture in mixtures]
     own = metrics.auroc(trial.label, trial.score, weight)[0]
     assert len({own, *alone}) == 4
-    with share_curve(trial.label, trial.score, weight):
+    with once_within():
         assert [metrics.auroc(*mixture)[0] for mixture in mixtures] == alone
         assert metrics.auroc(trial.label, trial.score, weight)[0] == own
 

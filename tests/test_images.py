@@ -405,7 +405,7 @@ def test_other_tables_have_the_nearest_quality() -> None:
 
 def test_the_decoder_names_its_libraries() -> None:
     text = decoder_id()
-    for name in ("Pillow", "libjpeg-turbo", "zlib", "webp"):
+    for name in ("Pillow", "libjpeg-turbo", "zlib", "webp", "avif"):
         assert name in text
 
 

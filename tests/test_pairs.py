@@ -16,7 +16,7 @@ from naive_pairs import Cells, Identity, Negative
 from test_perturb import content, photo
 from tiny_tasks import Moments
 
-from fdetect import backend, geometry, images, pairs, perturb
+from fdetect import backend, geometry, images, pairs, perturb, sharing, wear
 from fdetect.backend import resolve
 from fdetect.engine.jobs import _describe
 from fdetect.engine.work import Plan
@@ -143,7 +143,7 @@ def test_halves_are_told_apart_by_everything_that_makes_them() -> None:
     assert len({repr(sorted(one.settings.items())) for one in made}) == len(made)
     plan = Plan((pair()[0], condition("matched")), (Moments(),), C, 0, resolve("cpu"))
     codes = [_describe(plan, (k, 0))["code"] for k in (0, 1)]
-    files = [module.__file__ for module in (images, geometry, perturb, backend)]
+    files = [module.__file__ for module in (images, geometry, perturb, wear, sharing, backend)]
     assert codes == [source_digest(*files, pairs.__file__), source_digest(*files)]
 
 

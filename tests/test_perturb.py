@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +13,12 @@ import xxhash
 from PIL import Image, ImageFilter
 
 from fdetect import perturb
+from fdetect.augment import draws
+from fdetect.draws import drawn
 from fdetect.errors import DataError, ParameterError
-from fdetect.images import Decoded, decode, jpeg_quality
+from fdetect.images import Decoded, decode, decoder_id, jpeg_quality
 from fdetect.perturb import FINAL_QUALITY, MARGIN, Condition, condition, perturbation, rng_for
+from fdetect.recipes import RECIPES
 from fdetect.types import Facts
 
 C = 64  # crop of most tests
@@ -270,6 +275,7 @@ def test_after_jpeg_takes_every_quality_from_75_to_95() -> None:
 def test_names_are_read_into_steps() -> None:
     assert condition("native") == Condition("native")
     assert condition("matched") == Condition("matched", (("jpeg", 90.0),))
+    assert json.dumps(condition("matched").settings["steps"]) == '[["jpeg", 90]]'  # as it stands in kept results' keys
     assert condition("jpeg70") == Condition("jpeg70", (("jpeg", 70.0),))
     assert condition("rescaled") == Condition("rescaled", (("jpeg", 90.0),), rescaled=True)
     steps = (("resize", 50.0), ("blur", 1.5), ("jpeg", 80.0))
@@ -323,6 +329,50 @@ def test_randomness_has_a_purpose_a_content_and_a_seed() -> None:
     }
     assert len(set(draws.values())) == 8
     assert rng_for(0, content(0), "crop").random() == draws[0, content(0), "crop"]
+
+
+# blake2b of pixels and facts, as they were before operations had a file of their own
+GOLDEN = {
+    "matched": "1595e50389b4ba7d",
+    "jpeg70": "8340bed36f6dfc88",
+    "jpeg100": "7f9b11e937be3d25",
+    "resize50": "703e596a39c64a65",
+    "resize150": "843a3dfaeef22abc",
+    "blur1": "8fdbaab7e3772667",
+    "blur0.5": "3ee43497909b9f96",
+    "noise2": "434222a30cb3f597",
+    "webp80": "0c647d6d9e7ddd5e",
+    "rescaled": "f3973c530ce911c0",
+    "rescaled+jpeg70": "30df825adbb8e9f3",
+    "rescaled+blur1": "838c00dda7c7ecec",
+    "resize50+blur1": "d53237b0a5661674",
+    "noise2+jpeg80": "23f3f5bd96086ad0",
+    "blur1+noise2+webp80+jpeg60": "e06974c890c85d35",
+    "native": "eec8e8b0742ecfba",
+    "rescaled+noise2+noise3+jpeg50": "ab20a9c3cf0932b0",
+    "after_jpeg:blur1": "7f2c1a79d451492d",
+    "noise2/2": "0c4076eb31922c55",
+    "augment_full@2": "f41455c504ed7556",
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_pixels(name: str) -> None:
+    """The pixels of published results: bit-equal for the same codecs, whatever changes in this package."""
+    if not decoder_id().startswith("Pillow 13.0.0, libjpeg-turbo 3.2.0, zlib 1.2.13, webp 1.6.0"):
+        pytest.skip(f"the digests are of other codecs than {decoder_id()}")
+    chain = {
+        "after_jpeg:blur1": replace(condition("blur1"), after_jpeg=True),
+        "noise2/2": drawn(condition("noise2"), 2),
+        "augment_full@2": draws(RECIPES["full"], 2)[1],
+    }.get(name) or condition(name)
+    digest = hashlib.blake2b(digest_size=8)
+    for k in range(3):
+        for seed in (0, 5):
+            shown = chain(photo(seed=k), content(k), seed=seed, crop=C)
+            for part in (repr(shown.pixels.shape).encode(), shown.pixels.tobytes(), repr(shown.facts).encode()):
+                digest.update(part)
+    assert digest.hexdigest() == GOLDEN[name]
 
 
 def test_golden_draws() -> None:

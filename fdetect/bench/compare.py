@@ -13,9 +13,10 @@ from fdetect.bench.evaluate import ScoreTable, group_estimates
 from fdetect.errors import ParameterError
 from fdetect.metrics import Estimate, GroupWeights, difference, macro
 from fdetect.registry import nearest
+from fdetect.significance import delong
 from fdetect.types import FAKE, REAL
 
-__all__ = ["PairedDifference", "compare", "macro_auroc", "paired_differences", "unseen"]
+__all__ = ["PairedDifference", "compare", "macro_of", "paired_differences", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class PairedDifference:
 
     `value`, `low`, `high` rest on the images that both detectors scored; `failures_wrong` is the difference when
     every image that a detector failed on counts against it (a real as the highest score, a fake as the lowest).
+    `p` is the two-sided bootstrap p-value of "no difference", `p_delong` DeLong's: NaN where images are not independent
+    (groups of several, several trials or generators), which that test takes for granted.
     """
 
     first: str
@@ -39,6 +42,8 @@ class PairedDifference:
     failures_wrong: float
     n_images: int
     n_failed: int
+    p: float = math.nan
+    p_delong: float = math.nan
 
     @property
     def verdict(self) -> str:
@@ -90,12 +95,12 @@ def compare(
             continue
         both_ok = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs])
         generators = unseen(scores, np.concatenate([mine, theirs])) if only is None else (only[name[1], name[3]],)
-        pair = [macro_auroc(scores, rows[both_ok], weights, generators) for rows in (mine, theirs)]
+        pair = [macro_of(scores, rows[both_ok], weights, generators) for rows in (mine, theirs)]
         gap = difference(*pair, level=level)
         bound = gap.value
         if not both_ok.all():
             bad = _failures_wrong(scores)
-            wrong = [macro_auroc(bad, rows, none_drawn, generators).value for rows in (mine, theirs)]
+            wrong = [macro_of(bad, rows, none_drawn, generators).value for rows in (mine, theirs)]
             bound = wrong[0] - wrong[1]
         found.append(
             PairedDifference(
@@ -112,6 +117,8 @@ def compare(
                 failures_wrong=bound,
                 n_images=len(np.unique(scores.path[mine])),
                 n_failed=len(np.unique(scores.path[mine[~both_ok]])),
+                p=_bootstrap_p(pair[0].replicates - pair[1].replicates),
+                p_delong=_delong_p(scores, mine[both_ok], theirs[both_ok]),
             )
         )
     return tuple(found)
@@ -142,12 +149,35 @@ def unseen(scores: ScoreTable, rows: np.ndarray) -> tuple[str, ...]:
     return tuple(sorted(tested - seen or tested))
 
 
-def macro_auroc(scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, generators: tuple[str, ...]) -> Estimate:
-    """Mean AUROC over these generators; NaN where one of them is left without a fake or a real in every trial."""
+def macro_of(
+    scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, generators: tuple[str, ...], name: str = "auroc"
+) -> Estimate:
+    """Mean of a metric over these generators; NaN where one of them is left without a fake or a real in every trial."""
     rows = rows[(scores.label[rows] == REAL) | np.isin(scores.generator[rows].astype(str), generators)]
-    found = group_estimates(scores, rows, weights, ("auroc",))
+    found = group_estimates(scores, rows, weights, (name,))
     nothing = Estimate(float("nan"), np.full(weights.replicates, np.nan))
-    return macro([found[name][1]["auroc"] if name in found else nothing for name in generators] or [nothing])
+    return macro([found[one][1][name] if one in found else nothing for one in generators] or [nothing])
+
+
+def _bootstrap_p(differences: np.ndarray) -> float:
+    """(B,) -> twice the share of replicates on the other side of 0, counting one more that is (a p-value is never 0).
+
+    Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, equation 4.11, two-sided.
+    """
+    known = differences[np.isfinite(differences)]
+    if not len(known) or 2 * len(known) < len(differences):
+        return math.nan
+    return min(1.0, 2 * (1 + min(int((known <= 0).sum()), int((known >= 0).sum()))) / (len(known) + 1))
+
+
+def _delong_p(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> float:
+    label = scores.label[mine]
+    kinds = (scores.trial[mine], scores.generator[mine[label == FAKE]])
+    if any(len(set(kind.tolist())) != 1 for kind in kinds) or len(set(scores.group[mine].tolist())) < len(mine):
+        return math.nan
+    if min((label == REAL).sum(), (label == FAKE).sum()) < 2:
+        return math.nan
+    return delong(label, scores.score[mine], scores.score[theirs]).p
 
 
 def _failures_wrong(scores: ScoreTable) -> ScoreTable:

@@ -126,14 +126,15 @@ def read_table(file: Path) -> pa.Table:
     return table
 
 
-def read_score_table(file: Path) -> pa.Table:
+def read_score_table(file: Path, table: pa.Table | None = None) -> pa.Table:
     """Read a table for `evaluate`: the columns of `scores.parquet`, those that are missing filled where they can be.
 
     Needed are path, label, generator and score; `detector` falls back to the file's name, `condition` to "as given",
-    `trial` and `train` to one trial of an untrained detector; a column `file` keeps where each row is from.  Raises
+    `trial` and `train` to one trial of an untrained detector; a column `file` keeps where each row is from, `id` the
+    content id where it is known.  `table` is the file where it was read and completed already.  Raises
     DataError naming the file and the column, and for an image given twice.
     """
-    table = read_table(file)
+    table = read_table(file) if table is None else table
     for needed in ("path", "label", "generator", "score"):
         if needed not in table.column_names:
             raise DataError(f"{file}: no column '{needed}'{nearest(needed, table.column_names)}")
@@ -154,6 +155,7 @@ def read_score_table(file: Path) -> pa.Table:
     for name in ("score", "probability", "threshold"):
         made[name] = pa.array(_numbers(file, table, name, n), pa.float64(), from_pandas=True)
     made["file"] = pa.repeat(str(file), n)
+    made["id"] = pa.array([str(value) for value in _column(table, "id", "", n)], pa.string())
     refuse_repeats(judged := pa.table(made))
     return judged
 

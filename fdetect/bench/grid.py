@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ def markdown(grids: Iterable[Grid]) -> str:
     """Write grids as GitHub Markdown; empty ones are stated as such."""
     parts = []
     for grid in grids:
-        parts.append(f"## {grid.title}\n")
+        parts.append(f"## {_plain(grid.title)}\n")
         if not grid.rows:
             parts.append("None.\n")
             continue
@@ -57,4 +58,9 @@ def signed(value: float | None, low: float | None, high: float | None) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _plain(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _plain(text: str) -> str:
+    """Write what would begin a tag as text: names of files and detectors are anybody's."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)

@@ -21,7 +21,7 @@ import numpy as np
 
 from fdetect.bench.aligned import Aligned
 from fdetect.bench.chosen import Keep
-from fdetect.bench.compare import macro_auroc, unseen
+from fdetect.bench.compare import macro_of, unseen
 from fdetect.bench.evaluate import ScoreTable
 from fdetect.bench.fusing import TRUNK, FusedContender, FusedModel
 from fdetect.bench.grid import Grid, pretty, signed
@@ -127,9 +127,9 @@ def _of_one(
         for family in changed:
             ok = ok[np.isfinite(changed[family][0, ok])]  # the same rows for all
         generators, counts = unseen(scores, rows), Counter(_families(one))
-        whole = macro_auroc(scores, ok, weights, generators)
+        whole = macro_of(scores, ok, weights, generators)
         for family, drawn in changed.items():
-            each = [macro_auroc(replace(scores, score=one_draw), ok, weights, generators) for one_draw in drawn]
+            each = [macro_of(replace(scores, score=one_draw), ok, weights, generators) for one_draw in drawn]
             gap = difference(whole, macro(each), level=how.level)
             spread = float(np.std([estimate.value for estimate in each]))
             found.append(asdict(FamilyImportance(

@@ -22,7 +22,7 @@ __all__ = ["Data", "any_images", "check_output", "labels_or_real", "root_of"]
 
 Data = str | Path | Sequence[str | Path] | Table  # what holds images: one path, several, or a manifest table
 
-_MANIFESTS = (".csv", ".tsv", ".toml")
+_MANIFESTS = (".csv", ".tsv", ".toml", ".json")
 
 
 def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = None) -> Table:
@@ -83,7 +83,7 @@ def _has_layout(path: Path) -> bool:
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
         return {"path", "label"} <= set(names) or not has_images(path)
-    return any(entry().recognise(path) for entry in layouts.layout)
+    return bool(layouts.readings(path))
 
 
 def labels_or_real(manifest: Table, notice: Callable[[str], None] | None) -> np.ndarray:

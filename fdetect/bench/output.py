@@ -1,6 +1,6 @@
 """A run's folder: who may write to it, and the files of a finished run.
 
-    result.json         header, audit, cells, gains, differences, thresholds, failures, not_run; the same when repeated
+    result.json         header, audit, cells, gains, differences, curves, thresholds, failures, not_run; repeatable
     scores.parquet      one row per image, detector, condition and trial
     thresholds.parquet  one row per detector, training condition and trial
     tables.md, cells.csv, report.html, and gains.csv where heads were trained without one family, three_way.csv where
@@ -31,6 +31,7 @@ from fdetect.bench.gains import gain_grids, gains_csv, gains_of
 from fdetect.bench.grid import markdown
 from fdetect.bench.importances import importance_grids
 from fdetect.bench.report import render_report
+from fdetect.bench.robustness import curve_grids, curves_of
 from fdetect.bench.tables import cells_csv, grids
 from fdetect.bench.three_way_tables import three_way_csv, three_way_grids
 from fdetect.config import RunConfig, to_toml
@@ -75,20 +76,22 @@ def write_outputs(folder: Path, result: RunResult, scores: pa.Table, config: Run
     how = config.metrics
     drawn: dict[str, Any] = {"replicates": how.replicates, "level": how.level, "seed": config.seed}
     gains, differences = gains_of(scores, result.cells, **drawn), differences_of(scores, **drawn)
+    curves = curves_of(scores, **drawn)
     write_atomic(folder / "scores.parquet", lambda path: pq.write_table(scores, path, compression="zstd"))
     thresholds = pa.Table.from_pylist(list(result.thresholds))
     write_atomic(folder / "thresholds.parquet", lambda path: pq.write_table(thresholds, path))
     _write_text(folder / "cells.csv", cells_csv(result.cells))
-    more = [*gain_grids(gains, result.audit), *difference_grids(differences, result.audit),
+    more = [*curve_grids(curves, result.audit), *gain_grids(gains, result.audit),
+            *difference_grids(differences, result.audit),
             *importance_grids(result.header.get("importance", []), result.audit), *chosen_grids(result.header),
             *three_way_grids(result)]  # fmt: skip
     _write_text(folder / "tables.md", markdown(grids(result, more)))
-    _write_text(folder / "report.html", render_report(result, gains, differences))
+    _write_text(folder / "report.html", render_report(result, gains, differences, curves))
     if gains:
         _write_text(folder / "gains.csv", gains_csv(gains))
     if three_way := result.header.get("three_way"):
         _write_text(folder / "three_way.csv", three_way_csv(three_way))
-    whole = {"schema": config.schema, **asdict(result), "gains": gains, "differences": differences}
+    whole = {"schema": config.schema, **asdict(result), "gains": gains, "differences": differences, "curves": curves}
     _write_text(folder / "result.json", canonical_json(whole))
 
 

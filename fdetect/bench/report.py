@@ -23,6 +23,7 @@ from fdetect.bench.gains import Gain, gain_grids
 from fdetect.bench.grid import Grid, interval_text, pretty
 from fdetect.bench.importances import importance_grids
 from fdetect.bench.networks import networks_grids, with_weights
+from fdetect.bench.robustness import Curve, curve_charts, curve_grids
 from fdetect.bench.tables import (
     LOW_END,
     audit_grids,
@@ -72,12 +73,13 @@ class _Section:
 
 
 def render_report(
-    result: RunResult, gains: Sequence[Gain] = (), differences: Sequence[PairedDifference] = ()
-) -> str:
+    result: RunResult, gains: Sequence[Gain] = (), differences: Sequence[PairedDifference] = (),
+    curves: Sequence[Curve] = (),
+) -> str:  # fmt: skip
     """Write a result as one self-contained HTML page: the same bytes for the same result, also read from JSON.
 
     `gains` are the drop-one gains of the run, `differences` those of its fused detector: each condition's stand below
-    its results.
+    its results.  `curves` are those of robustness, which stand below all conditions.
 
     Every text is escaped, whatever files and detectors are called, and the page forbids browsers to load anything.
     """
@@ -99,6 +101,8 @@ def render_report(
         few=FEW_GROUPS,
         dropped=bool(in_tables_alone(cell.detector for cell in result.cells)),
         sections=[_section(result, gains, differences, name) for name in conditions],
+        curves=curve_grids(curves, result.audit),
+        curve_figures=[_Figure(*one) for one in curve_charts(curves, result.audit)],
         chosen=chosen_grids(result.header),
         three_way=three_way_grids(result),
         networks=networks_grids(result.header),

@@ -58,7 +58,7 @@ from fdetect.errors import ParameterError
 from fdetect.features import select_features
 from fdetect.features.base import require_native
 from fdetect.nets.evidence import identity
-from fdetect.perturb import condition
+from fdetect.perturb import condition, condition_names
 from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, RunResult, Table
 
@@ -241,14 +241,17 @@ def resolved(config: RunConfig) -> RunConfig:
         raise ParameterError(f"--crop must be a multiple of 8 and at least 64 px, got {crop}")
     if not config.conditions.names:
         raise ParameterError("conditions: name at least one, such as native,matched")
-    if len(set(config.conditions.names)) != len(config.conditions.names):
-        raise ParameterError(f"conditions: one is named twice in {','.join(config.conditions.names)}")
+    names = condition_names(config.conditions.names)
+    if len(set(names)) != len(names):
+        raise ParameterError(f"conditions: one is named twice in {','.join(names)}")
     if config.heads.train_conditions and config.conditions.names == ("native",):
         raise ParameterError("--train-conditions are those of all columns but native, and no other is tested; name one "
                              "with --conditions, or leave them out")  # fmt: skip
+    trained = condition_names(config.heads.train_conditions)
     return replace(
-        config, conditions=replace(config.conditions, crop=crop), data=replace(config.data, path=path)
-    )
+        config, conditions=replace(config.conditions, names=names, crop=crop), data=replace(config.data, path=path),
+        heads=replace(config.heads, train_conditions=trained),
+    )  # fmt: skip
 
 
 def load_data(config: RunConfig, store: Store, progress: Progress | None = None) -> Table:

@@ -15,7 +15,7 @@ from fdetect.bench.inputs import Data, any_images, root_of
 from fdetect.bench.pair_sources import PairSource
 from fdetect.errors import DataError, ParameterError
 from fdetect.nets.own.data import cut_images
-from fdetect.perturb import Box, Condition, Launder, condition, rng_for, with_surroundings
+from fdetect.perturb import Box, Condition, Launder, condition, perturbation, rng_for, with_surroundings
 from fdetect.types import Failure
 
 __all__ = ["SIDES", "Splice", "Splices", "splice", "splices_of"]
@@ -58,7 +58,7 @@ def splice(
     Natively the crop lies on the 8-px grid.  Raises DataError where a side does not exceed the crop by 8 px.
     """
     chain = condition(shown)
-    if chain.launder or chain.rescaled or any(name == "resize" for name, _ in chain.steps):
+    if chain.launder or chain.rescaled or any(perturbation.get(name).meta.get("moves") for name, _ in chain.steps):
         raise ParameterError(f"spliced pictures keep their size and have one round trip; condition {shown} does not "
                              "go, take native, matched or jpeg70")  # fmt: skip
     chain.check_size(pixels, crop)

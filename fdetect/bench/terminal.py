@@ -13,6 +13,7 @@ from fdetect.bench.gains import gain_grids, left_out, read_gains
 from fdetect.bench.grid import Grid
 from fdetect.bench.importances import importance_grids
 from fdetect.bench.networks import networks_grids, with_weights
+from fdetect.bench.robustness import curve_grids, read_curves
 from fdetect.bench.tables import audit_grids, failure_grid, not_run_grid, summary_grids
 from fdetect.bench.three_way_tables import three_way_grids
 from fdetect.types import RunResult
@@ -21,13 +22,14 @@ __all__ = ["in_tables_alone", "narrow", "terminal_grids"]
 
 
 def terminal_grids(result: RunResult, folder: Path) -> list[Grid]:
-    """Return the tables in the order of reading; `folder` is that of the run, and holds its paired differences."""
+    """Return the tables in the order of reading; `folder` is that of the run, and holds its curves and differences."""
     apart = in_tables_alone(cell.detector for cell in result.cells)
     shown = [cell for cell in result.cells if cell.detector not in apart]
     paired = [*gain_grids(read_gains(folder), result.audit), *difference_grids(read_differences(folder), result.audit)]
     return [
         *audit_grids(result.audit),
         *(with_weights(grid, result.header) for grid in summary_grids(shown, result.audit)),
+        *curve_grids([one for one in read_curves(folder) if one.detector not in apart], result.audit),
         *map(narrow, paired),
         *importance_grids(result.header.get("importance", []), result.audit),
         *chosen_grids(result.header),

@@ -15,8 +15,11 @@ import rich_click as click
 from fdetect import __version__
 from fdetect.cli.benchmark import audit, bench, evaluate
 from fdetect.cli.common import say
+from fdetect.cli.data import data
 from fdetect.cli.explain import explain
+from fdetect.cli.gate import compare
 from fdetect.cli.info import doctor, list_
+from fdetect.cli.perturb import perturb
 from fdetect.cli.reproduce import reproduce
 from fdetect.cli.single import extract, fit, score
 from fdetect.cli.weights import weights
@@ -35,7 +38,8 @@ def cli() -> None:
     """
 
 
-for command in (bench, extract, fit, score, explain, evaluate, audit, reproduce, weights, list_, doctor):
+for command in (bench, extract, fit, score, explain, evaluate, compare, audit, data, perturb, reproduce, weights, list_,
+                doctor):  # fmt: skip
     cli.add_command(command)
 
 

@@ -38,7 +38,8 @@ __all__ = ["audit", "bench", "evaluate"]
               "no generator, photographs against their round trips.")  # fmt: skip
 @click.option("--folds", type=int, help="Folds by group; default 3.")
 @click.option("--calibration", type=float, help="Share of training reals kept for thresholds; default 0.25.")
-@click.option("--conditions", help="native, matched, rescaled, jpeg70, resize50, ..., separated by commas.")
+@click.option("--conditions", help="native, matched, rescaled, jpeg70, resize50, ..., by commas; wear and sharing are "
+              "lists of them (docs/conditions.md).")  # fmt: skip
 @click.option("--crop", type=int, help="Side in px of what detectors see, a multiple of 8; default 224 (built-in 128).")
 @click.option("--features", help="Presets, features or patterns; none for no hand-crafted detector.")
 @click.option("--embeddings", help="Encoders whose embeddings the heads of --family-heads look at, as linear probes: "
@@ -152,6 +153,7 @@ def evaluate(
     from fdetect.bench.evaluate import cells_of
     from fdetect.bench.gains import gain_grids, gains_of
     from fdetect.bench.given import read_score_table
+    from fdetect.bench.robustness import curve_grids, curves_of
     from fdetect.bench.tables import cells_csv, result_grids
     from fdetect.bench.terminal import narrow
     from fdetect.errors import ParameterError
@@ -171,7 +173,8 @@ def evaluate(
             cells = cells_of(table, progress=progress, **settings)
             gains = gains_of(table, cells, progress=progress, **settings)
             fused = differences_of(table, progress=progress, **settings)
-        for grid in (*result_grids(cells), *map(narrow, (*gain_grids(gains), *difference_grids(fused)))):
+        curves = curve_grids(curves_of(table, **settings))
+        for grid in (*result_grids(cells), *curves, *map(narrow, (*gain_grids(gains), *difference_grids(fused)))):
             show(grid)
         if csv:
             Path(csv).write_text(cells_csv(cells), encoding="utf-8")
@@ -277,10 +280,15 @@ def _to_fit(label: np.ndarray, aligned: bool) -> str:
 
 
 def _show_pairs(pairs: list[PairedDifference], level: float) -> None:
-    for p in pairs:
+    from fdetect.significance import holm
+
+    for p, corrected in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
         click.echo(
             f"\n{p.first} minus {p.second} under {p.condition}: macro AUROC {p.auroc_first:.3f} - {p.auroc_second:.3f} "
             f"= {p.value:+.3f} [{p.low:+.3f}, {p.high:+.3f}] ({level:.0%}, paired group bootstrap over "
             f"{p.n_images} images): {p.verdict}"
         )
+        several = f", {corrected:.2g} corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""
+        independent = f"; DeLong's p = {p.p_delong:.2g}" if p.p_delong == p.p_delong else ""
+        click.echo(f"  p = {p.p:.2g} of no difference{several}{independent}")
         click.echo(f"  failures counted wrong: {p.failures_wrong:+.3f} ({p.n_failed} images failed in either)")

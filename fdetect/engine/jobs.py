@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 
 from fdetect import backend as arrays
-from fdetect import geometry, images, perturb
+from fdetect import geometry, images, perturb, sharing, wear
 from fdetect.config import fingerprint
 from fdetect.engine.lanes import Lane
 from fdetect.engine.store import Store, id_bytes
@@ -100,7 +100,7 @@ def _describe(plan: Plan, job: Job) -> dict[str, Any]:
     condition, task = plan.conditions[job[0]], plan.tasks[job[1]]
     # the kind of a condition may be defined elsewhere, as that of aligned pairs is
     kind = getsourcefile(type(condition)) or ""
-    files = (images.__file__, geometry.__file__, perturb.__file__, arrays.__file__, kind)
+    files = (*(m.__file__ for m in (images, geometry, perturb, wear, sharing, arrays)), kind)
     return {
         "name": task.name,
         "version": task.version,
@@ -108,7 +108,7 @@ def _describe(plan: Plan, job: Job) -> dict[str, Any]:
         "columns": fingerprint(task.columns),
         "geometry": asdict(task.geometry),
         "condition": condition.settings,
-        "steps": [perturb.perturbation.get(step).code for step, _ in condition.steps],  # a plug-in's are elsewhere
+        "steps": [perturb.perturbation.get(step).code for step, _ in condition.steps],  # those of others are elsewhere
         "crop": plan.crop,
         "seed": plan.seed,
         "backend": plan.backend.name,

@@ -25,7 +25,7 @@ from fdetect.geometry import Geometry
 from fdetect.perturb import Condition
 from fdetect.types import Batch, Failure
 
-__all__ = ["Pictures", "pictures"]
+__all__ = ["Pictures", "in_chunks", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def pictures(
                     yield Item(ids[-1], data)
 
     n_done = 0
-    with closing(map_chunks(plan, _chunks(items(), plan), workers, time_limit=time_limit)) as results:
+    with closing(map_chunks(plan, in_chunks(items(), plan), workers, time_limit=time_limit)) as results:
         for done in results:
             arrays.take(done, rows)
             failed += done.failed
@@ -152,7 +152,8 @@ class _Arrays:
         return self._pixels[name]
 
 
-def _chunks(items: Iterator[Item], plan: Plan) -> Iterator[Chunk]:
+def in_chunks(items: Iterator[Item], plan: Plan) -> Iterator[Chunk]:
+    """Put pictures together as workers take them, for all conditions of a plan with one task."""
     jobs = tuple((c, 0) for c in range(len(plan.conditions)))
     group: list[Item] = []
     for item in items:

@@ -1,7 +1,8 @@
 """Layouts: the directory trees and tables in which data sets come, each read into one manifest table.
 
-`read_manifest` finds out which layout a folder or file has and reads it; it refuses to guess between two.
-The layouts: `manifest`, `real_fake`, `forensynths`, `genimage`, and those of plug-ins (group `fdetect.layouts`).
+`read_manifest` finds out which layout a folder or file has and reads it; it refuses to guess between two.  A layout
+that refines another, as `wildrf` does `forensynths`, is its special case and wins where both fit.  What each reads, and
+what to beware of in it: docs/data.md.  Plug-ins may add some (group `fdetect.layouts`).
 """
 
 from __future__ import annotations
@@ -10,26 +11,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fdetect.bench.layouts import base, forensynths, genimage, manifest, real_fake
-from fdetect.bench.layouts.base import IMAGE_EXTENSIONS, SPLITS, FolderLayout, manifest_table
+from fdetect.bench.layouts import (
+    aigcdetect,
+    base,
+    chameleon,
+    cifake,
+    cocoglide,
+    community_forensics,
+    deepfakebench,
+    diffusionforensics,
+    drct,
+    faces,
+    forensichub,
+    forensynths,
+    genimage,
+    grip,
+    manifest,
+    openfake,
+    real_fake,
+    spai,
+    synthbuster,
+    univfd,
+    webdataset,
+    wildrf,
+)
+from fdetect.bench.layouts.base import IMAGE_EXTENSIONS, SPLITS, FolderLayout, TreeLayout, manifest_table
 from fdetect.bench.layouts.base import layout as layout
+from fdetect.bench.layouts.listed import listed_once
 from fdetect.engine.sources import is_shard
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Entry
 from fdetect.types import Table
 
 __all__ = [
-    "IMAGE_EXTENSIONS",
-    "SPLITS",
-    "FolderLayout",
-    "forensynths",
-    "genimage",
-    "layout",
-    "manifest",
-    "manifest_table",
-    "read_manifest",
-    "real_fake",
-]
+    "IMAGE_EXTENSIONS", "SPLITS", "FolderLayout", "TreeLayout", "aigcdetect", "chameleon", "cifake", "cocoglide",
+    "community_forensics", "deepfakebench", "diffusionforensics", "drct", "faces", "forensichub", "forensynths",
+    "genimage", "grip", "layout", "manifest", "manifest_table", "openfake", "read_manifest", "readings", "real_fake",
+    "spai", "synthbuster", "univfd", "webdataset", "wildrf",
+]  # fmt: skip
 
 
 def read_manifest(
@@ -68,15 +87,24 @@ def read_manifest(
     return table.replace_schema_metadata({**(table.schema.metadata or {}), b"fdetect.layout": entry.name.encode()})
 
 
+def readings(path: Path) -> list[tuple[Entry, str]]:
+    """Return the layouts that a path fits, each with its one-line reading; none that another of them refines."""
+    with listed_once():
+        entries = sorted(base.layout, key=lambda entry: entry.name)
+        found = [(entry, reading) for entry in entries if (reading := entry().recognise(path))]
+    general = {getattr(entry.target, "refines", "") for entry, _ in found}
+    return [(entry, reading) for entry, reading in found if entry.name not in general]
+
+
 def _detect(path: Path) -> Entry:
-    readings = [(entry, reading) for entry in base.layout if (reading := entry().recognise(path))]
-    if len(readings) == 1:
-        return readings[0][0]
-    if readings:
-        ways = "; or ".join(reading for _, reading in readings)
-        names = "|".join(entry.name for entry, _ in readings)
+    found = readings(path)
+    if len(found) == 1:
+        return found[0][0]
+    if found:
+        ways = "; or ".join(reading for _, reading in found)
+        names = "|".join(entry.name for entry, _ in found)
         raise DataError(
-            f"{path}: can be read in {len(readings)} ways ({ways}); choose one with --layout {names}, or point at the "
+            f"{path}: can be read in {len(found)} ways ({ways}); choose one with --layout {names}, or point at the "
             "file or folder that is meant"
         )
     if path.is_file() and is_shard(path.name):
@@ -84,7 +112,7 @@ def _detect(path: Path) -> Entry:
             f"{path}: a shard has no labels; a labelled set needs a manifest whose rows name the members, such as "
             f"{path.name}::000003.jpg,1"
         )
-    known = ", ".join(base.layout.names())
+    known = ", ".join(sorted(base.layout.names()))
     raise DataError(
         f"{path}: no layout fits ({known}; fdetect list layouts draws them); name one with --layout, or point at a "
         "manifest.csv with the columns path,label"

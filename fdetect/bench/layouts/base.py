@@ -1,44 +1,52 @@
 """What the layouts share: their registry, the walk through a folder tree, and the manifest table they return.
 
-A layout is a frozen dataclass with two verbs, `recognise(path) -> str | None` and `read(path) -> Table`.  Where a
-folder's name is the label, `FolderLayout` holds both and the layout adds the names and what they mean.
+A layout is a frozen dataclass with two verbs, `recognise(path) -> str | None` and `read(path) -> Table`.  Where folder
+names say what images are, `TreeLayout` holds both and the layout adds what the names mean; where one folder's name is
+the label, `FolderLayout` does so.  A layout that `refines` another is a special case of it: where both fit, it wins.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
-from fdetect.engine.listing import IMAGE_EXTENSIONS, PassedOver, in_words, walk
+from fdetect.bench.layouts.listed import listing
+from fdetect.engine.walk import IMAGE_EXTENSIONS, PassedOver, in_words, walk
 from fdetect.errors import DataError
 from fdetect.registry import Registry
 from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Record, Table
 
-__all__ = ["IMAGE_EXTENSIONS", "SPLITS", "FolderLayout", "absolute", "layout", "manifest_table", "split_first"]
+__all__ = [
+    "IMAGE_EXTENSIONS", "LABEL_FOLDERS", "SPLITS", "FolderLayout", "TreeLayout", "absolute", "has_labels_below",
+    "layout", "manifest_table", "path_prefix", "prompt_group", "split_first",
+]  # fmt: skip
 
 layout = Registry("layout")
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
-_LABEL_FOLDERS = frozenset(("real", "fake", "0_real", "1_fake", "ai", "nature"))  # never looked into to recognise
+LABEL_FOLDERS = frozenset(("real", "fake", "0_real", "1_fake", "ai", "nature"))  # never looked into to recognise
+_LEVELS = 4  # how deep folders are looked at to recognise a layout
 _SHOWN = 8  # names spelt out in a reading; the rest are counted
 
 
 @dataclass(frozen=True)
-class FolderLayout:
-    """A tree in which the name of a folder, in any case, is the label; what lies above and below it says the rest.
+class TreeLayout:
+    """A tree in which the names of folders say what the images in them are.
 
-    A layout of this kind sets `title` and `classes` (folder name -> label) and defines `place`.  Only files with an
-    image extension become rows; every other file, hidden names and images outside the label folders are counted in
-    the reading.  Linked folders are not entered (a loop of links would never end) and are counted too.
+    A layout of this kind sets `title` and defines `locate`; where it needs more than names of folders it overrides
+    `groups`, `aside` and `reading`.  Only files with an image extension become rows; every other file, hidden names
+    and images in folders without a place are counted in the reading.  Linked folders are not entered (a loop of links
+    would never end) and are counted too.
 
     root    folder the paths are made relative to, at or above the folder that is read; None for that folder itself
     """
@@ -46,62 +54,100 @@ class FolderLayout:
     root: str | Path | None = None
 
     title: ClassVar[str] = ""
-    classes: ClassVar[Mapping[str, int]] = {}
+    refines: ClassVar[str] = ""  # name of the layout that this one is a special case of
 
-    def place(self, above: tuple[str, ...], label: int, below: tuple[str, ...], given: str) -> Record | None:
-        """Say what an image is from the folder names above and below its label folder; None if it has no place.
+    def locate(self, folder: tuple[str, ...], given: str) -> Record | None:
+        """Say what the images of a folder are from its name and those above it; None if they have no place.
 
         `given` is the name of the folder that is read.  A folder that is itself called train, val or test is such a
-        level: it is then the first of `above`, and `given` is the name of its parent.
+        level: it is then the first of `folder`, and `given` is the name of its parent.
         """
         raise NotImplementedError
 
+    def groups(self, record: Record, images: Sequence[str]) -> list[str] | None:
+        """Return the groups of images of one folder, by their file names; None where each counts by itself."""
+        return None
+
+    def aside(self, folder: tuple[str, ...]) -> str:
+        """Say what the images of a folder without a place are, for the count of what was passed over."""
+        return "images outside the label folders"
+
+    def reading(self, places: Mapping[tuple[str, ...], Record], path: Path) -> str | None:
+        """Return the one-line reading of a tree with these folders, or None where it is another's after all."""
+        return f"{self.title}: {len(places)} folder{'s' * (len(places) != 1)}"
+
     def recognise(self, path: Path) -> str | None:
-        """Return a one-line reading of the folder, or None; looks at folder names alone, three levels deep."""
-        if not path.is_dir():
-            return None
-        names: set[str] = set()
-        parents: set[tuple[str, ...]] = set()
-        for above, name in _label_folders(path, levels=3):
-            if name.lower() in self.classes and self._record((*above, name), path):
-                names.add(name.lower())
-                parents.add(above)
-        if not names:
-            return None
-        return f"{self.title}: {'/'.join(sorted(names))} in {len(parents)} folder{'s' * (len(parents) != 1)}"
+        """Return a one-line reading of the folder, or None; looks at folder names alone, four levels deep."""
+        places = self._places(path) if path.is_dir() else {}
+        return self.reading(places, path) if places else None
 
     def read(self, path: Path) -> Table:
         """Read the tree into a manifest table, sorted by path; raises DataError where it holds no image."""
         if not path.is_dir():
             raise DataError(f"{path}: layout {layout.of(type(self)).name} reads a folder; point at one")
-        prefix = _prefix(path, self.root)
+        prefix = path_prefix(path, self.root)
         pieces: list[pa.Array] = []  # paths, sorted as they come, in Arrow from the start
         found: list[Record] = []  # what the images of each piece are
+        groups: list[pa.Array] = []
         passed_over: PassedOver = Counter()
         for folder, images in walk(path, passed_over):
-            record = self._record(folder, path)
+            record = self._located(folder, path)
             if record is None:
-                passed_over["file", "images outside the label folders"] += len(images)
+                passed_over["file", self.aside(folder)] += len(images)
             else:
                 pieces.append(pa.array(["/".join((*prefix, *folder, image)) for image in images], pa.string()))
                 found.append(record)
+                named = self.groups(record, images)
+                groups.append(pa.repeat(pa.scalar(""), len(images)) if named is None else pa.array(named, pa.string()))
         piece = np.repeat(np.arange(len(found)), [len(paths) for paths in pieces])
         columns: dict[str, object] = {"path": pa.chunked_array(pieces, pa.string())}
         for name in MANIFEST_COLUMNS[1:]:
             columns[name] = pa.array([getattr(record, name) for record in found], _type(name)).take(pa.array(piece))
+        columns["group"] = pa.chunked_array(groups, pa.string())
         reading = self.recognise(path) or self.title
         remarks = f"; {in_words(passed_over)}" if passed_over.total() else ""
         return manifest_table(columns, path=path, root=absolute(self.root or path), reading=reading, remarks=remarks)
 
-    def _record(self, folder: tuple[str, ...], path: Path) -> Record | None:
+    def _places(self, path: Path) -> dict[tuple[str, ...], Record]:
+        places: dict[tuple[str, ...], Record] = {}
+        for folder in _folders(path, lambda folder: folder in places or folder[-1].lower() in LABEL_FOLDERS):
+            if record := self._located(folder, path):
+                places[folder] = record
+        return places
+
+    def _located(self, folder: tuple[str, ...], path: Path) -> Record | None:
+        top = absolute(path)
+        if top.name.lower() in SPLITS:
+            return self.locate((top.name, *folder), top.parent.name)
+        return self.locate(folder, top.name) if folder else None
+
+
+class FolderLayout(TreeLayout):
+    """A tree in which the name of one folder, in any case, is the label; what lies above and below it says the rest.
+
+    A layout of this kind sets `title` and `classes` (folder name -> label) and defines `place`.
+    """
+
+    classes: ClassVar[Mapping[str, int]] = {}
+
+    def place(self, above: tuple[str, ...], label: int, below: tuple[str, ...], given: str) -> Record | None:
+        """Say what an image is from the folder names above and below its label folder; None if it has no place.
+
+        What `given` is, and where a split is the first of `above`, `TreeLayout.locate` says.
+        """
+        raise NotImplementedError
+
+    def locate(self, folder: tuple[str, ...], given: str) -> Record | None:
+        """Find the label folder and have it placed."""
         at = next((i for i, name in enumerate(folder) if name.lower() in self.classes), None)
         if at is None:
             return None
-        top = absolute(path)
-        inside_split = top.name.lower() in SPLITS
-        above = (top.name, *folder[:at]) if inside_split else folder[:at]
-        given = top.parent.name if inside_split else top.name
-        return self.place(above, self.classes[folder[at].lower()], folder[at + 1 :], given)
+        return self.place(folder[:at], self.classes[folder[at].lower()], folder[at + 1 :], given)
+
+    def reading(self, places: Mapping[tuple[str, ...], Record], path: Path) -> str | None:
+        """Return the names of the label folders, and in how many folders they lie."""
+        names, parents = {folder[-1].lower() for folder in places}, {folder[:-1] for folder in places}
+        return f"{self.title}: {'/'.join(sorted(names))} in {len(parents)} folder{'s' * (len(parents) != 1)}"
 
 
 def split_first(above: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -149,34 +195,35 @@ def absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(path))
 
 
-def _label_folders(path: Path, levels: int) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield (names above, name) of label folders, looking only at names and never inside a label folder."""
-    queue: list[tuple[str, ...]] = [()]
-    for above in queue:
-        try:
-            with os.scandir(path.joinpath(*above)) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-        except OSError as error:
-            _refuse(error)
-        for name in names:
-            if name.startswith("."):
-                continue
-            if name.lower() in _LABEL_FOLDERS:
-                yield above, name
-            elif len(above) < levels:
-                queue.append((*above, name))
+def prompt_group(prompt: str) -> str:
+    """Return the group of all images of one prompt, whatever its case and spaces; "" without a prompt."""
+    text = " ".join(prompt.split()).lower()
+    return f"prompt-{xxhash.xxh3_64_hexdigest(text.encode())}" if text else ""
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise DataError(f"{error.filename}: the folder cannot be listed ({error.strerror}); check its permissions")
+def has_labels_below(path: Path, folders: Iterable[tuple[str, ...]]) -> bool:
+    """Whether any of the folders below `path` holds folders that are labels: another layout's, then."""
+    return any(LABEL_FOLDERS & {n.lower() for n in listing(path.joinpath(*one)).folders} for one in folders)
 
 
-def _prefix(path: Path, root: str | Path | None) -> tuple[str, ...]:
+def path_prefix(path: Path, root: str | Path | None) -> tuple[str, ...]:
+    """Return the folder names from the root down to the folder that is read; raises DataError outside the root."""
     if root is None:
         return ()
     if not absolute(path).is_relative_to(absolute(root)):
         raise DataError(f"{path}: not below the root {root}; give --root a folder at or above it")
     return absolute(path).relative_to(absolute(root)).parts
+
+
+def _folders(path: Path, leave: Callable[[tuple[str, ...]], bool]) -> Iterator[tuple[str, ...]]:
+    """Yield folders as names below `path`, level by level; one that `leave` names is not looked into."""
+    queue: list[tuple[str, ...]] = [()]
+    for above in queue:
+        for name in listing(path.joinpath(*above)).folders:
+            folder = (*above, name)
+            yield folder
+            if len(folder) < _LEVELS and not leave(folder):
+                queue.append(folder)
 
 
 def _counts(table: Table) -> str:

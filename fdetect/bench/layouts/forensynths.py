@@ -21,7 +21,7 @@ _WITH_CLASSES = frozenset(("progan", "cyclegan", "stylegan", "stylegan2"))  # ge
 @layout(name="forensynths")
 @dataclass(frozen=True)
 class ForenSynths(FolderLayout):
-    """Folders 0_real and 1_fake below each generator (ForenSynths, AIGCDetectBenchmark, UnivFD, WildRF, Chameleon).
+    """Folders 0_real and 1_fake below each generator: ForenSynths, and whoever took over its folders.
 
         [train|val|test/]
             <generator>/
@@ -38,11 +38,13 @@ class ForenSynths(FolderLayout):
 
     ForenSynths trains on ProGAN alone, so its train and val folders hold 20 LSUN classes and no generator level: a
     single level in train or val that bears the name of one of these classes is a class of ProGAN; any other name
-    (the platforms of WildRF) is a generator.  A folder that is read and is itself called progan, cyclegan,
-    stylegan or stylegan2 is the generator, and the level in it the class.
+    is a generator.  A folder that is read and is called progan, cyclegan, stylegan or stylegan2 is the generator
+    itself, and the level in it the class.
 
-    Reals are published beside the fakes they are compared with and their origin is not in the tree: `real_source`
-    names that set (in UnivFD it is the origin: imagenet, laion).  `group` is empty, so each image counts by itself.
+    `group` is empty, so each image counts by itself.
+    Beware: reals are published beside the fakes they are compared with and their origin is not in the tree, so that
+    `real_source` names that set; some are the same files under two generators (CRN and IMLE): equal content is one
+    group.
 
     Source: Wang et al. 2020, "CNN-generated images are surprisingly easy to spot ... for now", CVPR, data release.
     """

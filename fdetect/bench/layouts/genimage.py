@@ -22,9 +22,11 @@ class GenImage(FolderLayout):
                     ai/*            label 1, generator = <generator>
                     nature/*        label 0, real_source = "imagenet"
 
-    The label comes from the name, in any case.  Sorted order, which `ImageFolder` follows, would make ai 0 and
-    nature 1: labels made in that way are flipped.  `nature` is drawn anew for each generator.  Where ai and nature
-    lie directly in the folder that is read, its name is the generator.
+    The label comes from the name, in any case.  Where ai and nature lie directly in the folder that is read, its name
+    is the generator.
+    Beware: sorted order, which `ImageFolder` follows, would make ai 0 and nature 1: labels made in that way are
+    flipped.  Reals are JPEG and fakes PNG, BigGAN's of 128 px; `nature` is drawn anew for each generator; some files
+    of the release are damaged.
 
     Source: Zhu et al. 2023, "GenImage: a million-scale benchmark for detecting AI-generated image", NeurIPS.
     """

@@ -20,7 +20,7 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
 from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Table
 
-__all__ = ["LABEL_NAMES", "Manifest"]
+__all__ = ["LABEL_NAMES", "Manifest", "header", "read_table"]
 
 LABEL_NAMES = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE, "nature": REAL, "ai": FAKE}
 
@@ -41,7 +41,8 @@ class Manifest:
     text from CSV, as it is from Parquet.  A fake without generator gets "unknown".  Paths are made POSIX: "./" and
     "a/../" are resolved, an absolute path must lie below the root and is made relative to it, and backslashes become
     slashes unless a file of that very name exists; what follows `::`, the name of a member, stays as it is.  Links are
-    not resolved.  That the files exist is not checked.
+    not resolved.
+    Beware: that the files exist is not checked before they are read; `fdetect data check` names those that do not.
 
     root         folder the paths are relative to; None for the folder of the manifest
     label_names  further names of labels, such as {"photo": 0, "synthetic": 1}; they win over the known ones
@@ -60,8 +61,11 @@ class Manifest:
     def read(self, path: Path) -> Table:
         """Read the manifest; raises DataError that names the file, and the column or data row (the first is 1)."""
         file = _file(path)
-        table = _table(file)
-        root = absolute(self.root or file.parent)
+        return self.made_of(read_table(file), file, absolute(self.root or file.parent), f"manifest: {file.name}")
+
+    def made_of(self, table: Table, file: Path, root: Path, reading: str, remarks: str = "") -> Table:
+        """Make the manifest of a table with the columns `path` and `label`; errors name the file."""
+        _check_columns(table.column_names, file)
         columns = {name: _text(table, name, file) for name in MANIFEST_COLUMNS}
         labels = self._labels(columns["label"], file)
         columns["path"] = _paths(columns["path"], root, file)
@@ -72,7 +76,7 @@ class Manifest:
         extra = table.drop_columns([name for name in MANIFEST_COLUMNS if name in table.column_names])
         kept = f"; further columns: {', '.join(extra.column_names)}" if extra.column_names else ""
         standard = {**columns, "label": labels}
-        return manifest_table(standard, extra, path=file, root=root, reading=f"manifest: {file.name}", remarks=kept)
+        return manifest_table(standard, extra, path=file, root=root, reading=reading, remarks=f"{kept}{remarks}")
 
     def _labels(self, texts: list[str], file: Path) -> list[int]:
         known = {**LABEL_NAMES, **{str(name).lower(): label for name, label in (self.label_names or {}).items()}}
@@ -100,8 +104,8 @@ def _file(path: Path) -> Path:
     return found[0]
 
 
-def _table(file: Path) -> Table:
-    """Read the file with every CSV column as text, and check the header."""
+def read_table(file: Path) -> Table:
+    """Read a .csv or .tsv with every column as text, or a .parquet; raises DataError where it is none of them."""
     try:
         if file.suffix.lower() == ".parquet":
             if "path" not in pq.read_schema(file).names and has_images(file):
@@ -109,15 +113,22 @@ def _table(file: Path) -> Table:
                     f"{file}: holds images and no labels that name them; a labelled set needs a manifest whose rows "
                     f"name the members, such as {file.name}::0,1"
                 )
-            table = pq.ParquetFile(file).read()
-        elif file.suffix.lower() in _DELIMITERS:
-            table = _delimited(file, _DELIMITERS[file.suffix.lower()])
-        else:
-            raise DataError(f"{file}: a manifest is a .csv, .tsv or .parquet file; point at one, or at a folder")
+            return pq.ParquetFile(file).read()
+        if file.suffix.lower() in _DELIMITERS:
+            return _delimited(file, _DELIMITERS[file.suffix.lower()])
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         hint = "; save it as UTF-8" if "utf" in str(error).lower() else ""
         raise DataError(f"{file}: cannot be read as a table ({' '.join(str(error).split())[:200]}){hint}") from None
-    names = table.column_names
+    raise DataError(f"{file}: a manifest is a .csv, .tsv or .parquet file; point at one, or at a folder")
+
+
+def header(file: Path) -> list[str]:
+    """Return the names of the columns of a .csv or .tsv; raises OSError, UnicodeDecodeError and csv.Error."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:  # "-sig": a byte-order mark is no part of a name
+        return next(csv.reader(stream, delimiter=_DELIMITERS[file.suffix.lower()]), [])
+
+
+def _check_columns(names: list[str], file: Path) -> None:
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"{file}: two columns are called '{twice[0]}'; rename or remove one")
     for name, holds in (("path", "the image of each row"), ("label", "0 or real, 1 or fake")):
@@ -126,17 +137,14 @@ def _table(file: Path) -> Table:
             fix = f"{hint} rename it, or" if hint else ";"
             among = ", ".join(map(repr, names))
             raise DataError(f"{file}: no column '{name}' among {among}{fix} add a column {name} ({holds})")
-    return table
 
 
 def _delimited(file: Path, delimiter: str) -> Table:
-    with file.open(encoding="utf-8-sig", newline="") as stream:  # "-sig": a byte-order mark is no part of a name
-        header = next(csv.reader(stream, delimiter=delimiter), [])
     return pacsv.read_csv(
         file,
         read_options=pacsv.ReadOptions(use_threads=False),  # only then do Arrow's errors name the row
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(column_types={name: pa.string() for name in header}),
+        convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(header(file), pa.string())),
     )
 
 

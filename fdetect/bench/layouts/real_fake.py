@@ -1,4 +1,4 @@
-"""Folders called real and fake: the plainest tree, and that of CIFAKE."""
+"""Folders called real and fake: the plainest tree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class RealFake(FolderLayout):
                 <generator>/**      generator = <generator>; "unknown" for images directly in fake/
 
     Names count in any case (REAL, Fake).  The first folder below real or fake is the source or generator, however
-    deep the image lies.  Covers CIFAKE, `{train,test}/{REAL,FAKE}` (Bird and Lotfi 2024, IEEE Access 12).
+    deep the image lies.
+    Beware: fakes directly in fake/ are of one generator, "unknown": none can be left out.
     """
 
     title: ClassVar[str] = "real_fake"

@@ -19,8 +19,9 @@ from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import decode
 from fdetect.nets.own.textures import texture_pictures
-from fdetect.perturb import resize, rng_for
+from fdetect.perturb import rng_for
 from fdetect.types import Failure
+from fdetect.wear import resize
 
 __all__ = ["MOST_CROPS", "Crops", "crops_of_images", "crops_of_textures", "cut_images"]
 

@@ -1,0 +1,136 @@
+"""Pictures as conditions show them, as files: the bytes whose decoding is what detectors see.
+
+    paths -> read -> workers (decode, perturb, encode) -> bytes of one JPEG file for each condition
+
+Natively they are the bytes that were read, of pictures that can be decoded.  Nothing goes to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdetect.backend import resolve
+from fdetect.engine.loop import Progress
+from fdetect.engine.pictures import in_chunks
+from fdetect.engine.pool import TIME_LIMIT, map_chunks
+from fdetect.engine.sources import Reader
+from fdetect.engine.work import Done, Item, Plan, content_id
+from fdetect.errors import FdetectError
+from fdetect.geometry import Geometry
+from fdetect.images import Decoded
+from fdetect.perturb import Condition
+from fdetect.types import Batch, Facts, Failure
+
+__all__ = ["File", "encoded"]
+
+
+@dataclass(frozen=True)
+class File:
+    """One picture (its row among the paths) under one condition (its number): its file, or why there is none.
+
+    same_as  the earlier row of the same content, whose file or failure this is
+    """
+
+    row: int
+    condition: int
+    data: bytes = field(default=b"", repr=False)
+    failure: Failure | None = None
+    same_as: int | None = None
+
+
+@dataclass(frozen=True)
+class _AsFile(Condition):
+    """A condition whose "pixels" are the bytes of its JPEG, (1, n) uint8, so that they travel as batches do."""
+
+    def __call__(self, image: Decoded, content: str, *, seed: int, crop: int) -> Decoded:
+        shown = super().__call__(image, content, seed=seed, crop=crop)
+        return replace(shown, pixels=np.zeros((1, 0), np.uint8)) if self.is_native else shown
+
+    def finish(self, pixels: np.ndarray, content: str, *, seed: int, crop: int) -> Decoded:
+        data = self.encode(pixels, content, seed=seed, crop=crop)
+        return Decoded(np.frombuffer(data, np.uint8)[None], Facts("JPEG", 0, 0, len(data)))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The task that keeps bytes: it never runs, since its batches are taken where the device lane would begin."""
+
+    geometry: Geometry = field(default_factory=Geometry)  # as it is
+    name: str = "file"
+    version: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    in_process: bool = True
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        raise NotImplementedError
+
+
+def encoded(
+    paths: Sequence[str],
+    *,
+    conditions: Sequence[Condition],
+    crop: int,
+    root: str | Path = ".",
+    seed: int = 0,
+    workers: int = 0,
+    time_limit: float = TIME_LIMIT,
+    progress: Progress | None = None,
+) -> Iterator[File]:
+    """Yield the file of every picture under every condition, or its failure, as they finish.
+
+    A content that several paths have is made for the first of them; the others follow at the end.  Memory holds what
+    is under way alone.  Settings are those of `fdetect.engine.run`.
+    """
+    made = tuple(_AsFile(**{one.name: getattr(each, one.name) for one in fields(Condition)}) for each in conditions)
+    plan = Plan(made, (_Kept(),), crop, seed, resolve("cpu"))
+    everywhere = range(len(made))
+    rows: dict[str, list[int]] = {}
+    unread: list[Failure | None] = [None] * len(paths)
+    under_way: dict[str, bytes] = {}  # what native copies
+
+    def items() -> Iterator[Item]:
+        with Reader(root) as reader:
+            for row, path in enumerate(paths):
+                try:
+                    data = reader.read(path)
+                except (FdetectError, OSError) as error:
+                    unread[row] = Failure(content_id(path.encode()), path, "read", str(error))
+                    continue
+                id = content_id(data)
+                rows.setdefault(id, []).append(row)
+                if len(rows[id]) == 1:
+                    under_way[id] = data if any(one.is_native for one in made) else b""
+                    yield Item(id, data)
+
+    n_done = 0
+    with closing(map_chunks(plan, in_chunks(items(), plan), workers, time_limit=time_limit)) as results:
+        for done in results:
+            for lost in done.failed:
+                row = rows[lost.id][0]
+                for c in everywhere if lost.condition < 0 else (lost.condition,):
+                    yield File(row, c, failure=Failure(lost.id, paths[row], lost.stage, lost.reason))
+            for id, c, data in _files(done):
+                yield File(rows[id][0], c, under_way[id] if made[c].is_native else data)
+            for id in {*(one.id for one in done.failed), *(id for batch, _ in done.for_device for id in batch.ids)}:
+                under_way.pop(id, None)
+            n_done += done.n_items
+            if progress:
+                progress("perturbing", n_done, len(paths))
+    for c in everywhere:
+        yield from (File(row, c, failure=why) for row, why in enumerate(unread) if why)
+        yield from (File(row, c, same_as=first) for first, *others in rows.values() for row in others)
+
+
+def _files(done: Done) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (content, number of the condition, bytes) of what a chunk came to."""
+    for batch, jobs in done.for_device:
+        for c, _ in jobs:
+            for id, data in zip(batch.ids, batch.rgb8, strict=True):
+                yield id, c, data.tobytes()

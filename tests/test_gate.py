@@ -1,0 +1,295 @@
+"""The gate: its verdicts by hand, what it gates beside the metric, and the sides that it refuses to compare."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from test_cli import fdetect  # noqa: F401 (a fixture)
+
+from fdetect.bench.compare import paired_differences
+from fdetect.bench.gate import Gate, gate
+from fdetect.bench.gate_checks import Margins
+from fdetect.bench.gate_sides import Side, paired, read_scores_alone, read_side, refuse_other_settings
+from fdetect.bench.given import read_score_table
+from fdetect.errors import DataError, FdetectError, ParameterError
+
+QUICK = {"replicates": 200}
+
+
+def rows(name: str = "mine", *, shift: float = 1.5, n: int = 60, noise: float = 0.0, seed: int = 0) -> dict[str, list]:
+    """Two generators and two real sources, n images of each, in two trials; threshold 1.6."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list] = {key: [] for key in ("path", "label", "generator", "real_source", "group", "trial",
+                                                  "detector", "condition", "score", "threshold", "id")}  # fmt: skip
+    for kind, label in (("a", 1), ("b", 1), ("coco", 0), ("phone", 0)):
+        scores = rng.normal(size=n) + shift * label
+        scores = scores + noise * np.random.default_rng(seed + 1).normal(size=n)
+        for k in range(n):
+            for held in [kind] if label else ["a", "b"]:
+                row = {"path": f"{kind}/{k}.png", "label": label, "generator": kind if label else "",
+                       "real_source": "" if label else kind, "group": f"{kind}{k}", "trial": f"{held}/{k % 2}",
+                       "detector": name, "condition": "matched", "score": float(scores[k]), "threshold": 1.6,
+                       "id": f"{kind}-{k}"}  # fmt: skip
+                for key, value in row.items():
+                    found[key].append(value)
+    return found
+
+
+def side(tmp_path: Path, *tables: dict[str, list], name: str = "base") -> Side:
+    file = tmp_path / f"{name}.parquet"
+    pq.write_table(pa.concat_tables([pa.table(one) for one in tables]), file)
+    return read_side(file)
+
+
+def verdicts(found: Gate) -> dict[str, str]:
+    return {one.what: one.verdict for one in found.checks}
+
+
+def test_the_same_scores_pass_and_every_check_is_there(tmp_path):
+    base = side(tmp_path, rows())
+    found = gate(base, base, margins=Margins(), **QUICK)
+    assert found.passed
+    assert verdicts(found) == dict.fromkeys(
+        ("auroc, macro", "coverage", "false positives at the frozen 5 % threshold", "false positives, coco",
+         "false positives, phone"), "passed")  # fmt: skip
+    assert all(one.value == one.low == one.high == 0 for one in found.checks if one.what != "coverage")
+
+
+def test_the_difference_is_the_paired_one_of_evaluate(tmp_path):
+    base = side(tmp_path, rows("mine"), rows("other", noise=0.7))
+    (truth,) = paired_differences(base.table, "other", "mine", replicates=200)
+    found = gate(base, base, margins=Margins(margin=0.2), detectors=("other",), against="mine", **QUICK).checks[0]
+    assert (found.value, found.low, found.high) == (truth.value, truth.low, truth.high)
+    assert found.verdict == ("passed" if truth.low > -0.2 else "not passed")
+
+
+@pytest.mark.parametrize(("noise", "margin", "verdict"), [
+    (0.1, 0.05, "passed"), (2.0, 0.05, "inferior"), (0.5, 0.02, "underpowered"), (0.3, 0.02, "not shown"),
+])  # fmt: skip
+def test_each_verdict_follows_from_the_bounds(tmp_path, noise, margin, verdict):
+    base, run = side(tmp_path, rows()), side(tmp_path, rows(noise=noise), name="run")
+    one = gate(base, run, margins=Margins(margin=margin), **QUICK).checks[0]
+    expected = ("passed" if one.low > -margin else "inferior" if one.high <= -margin
+                else "underpowered" if one.value - one.low >= margin else "not shown")  # fmt: skip
+    assert (one.verdict, expected) == (verdict, verdict)
+    assert one.passed == (verdict == "passed")
+
+
+def test_where_lower_is_better_the_margin_is_on_the_other_side(tmp_path):
+    base, run = side(tmp_path, rows(noise=2.0)), side(tmp_path, rows(), name="run")
+    margins = Margins(metric="eer", margin=0.02)
+    better, worse = (gate(*pair, margins=margins, **QUICK).checks[0] for pair in ((base, run), (run, base)))
+    assert better.high < 0
+    assert better.verdict == "passed"
+    assert worse.low > 0.02
+    assert worse.verdict == "inferior"
+
+
+def test_too_few_groups_never_pass(tmp_path):
+    base = side(tmp_path, rows(n=4))
+    found = gate(base, base, margins=Margins(), **QUICK)
+    assert found.checks[0].verdict == "underpowered"
+    assert "8 groups of a class are too few" in found.checks[0].reason
+    assert not found.passed
+
+
+def test_what_a_detector_does_not_score_fails_even_where_the_rest_is_better(tmp_path):
+    better = rows(shift=3.0)
+    better["score"] = [float("nan") if path in ("a/1.png", "a/3.png") else score
+                       for path, score in zip(better["path"], better["score"], strict=True)]  # fmt: skip
+    base, run = side(tmp_path, rows()), side(tmp_path, better, name="run")
+    found = gate(base, run, margins=Margins(), **QUICK)
+    (coverage,) = (one for one in found.checks if one.what == "coverage")
+    assert coverage.verdict == "inferior"
+    assert "0 of 120 real images and 2 of 120 fake images; the first is a/1.png" in coverage.reason
+    assert not found.passed
+    assert gate(run, run, margins=Margins(), **QUICK).passed  # the baseline failed on them as well
+
+
+def test_more_false_positives_fail_though_the_ranking_is_the_same(tmp_path):
+    lower = rows()
+    lower["threshold"] = [0.5] * len(lower["path"])
+    base, run = side(tmp_path, rows()), side(tmp_path, lower, name="run")
+    found = verdicts(gate(base, run, margins=Margins(), **QUICK))
+    assert found["auroc, macro"] == "passed"
+    assert found["false positives at the frozen 5 % threshold"] == "inferior"
+    assert found["false positives, coco"] == found["false positives, phone"] == "inferior"
+    left_out = verdicts(gate(base, run, margins=Margins(fpr=float("nan")), **QUICK))
+    assert set(left_out) == {"auroc, macro", "coverage"}
+
+
+def test_without_a_threshold_false_positives_are_not_measured_and_fail(tmp_path):
+    bare = {key: values for key, values in rows().items() if key != "threshold"}
+    base, run = side(tmp_path, rows()), side(tmp_path, bare, name="run")
+    found = gate(base, run, margins=Margins(), **QUICK)
+    assert verdicts(found)["false positives at the frozen 5 % threshold"] == "not measured"
+    assert "leave this out by --fpr-margin none" in found.text
+    no_probability = gate(base, run, margins=Margins(metric="nll"), **QUICK).checks[0]
+    assert (no_probability.verdict, no_probability.reason) == (
+        "not measured", "one of the two lacks a probability in some row")  # fmt: skip
+
+
+def test_a_reversed_score_is_asked_about_and_never_turned_round(tmp_path):
+    turned = rows()
+    turned["score"] = [-one for one in turned["score"]]
+    base, run = side(tmp_path, rows()), side(tmp_path, turned, name="run")
+    one = gate(base, run, margins=Margins(), **QUICK).checks[0]
+    assert one.verdict == "inferior"
+    assert "is a larger score more likely real?" in one.reason
+    assert one.value < -0.5
+
+
+# -- the sides -------------------------------------------------------------------------------------------------------
+
+
+def changed(**of_first: object) -> dict[str, list]:
+    table = rows()
+    for name, value in of_first.items():
+        table[name][0] = value
+    return table
+
+
+@pytest.mark.parametrize(("table", "words"), [
+    ({key: values[1:] for key, values in rows().items()}, "no score of mine for a/0.png under matched with a left out"),
+    ({key: [*values, values[0]] if key != "path" else [*values, "new.png"] for key, values in rows().items()},
+     "scores new.png under matched, which"),
+    (changed(label=0, generator=""), "a/0.png has the label 0 in"),
+    (changed(generator="c"), "a/0.png has the generator c in"),
+    (changed(id="other"), "a/0.png is another file in"),
+    (changed(detector="else"), "no score of mine for a/0.png"),
+])  # fmt: skip
+def test_other_data_are_refused_with_the_first_difference(tmp_path, table, words):
+    base, run = side(tmp_path, rows()), side(tmp_path, table, name="run")
+    with pytest.raises(DataError, match=words):
+        paired(base, run, "mine", "mine", "matched")
+
+
+def test_what_is_compared_must_be_there(tmp_path):
+    base = side(tmp_path, rows("mine"), rows("other"))
+    cases = (
+        ({"against": "othr"}, "no detector 'othr'; did you mean 'other'"),
+        ({"detectors": ("mne",), "against": "mine"}, "no detector 'mne'; did you mean 'mine'"),
+        ({"conditions": ("matchd",)}, "no scores of mine under 'matchd'; did you mean 'matched'"),
+        ({"margins": Margins(metric="aurok")}, "did you mean 'auroc'"),
+        ({"margins": Margins(margin=0.0)}, "--margin is 0"),
+        ({"margins": Margins(fpr=-0.1)}, "--fpr-margin is -0.1"),
+    )
+    for how, words in cases:
+        with pytest.raises(FdetectError, match=words):
+            gate(base, base, **{"margins": Margins(), **QUICK, **how})
+    one, third = side(tmp_path, rows(), name="one"), side(tmp_path, rows("third"), name="third")
+    with pytest.raises(ParameterError, match="no detector 'other', which .* has; see what the run says"):
+        gate(base, one, margins=Margins(), **QUICK)
+    with pytest.raises(ParameterError, match="no detector 'third' to compare with; name one by --against .mine, ot"):
+        gate(base, third, margins=Margins(), detectors=("third",), **QUICK)
+    assert gate(one, third, margins=Margins(), **QUICK).checks[0].baseline == "mine"
+
+
+def test_other_settings_of_runs_are_refused():
+    nothing = pa.table({"detector": ["a"]})
+    first, second = (Side(name, nothing, {"conditions.crop": crop, "seed": 0}) for name, crop in
+                     (("x", 224), ("y", 128)))  # fmt: skip
+    with pytest.raises(ParameterError, match="y was run with conditions.crop = 128 and x with 224"):
+        refuse_other_settings(first, second)
+    refuse_other_settings(first, replace(second, settings={}))
+
+
+def test_scores_alone_take_the_rest_from_the_baseline(tmp_path):
+    base = side(tmp_path, rows())
+    once = dict(zip(rows()["path"], rows()["score"], strict=True))
+    file = tmp_path / "theirs.csv"
+    pa.csv.write_csv(pa.table({"path": list(once), "score": [score + 1 for score in once.values()]}), file)
+    run = read_scores_alone(file, base, ["matched"])
+    found = gate(base, run, margins=Margins(fpr=float("nan")), **QUICK)
+    assert found.passed
+    assert found.checks[0].detector == "theirs"
+    table, name = paired(base, run, "theirs", "mine", "matched")
+    assert (len(table), name) == (2 * len(base.table), "mine")
+    with pytest.raises(DataError, match="no column 'condition', and 2 are compared"):
+        read_scores_alone(file, base, ["matched", "jpeg70"])
+    for content, words in (
+        ({"path": ["nowhere.png"], "score": [1.0]}, "scores nowhere.png, which .* does not have"),
+        ({"path": ["a/0.png"], "score": [1.0], "label": [0]}, "a/0.png has the label 0 in"),
+        ({"path": ["a/0.png"] * 2, "score": [1.0, 2.0]}, "two rows for a/0.png"),
+        ({"paths": ["a/0.png"], "score": [1.0]}, "no column 'path'; did you mean 'paths'"),
+    ):
+        pa.csv.write_csv(pa.table(content), file)
+        with pytest.raises(DataError, match=words):
+            read_scores_alone(file, base, ["matched"])
+
+
+def test_a_folder_that_is_no_finished_run_is_told(tmp_path):
+    with pytest.raises(DataError, match="holds no result.json, so it is no finished run"):
+        read_side(tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(DataError, match="is not the result of a run"):
+        read_side(tmp_path)
+
+
+# -- what is written -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_passes_and_fails_and_writes_what_a_job_reads(fdetect, tmp_path):  # noqa: F811
+    bad = rows("<b>|mine", noise=2.0)
+    side(tmp_path, rows("<b>|mine")), side(tmp_path, bad, name="run")
+    base, run = str(tmp_path / "base.parquet"), str(tmp_path / "run.parquet")
+    files = {name: tmp_path / f"gate.{name}" for name in ("junit", "markdown", "json")}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
+    code, out, err = fdetect("compare", base, base, "--replicates", "100", *options)
+    assert code == 0
+    assert "auroc, macro" in out
+    assert err.startswith("fdetect: passed: 5 checks of ")
+    assert ElementTree.fromstring(files["junit"].read_bytes()).attrib["failures"] == "0"
+    code, out, err = fdetect("compare", base, run, "--replicates", "100", *options)
+    assert code == 1
+    assert "inferior" in out
+    assert err.startswith("fdetect: failed: ")
+    suite = ElementTree.fromstring(files["junit"].read_bytes())
+    cases = {case.attrib["name"]: case for case in suite}
+    assert suite.attrib["tests"] == str(len(cases)) == "5"
+    first = cases["auroc, macro, matched, against <b>|mine, baseline"]
+    assert first.attrib["classname"] == "<b>|mine"
+    assert first[0].attrib["type"] == "inferior"
+    assert "# Gate failed" in files["markdown"].read_text()
+    assert "## &lt;b>|mine against" in files["markdown"].read_text()  # no markup of a stranger's
+    stated = json.loads(files["json"].read_text())
+    assert stated["passed"] is False
+    assert stated["checks"][0]["verdict"] == "inferior"
+    assert stated["margins"]["margin"] == 0.01
+
+
+def test_bad_usage_is_one_sentence(fdetect, tmp_path):  # noqa: F811
+    side(tmp_path, rows())
+    base = str(tmp_path / "base.parquet")
+    for arguments, words in (
+        ((base,), "either RUN or --scores FILE"), ((base, base, "--scores", base), "either RUN or --scores FILE"),
+        ((base, base, "--fpr-margin", "some"), "--fpr-margin takes a number or none; got 'some'"),
+        ((base, str(tmp_path / "nowhere.csv")), "nowhere.csv: not a readable CSV"),
+    ):  # fmt: skip
+        code, _, err = fdetect("compare", *arguments)
+        assert code == 2
+        assert words in err
+
+
+def test_two_runs_of_a_benchmark_are_compared(fdetect, small_set, tmp_path):  # noqa: F811
+    flags = ("--features", "noise_level,radial_spectrum", "--heads", "logreg", "--family-heads", "none", "--detectors",
+             "none", "--conditions", "matched", "--crop", "64", "--replicates", "20", "--workers", "0",
+             "--store", str(tmp_path / "store"))  # fmt: skip
+    for name, more in (("one", ()), ("two", ()), ("other", ("--seed", "1"))):
+        code, _, err = fdetect("bench", small_set, *flags, *more, "--out", str(tmp_path / name))
+        assert code == 0, err
+    code, _, err = fdetect("compare", str(tmp_path / "one"), str(tmp_path / "two"), "--replicates", "50")
+    assert code in (0, 1)
+    table = read_score_table(tmp_path / "one" / "scores.parquet")
+    assert all(table.column("id").to_pylist())
+    code, _, err = fdetect("compare", str(tmp_path / "one"), str(tmp_path / "other"))
+    assert code == 2
+    assert "was run with seed = 1 and" in err

@@ -1,0 +1,164 @@
+"""`fdetect perturb`: files bit-equal to what detectors see, folders and labels kept, failures named."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_perturb import photo
+
+from fdetect.bench.inputs import any_images
+from fdetect.bench.perturbing import perturb_to
+from fdetect.engine.pictures import pictures
+from fdetect.errors import DataError, ParameterError
+from fdetect.images import decode
+from fdetect.perturb import condition
+
+CROP = 64
+NAMES = ("native", "jpeg70", "chain3", "social_chat", "parity")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two real and two generated pictures, one of them twice, one that is too small and one that is none."""
+    folder = tmp_path_factory.mktemp("data") / "set"
+    (folder / "real" / "source").mkdir(parents=True)
+    (folder / "fake" / "gan").mkdir(parents=True)
+    for k, name in enumerate(("real/source/a.png", "real/source/b.jpg", "fake/gan/a.png", "fake/gan/c.PNG")):
+        Image.fromarray(photo(90, 100, seed=k).pixels).save(folder / name)
+    (folder / "real" / "source" / "twice.png").write_bytes((folder / "real" / "source" / "a.png").read_bytes())
+    Image.fromarray(photo(50, 100, seed=9).pixels).save(folder / "fake" / "gan" / "small.png")
+    (folder / "fake" / "gan" / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def written(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("written") / "out"
+    done = perturb_to(out, data, conditions=NAMES, crop=CROP, seed=3)
+    assert done.written == dict.fromkeys(NAMES, 5)
+    assert len(done.failures) == 2 * len(NAMES)
+    return out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_decode_to_what_detectors_see(name: str, data: Path, written: Path) -> None:
+    rows = rows_of(written / name / "manifest.csv")
+    paths = [row["source"] for row in rows]
+    seen = pictures(paths, conditions=[condition(name)], crop=CROP, root=data, seed=3)
+    assert seen.ok[name].all()
+    for row, pixels in zip(rows, seen.pixels[name], strict=True):
+        file = (written / name / row["path"]).read_bytes()
+        if name == "native":
+            assert file == (data / row["source"]).read_bytes()
+        else:
+            assert np.array_equal(decode(file).pixels, pixels)
+            assert decode(file).facts.format == "JPEG"
+
+
+def test_folders_and_labels_are_kept_and_can_be_read_again(data: Path, written: Path) -> None:
+    assert (written / "jpeg70" / "real" / "source" / "a.png.jpg").is_file()
+    assert (written / "jpeg70" / "real" / "source" / "b.jpg").is_file()
+    assert (written / "native" / "fake" / "gan" / "c.PNG").is_file()
+    before = {row["path"]: row for row in any_images(data).to_pylist()}
+    again = any_images(written / "jpeg70" / "manifest.csv").to_pylist()
+    assert len(again) == 5
+    for row in again:
+        for column in ("label", "generator", "real_source", "group"):
+            assert row[column] == before[row["source"]][column]
+        assert row["condition"] == "jpeg70"
+    lost = rows_of(written / "jpeg70" / "failures.csv")
+    assert [(row["path"], row["stage"]) for row in lost] == [
+        ("fake/gan/broken.jpg", "decode"), ("fake/gan/small.png", "geometry")]  # fmt: skip
+    assert not list(written.rglob("*.tmp"))
+
+
+def test_one_content_has_one_result(written: Path) -> None:
+    for name in NAMES[1:]:
+        folder = written / name / "real" / "source"
+        assert (folder / "a.png.jpg").read_bytes() == (folder / "twice.png.jpg").read_bytes()
+        assert (folder / "a.png.jpg").read_bytes() != (folder / "b.jpg").read_bytes()
+
+
+def test_workers_and_a_single_condition_make_the_same_files(data: Path, written: Path, tmp_path: Path) -> None:
+    perturb_to(tmp_path / "one", data, conditions=["chain3"], crop=CROP, seed=3, workers=1)
+    for file in (written / "chain3").rglob("*.jpg"):
+        assert file.read_bytes() == (tmp_path / "one" / file.relative_to(written / "chain3")).read_bytes()
+    perturb_to(tmp_path / "seed", data, conditions=["chain3"], crop=CROP, seed=4)
+    same = [file.read_bytes() == (tmp_path / "seed" / file.relative_to(tmp_path / "one")).read_bytes()
+            for file in (tmp_path / "one").rglob("*.jpg")]  # fmt: skip
+    assert len(same) == 5
+    assert not any(same)
+
+
+def test_members_of_shards_become_files(data: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as shard:
+        shard.add(data / "real" / "source" / "a.png", "in/a.png")
+    done = perturb_to(tmp_path / "out", tmp_path / "s.tar", conditions=["matched"], crop=CROP)
+    assert done.written == {"matched": 1}
+    (row,) = rows_of(tmp_path / "out" / "manifest.csv")
+    assert row["path"] == "s.tar/in/a.png.jpg"
+    assert "label" not in row
+    assert (tmp_path / "out" / row["path"]).is_file()
+
+
+def test_what_cannot_be_written_is_said_before_anything_is(data: Path, written: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"exists and is not empty; give a new folder, nothing was written"):
+        perturb_to(written, data, conditions=["matched"], crop=CROP)
+    with pytest.raises(ParameterError, match=r"^no condition 'blurr1'"):
+        perturb_to(tmp_path / "out", data, conditions=["blurr1"], crop=CROP)
+    with pytest.raises(ParameterError, match=r"each once; got jpeg70,jpeg70"):
+        perturb_to(tmp_path / "out", data, conditions=["jpeg70", "jpeg70"], crop=CROP)
+    with pytest.raises(ParameterError, match=r"multiple of 8 and at least 64 px, got 60"):
+        perturb_to(tmp_path / "out", data, conditions=["jpeg70"], crop=60)
+    clash = tmp_path / "clash"
+    clash.mkdir()
+    for name in ("a.png", "a.png.jpg"):
+        Image.fromarray(photo(90, 100).pixels).save(clash / name)
+    with pytest.raises(DataError, match=r"^a.png.jpg and a.png would both become a.png.jpg; rename one of them"):
+        perturb_to(tmp_path / "out", clash, conditions=["jpeg70"], crop=CROP)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_folder_is_made_anew_by_the_same_call_alone(data: Path, written: Path, tmp_path: Path) -> None:
+    out, how = tmp_path / "out", {"conditions": ["chain3"], "crop": CROP, "seed": 3}
+
+    def progress(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        perturb_to(out, data, **how, progress=progress)
+    assert json.loads((out / "perturb.json").read_text())["finished"] is False
+    assert not (out / "manifest.csv").exists()
+    with pytest.raises(DataError, match=r"was begun with other data or settings; give a new folder, nothing was"):
+        perturb_to(out, data, **{**how, "seed": 4})
+    perturb_to(out, data, **how)
+    said = json.loads((out / "perturb.json").read_text())
+    assert (said["finished"], said["crop"], said["conditions"]) == (True, CROP, ["chain3"])
+    for file in (written / "chain3").rglob("*.jpg"):
+        assert file.read_bytes() == (out / file.relative_to(written / "chain3")).read_bytes()
+    with pytest.raises(DataError, match=r"exists and is not empty"):
+        perturb_to(out, data, **how)
+
+
+def test_the_command_says_what_it_wrote(data: Path, tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "fdetect", "perturb", str(data), str(tmp_path / "out"), "--crop=64", "--workers=0"]
+    done = subprocess.run([*run, "--condition", "jpeg70", "--strict"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3
+    assert done.stdout == f"jpeg70: 5 images, 2 failed: {tmp_path / 'out'}/\n"
+    assert "fdetect: jpeg70: fake/gan/small.png: geometry: 100x50 is too small" in done.stderr
+    again = subprocess.run([*run, "--condition", "jpeg70"], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
