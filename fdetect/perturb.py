@@ -17,6 +17,7 @@ The operations and their amounts are in wear.py and sharing.py (`fdetect list pe
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -27,14 +28,14 @@ import xxhash
 from PIL import Image, features
 
 from fdetect import parity, sharing  # noqa: F401 (their operations register themselves)
-from fdetect.errors import DataError, ParameterError
+from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.images import Decoded, decode
 from fdetect.registry import Entry, Registry, nearest
 from fdetect.wear import amounts_of, encode_jpeg, jpeg, perturbation
 
 __all__ = [
-    "CONDITION_LISTS", "FINAL_QUALITY", "GRID", "MARGIN", "MIN_CROP", "Box", "Condition", "Launder", "condition",
-    "condition_names", "jpeg", "launderer", "perturbation", "rng_for", "with_surroundings",
+    "CONDITION_LISTS", "FINAL_QUALITY", "GRID", "MARGIN", "MIN_CROP", "Box", "Condition", "Launder", "check_condition",
+    "condition", "condition_names", "jpeg", "launderer", "perturbation", "rng_for", "with_surroundings",
 ]  # fmt: skip
 
 MARGIN = 8  # px by which both sides must exceed the window, so that a crop can take any phase of the JPEG grid
@@ -197,9 +198,7 @@ def condition(name: str) -> Condition:
     if name == "native":
         return Condition("native")
     words = [] if name == "matched" else name.split("+")
-    launder = None
-    if words and words[0].startswith(_LAUNDER):
-        launder = launderer.get("autoencoder")(name=words.pop(0).removeprefix(_LAUNDER))
+    front = words.pop(0) if words and words[0].startswith(_LAUNDER) else ""
     rescaled = bool(words) and words[0] == "rescaled"
     steps = [_step(word, name) for word in words[rescaled:]]
     for step, _ in steps[:-1]:
@@ -208,16 +207,26 @@ def condition(name: str) -> Condition:
     last = perturbation.get(steps[-1][0]).meta if steps else {}
     if "encode" not in last:
         steps.append(("jpeg", last.get("quality", FINAL_QUALITY)))
+    # last, so that a name that cannot be used is refused without the weights too
+    launder = launderer.get("autoencoder")(name=front.removeprefix(_LAUNDER)) if front else None
     return Condition(name, tuple(steps), rescaled, launder=launder)
 
 
+def check_condition(name: str) -> None:
+    """Raise ParameterError as `condition` does; that weights are absent is no fault of the name."""
+    with contextlib.suppress(WeightsError):
+        condition(name)
+
+
 def condition_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Write the lists of `CONDITION_LISTS` out; a condition of a list that stands there already is not repeated."""
-    written: list[str] = []
-    for name in names:
-        listed = CONDITION_LISTS.get(name)
-        written += [name] if listed is None else [one for one in listed if one not in written]
-    return tuple(written)
+    """Write the lists of `CONDITION_LISTS` out; what stands in one, and in another or by itself, is not repeated.
+
+    Raises ParameterError for a name that is given twice.
+    """
+    given = tuple(names)
+    if twice := [name for k, name in enumerate(given) if name in given[:k]]:
+        raise ParameterError(f"conditions: {twice[0]} is named twice; name it once")
+    return tuple(dict.fromkeys(one for name in given for one in CONDITION_LISTS.get(name, (name,))))
 
 
 def _cannot_be_followed(entry: Entry) -> str:
@@ -229,7 +238,7 @@ def _cannot_be_followed(entry: Entry) -> str:
 
 
 def _step(word: str, name: str) -> tuple[str, float]:
-    match = re.fullmatch(r"([a-z_]+?)(\d+(?:\.\d+)?)?", word)
+    match = re.fullmatch(r"([a-z_]+?)([0-9]+(?:\.[0-9]+)?)?", word)
     if not match or match[1] not in perturbation:
         raise ParameterError(_unknown(word, name))
     entry = perturbation.get(match[1])
@@ -240,9 +249,17 @@ def _step(word: str, name: str) -> tuple[str, float]:
         raise ParameterError(f"condition '{name}': this build of Pillow has no {needs.upper()}; install a wheel of "
                              "Pillow 11.3 or later, or leave the condition out")  # fmt: skip
     amount = float(match[2] or 0)
+    if match[2] and (plain := _plain(match[2])) != match[2]:
+        raise ParameterError(f"condition '{name}': write {match[1]}{plain}, so that one condition has one name")
     if amounts and (refusal := amounts.refusal(amount)):
         raise ParameterError(f"condition '{name}': {match[1]} {refusal}")
     return match[1], amount
+
+
+def _plain(number: str) -> str:
+    """Write digits without zeros that change nothing: "095" and "95.0" as "95"."""
+    whole, _, parts = number.partition(".")
+    return ".".join(filter(None, (whole.lstrip("0") or "0", parts.rstrip("0"))))
 
 
 def _unknown(word: str, name: str) -> str:

@@ -113,7 +113,8 @@ def screenshot(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> n
 def social_feed(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """A feed: long side limited to 2048 px, Lanczos, JPEG Q80 4:2:0: (H, W, 3) uint8 -> smaller.
 
-    Made.  Uploads of 2276 to 3413 px: a factor drawn in 0.6..0.9, a window of it at a drawn place, to 0.6 of each side.
+    Made.  Uploads of 2276 to 3413 px: a factor drawn in 0.6..0.9, a window of it at a drawn place, to 0.6 of each side,
+    down to a multiple of 8 px.
     """
     return _limited(pixels, 0.6, 0.9, Image.Resampling.LANCZOS, rng)
 
@@ -122,7 +123,8 @@ def social_feed(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> 
 def social_square(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """A gallery: long side limited to 1080 px, bicubic, JPEG Q75 4:2:0: (H, W, 3) uint8 -> smaller.
 
-    Made.  Uploads of 1350 to 2160 px: a factor drawn in 0.5..0.8, a window of it at a drawn place, to 0.5 of each side.
+    Made.  Uploads of 1350 to 2160 px: a factor drawn in 0.5..0.8, a window of it at a drawn place, to 0.5 of each side,
+    down to a multiple of 8 px.
     """
     return _limited(pixels, 0.5, 0.8, Image.Resampling.BICUBIC, rng)
 
@@ -131,7 +133,8 @@ def social_square(pixels: np.ndarray, amount: float, rng: np.random.Generator) -
 def social_chat(pixels: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """A messenger: long side limited to 1600 px, bilinear, JPEG Q65 4:2:0: (H, W, 3) uint8 -> smaller.
 
-    Made.  Uploads of 2286 to 3200 px: a factor drawn in 0.5..0.7, a window of it at a drawn place, to 0.5 of each side.
+    Made.  Uploads of 2286 to 3200 px: a factor drawn in 0.5..0.7, a window of it at a drawn place, to 0.5 of each side,
+    down to a multiple of 8 px.
     """
     return _limited(pixels, 0.5, 0.7, Image.Resampling.BILINEAR, rng)
 

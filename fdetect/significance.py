@@ -46,9 +46,12 @@ def delong(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
     if min(n_fake, n_real) < 2 or n_fake + n_real != len(label):
         raise ParameterError(f"DeLong's test needs two images of each class, labels 0 and 1; got {n_real} real and "
                              f"{n_fake} fake of {len(label)}")  # fmt: skip
+    # in half pairs, whole numbers, so that equal ones are equal
     below, above = (np.subtract(*(part(one, fake) for one in scores)) for part in (_reals_below, _fakes_above))
-    value = float(below.mean())
-    error = math.sqrt(below.var(ddof=1) / n_fake + above.var(ddof=1) / n_real)
+    value = float(below.sum() / (2 * n_fake * n_real))
+    spread = [0.0 if (one == one[0]).all() else float((one / (2 * other)).var(ddof=1)) / n
+              for one, n, other in ((below, n_fake, n_real), (above, n_real, n_fake))]  # fmt: skip
+    error = math.sqrt(sum(spread))
     return DeLong(value, error, math.erfc(abs(value) / error / math.sqrt(2)) if error > 0 else math.nan)
 
 
@@ -71,16 +74,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _reals_below(score: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """Of every fake, the share of reals below it, ties half: midrank among all minus midrank among fakes."""
-    return np.asarray((_midrank(score)[fake] - _midrank(score[fake])) / (~fake).sum())
+    """Of every fake, twice the number of reals below it, ties half: midrank among all minus midrank among fakes."""
+    return np.asarray(_midrank(score)[fake] - _midrank(score[fake]))
 
 
 def _fakes_above(score: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    return np.asarray(1.0 - (_midrank(score)[~fake] - _midrank(score[~fake])) / fake.sum())
+    return np.asarray(2 * fake.sum() - (_midrank(score)[~fake] - _midrank(score[~fake])))
 
 
 def _midrank(values: np.ndarray) -> np.ndarray:
-    """(N,) -> (N,) ranks from 1, those of equal values their mean."""
+    """(N,) -> (N,) twice the ranks from 1, those of equal values their mean."""
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    return np.asarray(((2 * last - counts + 1) / 2.0)[which])
+    return np.asarray((2 * last - counts + 1)[which])

@@ -244,6 +244,12 @@ def test_single_classes_and_shared_reals(tmp_path):
     assert found.findings == found.single_class
 
 
+def test_a_class_that_cannot_be_read_is_not_there(clean):
+    for name in ("0", "1"):
+        put(clean, f"test/1_fake/{name}.png", b"no picture " + name.encode())
+    assert check(clean).single_class == ("split test has no fake images",)
+
+
 def test_images_too_small_for_the_crop(clean):
     put(clean, "train/0_real/small.png", encoded(picture(70, 71)))  # a crop of 64 and a margin of 8
     put(clean, "train/0_real/enough.png", encoded(picture(71, 72)))

@@ -148,3 +148,44 @@ def test_command(tree, tmp_path_factory):
     same = CliRunner().invoke(cli, ["data", "subset", str(out), *arguments[3:], str(out)])
     assert isinstance(same.exception, ParameterError)
     assert "nothing was written" in str(same.exception)
+
+
+def test_nothing_of_others_is_written_over(tree):
+    manifest = tree / "manifest.csv"
+    rows = ["path,label,generator", *(f"fake/b/{i}.png,1,b" for i in range(3))]
+    write(manifest, "\n".join(rows) + "\n")
+    text = manifest.read_text()
+    arguments = ["--per-generator", "2", "--workers", "0", "-o"]
+    for data in (tree, manifest):
+        done = CliRunner().invoke(cli, ["data", "subset", str(data), "--layout", "manifest", *arguments, str(manifest)])
+        assert "nothing was written" in str(done.exception)
+        assert manifest.read_text() == text
+    notes = write(tree.parent / "notes.csv", "my,notes\n1,2\n")
+    for command in (["subset", str(manifest), *arguments], ["check", str(manifest), "--workers", "0", "-o"]):
+        done = CliRunner().invoke(cli, ["data", *command, str(notes)])
+        assert "is no output of fdetect data" in str(done.exception)
+        assert notes.read_text() == "my,notes\n1,2\n"
+    for name in ("part.csv", "part.parquet"):
+        for _ in range(2):  # its own output is written again
+            done = CliRunner().invoke(cli, ["data", "subset", str(manifest), *arguments, str(tree.parent / name)])
+            assert done.exit_code == 0
+
+
+def test_names_of_generators_do_not_decide_ties(tmp_path):
+    """Two generators of as many images, in shared groups of which one fits: the same whatever they are called."""
+    for seed in range(4):
+        found = []
+        for names in (("a", "z"), ("z", "a")):
+            root = tmp_path / f"{seed}{names[0]}"
+            one, other = names
+            groups = {"g0": [one, other, other], "g1": [other, one, one], "g2": [one], "g3": [other]}
+            drawn = draw_subset(grouped(root, groups), per_generator=2, seed=seed)
+            found.append(drawn.manifest["path"].to_pylist())
+        assert found[0] == found[1]
+
+
+def test_of_copies_the_one_in_the_test(tmp_path):
+    for name in ("0.png", "9.png"):
+        put(tmp_path, name, encoded(picture(1, 40)))
+    data = write(tmp_path / "m.csv", "path,label,split\n0.png,1,train\n9.png,1,test\n")
+    assert draw_subset(data, per_generator=3).manifest["path"].to_pylist() == ["9.png"]

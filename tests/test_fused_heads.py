@@ -108,9 +108,9 @@ def test_trees_are_chosen_where_they_tell_more_and_a_line_where_it_does():
 def test_forms_are_read_from_the_name_and_must_be_log_odds():
     assert FusedFit.of("fused").forms == FORMS == ("linear", "hist_gb")
     assert FusedFit.of("fused:forms=linear+hidden").forms == ("linear", "hidden")
-    assert [one.told() for one in candidates_of(("hidden", "lda"))] == [
-        {"hidden": 64, "decay": 0.1}, {"hidden": 64, "decay": 0.03}, {"head": "lda"}]  # fmt: skip
-    for name in ("svm_rbf", "stacking", "one_class"):
+    assert [one.told() for one in candidates_of(("hidden", "logreg"))] == [
+        {"hidden": 64, "decay": 0.1}, {"hidden": 64, "decay": 0.03}, {"head": "logreg"}]  # fmt: skip
+    for name in ("svm_rbf", "stacking", "one_class", "lda", "knn"):
         with pytest.raises(ParameterError, match=f"{name} cannot give a branch its logit; choose of linear, hidden"):
             FusedFit.of(f"fused:forms=linear+{name}")
     with pytest.raises(UnknownName, match="no head 'hist_gp'; did you mean 'hist_gb'"):
@@ -151,3 +151,14 @@ def test_adapting_leaves_a_head_as_it_is_or_fits_it_anew(fitted, mode):
             == fitted.experts["handmade"].head.score(old.vectors["handmade"])).all()  # fmt: skip
     assert kept == (mode == "head")
     assert done.fitted.trained_on["new"] == int((new.label == 1).sum())
+
+
+def test_a_head_that_gives_no_finite_score_is_refused():
+    """Numbers that no fit makes: arrays of a stranger's file are as free as its card."""
+    made = fit_fused(crossed(), FusedSettings(branches={"handmade": BranchSettings(head="logreg")}, folds=2))
+    made.experts["handmade"].head.pipeline[-1].coef_[:] = np.nan
+    card, arrays, files = parts_of(made)
+    with pytest.raises((DataError, ValueError)):
+        fused_of(card, arrays, files)
+    with pytest.raises(ParameterError, match="head must be the name of one, got 5"):
+        BranchSettings(head=5)

@@ -68,7 +68,7 @@ def test_the_difference_is_the_paired_one_of_evaluate(tmp_path):
     (truth,) = paired_differences(base.table, "other", "mine", replicates=200)
     found = gate(base, base, margins=Margins(margin=0.2), detectors=("other",), against="mine", **QUICK).checks[0]
     assert (found.value, found.low, found.high) == (truth.value, truth.low, truth.high)
-    assert found.verdict == ("passed" if truth.low > -0.2 else "not passed")
+    assert (found.verdict == "passed") == (truth.low > -0.2)
 
 
 @pytest.mark.parametrize(("noise", "margin", "verdict"), [
@@ -101,17 +101,86 @@ def test_too_few_groups_never_pass(tmp_path):
     assert not found.passed
 
 
+def without(table: dict[str, list], *paths: str) -> dict[str, list]:
+    scores = [float("nan") if path in paths else score
+              for path, score in zip(table["path"], table["score"], strict=True)]  # fmt: skip
+    return {**table, "score": scores}
+
+
 def test_what_a_detector_does_not_score_fails_even_where_the_rest_is_better(tmp_path):
-    better = rows(shift=3.0)
-    better["score"] = [float("nan") if path in ("a/1.png", "a/3.png") else score
-                       for path, score in zip(better["path"], better["score"], strict=True)]  # fmt: skip
-    base, run = side(tmp_path, rows()), side(tmp_path, better, name="run")
+    base, run = side(tmp_path, rows()), side(tmp_path, without(rows(shift=3.0), "a/1.png", "a/3.png"), name="run")
     found = gate(base, run, margins=Margins(), **QUICK)
     (coverage,) = (one for one in found.checks if one.what == "coverage")
     assert coverage.verdict == "inferior"
     assert "0 of 120 real images and 2 of 120 fake images; the first is a/1.png" in coverage.reason
     assert not found.passed
     assert gate(run, run, margins=Margins(), **QUICK).passed  # the baseline failed on them as well
+
+
+def test_to_refuse_the_hard_images_is_no_way_to_pass(tmp_path):
+    """Below the share that coverage tolerates, what was not scored counts as wrong as can be."""
+    whole = rows(n=200)
+    fakes = zip(whole["score"], whole["path"], whole["label"], strict=True)
+    hard = sorted({(score, path) for score, path, label in fakes if label})[:3]
+    base, run = side(tmp_path, whole), side(tmp_path, without(whole, *(path for _, path in hard)), name="run")
+    found = gate(base, run, margins=Margins(), **QUICK)
+    assert verdicts(found)["coverage"] == "passed"
+    assert found.checks[0].value < 0
+    assert found.checks[0].low < found.checks[0].value
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(20, "underpowered"), (400, "passed")])
+def test_where_no_resample_tells_two_detectors_apart_the_exact_bound_does(tmp_path, n, verdict):
+    """Two that rank perfectly, each in its own way: what so many groups did not show may still be there."""
+    base = side(tmp_path, rows(shift=50.0, n=n))
+    run = side(tmp_path, rows(shift=50.0, noise=0.1, n=n), name="run")
+    one = gate(base, run, margins=Margins(), **QUICK).checks[0]
+    assert (one.value, one.low, one.high) == (0.0, 0.0, 0.0)
+    assert one.verdict == verdict
+
+
+def test_thresholds_must_be_one_and_attainable(tmp_path):
+    base = side(tmp_path, rows())
+    never, each = ({**rows(), "threshold": [value(label) for label in rows()["label"]]} for value in
+                   (lambda label: float("inf"), lambda label: float("-inf") if label else 9.0))  # fmt: skip
+    found = gate(base, side(tmp_path, never, name="run"), margins=Margins(), **QUICK)
+    assert verdicts(found)["false positives at the frozen 5 % threshold"] == "not measured"
+    assert "the detector has no threshold for " in found.text
+    with pytest.raises(DataError, match="has several thresholds of one detector under matched in trial a/0"):
+        gate(base, side(tmp_path, each, name="run"), margins=Margins(), **QUICK)
+
+
+def test_generators_that_either_side_was_trained_on_do_not_count(tmp_path):
+    easy = rows(noise=2.0)
+    easy["score"] = [score + 9 * (generator == "a") for score, generator in
+                     zip(easy["score"], easy["generator"], strict=True)]  # fmt: skip
+    easy["seen"] = [generator == "a" for generator in easy["generator"]]
+    base, run = side(tmp_path, rows()), side(tmp_path, easy, name="run")
+    assert gate(base, run, margins=Margins(margin=0.05), **QUICK).checks[0].verdict == "inferior"
+    few = rows()
+    keep = [k for k, path in enumerate(few["path"]) if few["generator"][k] != "b" or path in ("b/0.png", "b/1.png")]
+    few = {key: [values[k] for k in keep] for key, values in few.items()}
+    few["seen"] = [generator == "a" for generator in few["generator"]]
+    some = side(tmp_path, few, name="few")
+    assert "2 groups of a class are too few" in gate(some, some, margins=Margins(), **QUICK).checks[0].reason
+
+
+def test_fakes_cannot_be_hidden_in_a_trial_without_reals(tmp_path):
+    hidden = rows(noise=2.0)
+    hidden["trial"] = ["a/9" if generator == "a" and score < 1 else trial for generator, score, trial in
+                       zip(hidden["generator"], hidden["score"], hidden["trial"], strict=True)]  # fmt: skip
+    base, run = side(tmp_path, rows()), side(tmp_path, hidden, name="run")
+    with pytest.raises(DataError, match="has fakes and no real image under matched in trial a/9"):
+        gate(base, run, margins=Margins(), **QUICK)
+
+
+def test_groups_are_those_that_either_side_knows_and_others_are_refused(tmp_path):
+    scenes = {**rows(), "group": [f"{path[0]}{int(path.split('/')[1][:-4]) % 4}" for path in rows()["path"]]}
+    bare = {key: values for key, values in rows().items() if key != "group"}
+    base, run = side(tmp_path, bare), side(tmp_path, scenes, name="run")
+    assert gate(base, run, margins=Margins(), **QUICK).checks[0].verdict == "underpowered"
+    with pytest.raises(DataError, match="has the group .* they cannot be compared"):
+        gate(side(tmp_path, rows()), run, margins=Margins(), **QUICK)
 
 
 def test_more_false_positives_fail_though_the_ranking_is_the_same(tmp_path):
@@ -134,7 +203,7 @@ def test_without_a_threshold_false_positives_are_not_measured_and_fail(tmp_path)
     assert "leave this out by --fpr-margin none" in found.text
     no_probability = gate(base, run, margins=Margins(metric="nll"), **QUICK).checks[0]
     assert (no_probability.verdict, no_probability.reason) == (
-        "not measured", "one of the two lacks a probability in some row")  # fmt: skip
+        "not measured", "the detector has no probability for a/0.png, among others")  # fmt: skip
 
 
 def test_a_reversed_score_is_asked_about_and_never_turned_round(tmp_path):
@@ -158,7 +227,7 @@ def changed(**of_first: object) -> dict[str, list]:
 
 
 @pytest.mark.parametrize(("table", "words"), [
-    ({key: values[1:] for key, values in rows().items()}, "no score of mine for a/0.png under matched with a left out"),
+    ({key: values[1:] for key, values in rows().items()}, "no score of mine for a/0.png under matched in the trial"),
     ({key: [*values, values[0]] if key != "path" else [*values, "new.png"] for key, values in rows().items()},
      "scores new.png under matched, which"),
     (changed(label=0, generator=""), "a/0.png has the label 0 in"),
@@ -181,6 +250,9 @@ def test_what_is_compared_must_be_there(tmp_path):
         ({"margins": Margins(metric="aurok")}, "did you mean 'auroc'"),
         ({"margins": Margins(margin=0.0)}, "--margin is 0"),
         ({"margins": Margins(fpr=-0.1)}, "--fpr-margin is -0.1"),
+        ({"margins": Margins(fpr=float("inf"))}, "--fpr-margin is inf"),
+        ({"replicates": 20}, "the gate takes 100 replicates at least"),
+        ({"conditions": ()}, "the gate takes 100 replicates at least and a condition"),
     )
     for how, words in cases:
         with pytest.raises(FdetectError, match=words):
@@ -272,6 +344,7 @@ def test_bad_usage_is_one_sentence(fdetect, tmp_path):  # noqa: F811
     for arguments, words in (
         ((base,), "either RUN or --scores FILE"), ((base, base, "--scores", base), "either RUN or --scores FILE"),
         ((base, base, "--fpr-margin", "some"), "--fpr-margin takes a number or none; got 'some'"),
+        ((base, base, "--fpr-margin", "nan"), "--fpr-margin takes a number or none; got 'nan'"),
         ((base, str(tmp_path / "nowhere.csv")), "nowhere.csv: not a readable CSV"),
     ):  # fmt: skip
         code, _, err = fdetect("compare", *arguments)
@@ -286,8 +359,10 @@ def test_two_runs_of_a_benchmark_are_compared(fdetect, small_set, tmp_path):  # 
     for name, more in (("one", ()), ("two", ()), ("other", ("--seed", "1"))):
         code, _, err = fdetect("bench", small_set, *flags, *more, "--out", str(tmp_path / name))
         assert code == 0, err
-    code, _, err = fdetect("compare", str(tmp_path / "one"), str(tmp_path / "two"), "--replicates", "50")
-    assert code in (0, 1)
+    code, out, err = fdetect("compare", str(tmp_path / "one"), str(tmp_path / "two"), "--replicates", "100")
+    assert code == 1
+    assert "3 groups of a class are too few to judge by" in out or "not measured" in err, (out, err)  # a set of tests
+    assert "+0.000 [+0.000, +0.000]" in out
     table = read_score_table(tmp_path / "one" / "scores.parquet")
     assert all(table.column("id").to_pylist())
     code, _, err = fdetect("compare", str(tmp_path / "one"), str(tmp_path / "other"))

@@ -171,7 +171,7 @@ def test_deepfakebench_without_compression_and_with_frames_in_two_splits(tmp_pat
         "c/r/2.png": (0, "", "Celeb-DF-v1", "", "Celeb-DF-v1/id1_0000", "train"),
     }
     odd = write(tmp_path / "odd.json", json.dumps({"X": {"X_swap": {"train": fake}, "X_real": {"train": real}}}))
-    with pytest.raises(DataError, match="whether label 'X_swap' is real or fake is not known; say so by label_names"):
+    with pytest.raises(DataError, match="whether label 'X_swap' is real or fake is not known; rename it in the list"):
         read_manifest(odd)
     assert read_manifest(odd, label_names={"X_swap": 1})["label"].to_pylist() == [1, 0, 0]
 

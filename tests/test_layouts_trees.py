@@ -124,11 +124,11 @@ def test_cifake_labels_come_from_names(tmp_path):
 
 
 def test_community_forensics_with_one_label_alone_and_labels_of_ones_own(tmp_path):
-    plant(tmp_path, "coco/real/1.png", "flux/fake/a/1.png", "sd3/fake/2.png", "sd3/real/3.png")
+    plant(tmp_path, "coco/real/a/1.png", "flux/fake/1.png", "sd3/fake/2.png", "sd3/real/3.png")
     table = named(tmp_path, layout="community_forensics")
     assert facts(table) == {
-        "coco/real/1.png": (0, "", "coco", "", "", ""),
-        "flux/fake/a/1.png": (1, "flux", "", "", "", ""),
+        "coco/real/a/1.png": (0, "", "coco", "", "", ""),
+        "flux/fake/1.png": (1, "flux", "", "", "", ""),
         "sd3/fake/2.png": (1, "sd3", "", "", "", ""),
         "sd3/real/3.png": (0, "", "sd3", "", "", ""),
     }

@@ -10,12 +10,15 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from test_cli import fdetect  # noqa: F401 (a fixture)
 from test_perturb import photo
 
 from fdetect.bench.inputs import any_images
 from fdetect.bench.perturbing import perturb_to
+from fdetect.bench.perturbing_places import places_of
 from fdetect.engine.pictures import pictures
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import decode
@@ -108,10 +111,76 @@ def test_members_of_shards_become_files(data: Path, tmp_path: Path) -> None:
         shard.add(data / "real" / "source" / "a.png", "in/a.png")
     done = perturb_to(tmp_path / "out", tmp_path / "s.tar", conditions=["matched"], crop=CROP)
     assert done.written == {"matched": 1}
-    (row,) = rows_of(tmp_path / "out" / "manifest.csv")
+    (row,) = rows_of(tmp_path / "out" / "images.csv")
     assert row["path"] == "s.tar/in/a.png.jpg"
     assert "label" not in row
     assert (tmp_path / "out" / row["path"]).is_file()
+    again = any_images(tmp_path / "out")  # without labels: a plain folder, not a manifest without labels
+    assert again.column("path").to_pylist() == [row["path"]]
+    assert again.column("label").null_count == 1
+
+
+@pytest.mark.parametrize("evil", ["../evil.png", "in/../../evil.png"])
+def test_a_member_that_leads_outside_fails_alone(data: Path, tmp_path: Path, evil: str) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as shard:
+        for name in (evil, "/good.png", "twice.png"):
+            member = tarfile.TarInfo(name)
+            member.size = (data / "real" / "source" / "a.png").stat().st_size
+            shard.addfile(member, (data / "real" / "source" / "a.png").open("rb"))
+    paths = [f"s.tar::{name}" for name in (evil, "/good.png", "twice.png")]
+    given = pa.table({"path": paths, "label": [0, 0, 1]}).replace_schema_metadata({"fdetect.root": str(tmp_path)})
+    done = perturb_to(tmp_path / "out" / "in", given, conditions=["native", "jpeg70"], crop=CROP)
+    assert done.written == {"native": 2, "jpeg70": 2}
+    assert [(name, lost.path, lost.stage) for name, lost in done.failures] == [
+        (name, f"s.tar::{evil}", "place") for name in ("native", "jpeg70")]  # fmt: skip
+    assert "rename it there" in rows_of(tmp_path / "out" / "in" / "native" / "failures.csv")[0]["reason"]
+    rows = rows_of(tmp_path / "out" / "in" / "native" / "manifest.csv")
+    assert [(row["path"], row["source"], row["label"]) for row in rows] == [
+        ("s.tar/good.png", "s.tar::/good.png", "0"), ("s.tar/twice.png", "s.tar::twice.png", "1")]  # fmt: skip
+    for row in rows:
+        file = tmp_path / "out" / "in" / "native" / row["path"]
+        assert file.read_bytes() == (data / "real" / "source" / "a.png").read_bytes()
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize(("paths", "words"), [
+    (["manifest.csv"], "manifest.csv: its place would be manifest.csv, and manifest.csv is a file of perturb's own"),
+    (["a.png", "Images.csv/a.png"], "Images.csv/a.png: its place would be Images.csv/a.png, and Images.csv is a file"),
+    (["failures.csv"], "failures.csv: its place would be"),
+    (["perturb.json"], "perturb.json: its place would be"),
+    (["s.tar::in", "s.tar::in/a.png"], "s.tar::in would become the file s.tar/in, which is the folder of s.tar::in/a"),
+    (["s.tar::a.png", "s.tar::./a.png"], "s.tar::./a.png and s.tar::a.png would both become s.tar/a.png; rename one"),
+    (["x" * 256], f"{'x' * 256}: its place would have a name of 256 bytes, and files have 255 at most; rename it"),
+    (["../a.png"], "../a.png: its place would lie outside the output; give --root a folder above all images"),
+])  # fmt: skip
+def test_a_picture_that_can_have_no_place_is_refused_by_name(tmp_path: Path, paths: list[str], words: str) -> None:
+    given = pa.table({"path": paths, "label": [0] * len(paths)})
+    for conditions in (["native"], ["native", "jpeg70"]):
+        with pytest.raises(DataError) as caught:
+            perturb_to(tmp_path / "out", given, conditions=conditions, crop=CROP)
+        assert str(caught.value).startswith(words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_ending_counts_into_the_length_of_a_name() -> None:
+    assert places_of([f"d/{'ä' * 125}.png"], native=True) == [f"d/{'ä' * 125}.png"]
+    with pytest.raises(DataError, match=r"a name of 258 bytes"):
+        places_of([f"d/{'ä' * 125}.png"], native=False)
+    assert places_of([f"{'x' * 251}.png"], native=True) == [f"{'x' * 251}.png"]
+    assert places_of(["a.png", "a.PNG/b.jpg", "manifest.csv"], native=False) == [
+        "a.png.jpg", "a.PNG/b.jpg", "manifest.csv.jpg"]  # fmt: skip
+
+
+def test_columns_of_our_names_are_kept_and_a_label_stays_where_nothing_was_made(data: Path, tmp_path: Path) -> None:
+    columns = "path,label,source,manifest_source,condition"
+    (tmp_path / "m.csv").write_text(f"{columns}\nreal/source/a.png,0,mine,older,dark\n")
+    perturb_to(tmp_path / "out", tmp_path / "m.csv", root=data, conditions=["jpeg70"], crop=CROP)
+    (row,) = rows_of(tmp_path / "out" / "manifest.csv")
+    assert (row["source"], row["manifest_source"], row["manifest_source_2"]) == ("real/source/a.png", "older", "mine")
+    assert (row["condition"], row["manifest_condition"]) == ("jpeg70", "dark")
+    (tmp_path / "m.csv").write_text("path,label\nfake/gan/broken.jpg,1\n")
+    perturb_to(tmp_path / "none", tmp_path / "m.csv", root=data, conditions=["jpeg70"], crop=CROP)
+    assert "label" in (tmp_path / "none" / "manifest.csv").read_text().splitlines()[0]
 
 
 def test_what_cannot_be_written_is_said_before_anything_is(data: Path, written: Path, tmp_path: Path) -> None:
@@ -119,7 +188,7 @@ def test_what_cannot_be_written_is_said_before_anything_is(data: Path, written: 
         perturb_to(written, data, conditions=["matched"], crop=CROP)
     with pytest.raises(ParameterError, match=r"^no condition 'blurr1'"):
         perturb_to(tmp_path / "out", data, conditions=["blurr1"], crop=CROP)
-    with pytest.raises(ParameterError, match=r"each once; got jpeg70,jpeg70"):
+    with pytest.raises(ParameterError, match=r"^conditions: jpeg70 is named twice"):
         perturb_to(tmp_path / "out", data, conditions=["jpeg70", "jpeg70"], crop=CROP)
     with pytest.raises(ParameterError, match=r"multiple of 8 and at least 64 px, got 60"):
         perturb_to(tmp_path / "out", data, conditions=["jpeg70"], crop=60)
@@ -157,8 +226,23 @@ def test_the_command_says_what_it_wrote(data: Path, tmp_path: Path) -> None:
     run = [sys.executable, "-m", "fdetect", "perturb", str(data), str(tmp_path / "out"), "--crop=64", "--workers=0"]
     done = subprocess.run([*run, "--condition", "jpeg70", "--strict"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 3
-    assert done.stdout == f"jpeg70: 5 images, 2 failed: {tmp_path / 'out'}/\n"
+    first, last = done.stdout.splitlines()
+    assert first == f"jpeg70: 5 images, 2 failed: {tmp_path / 'out'}/"
+    assert last.startswith(f"next: fdetect bench {tmp_path / 'out' / 'manifest.csv'}, or ")
     assert "fdetect: jpeg70: fake/gan/small.png: geometry: 100x50 is too small" in done.stderr
     again = subprocess.run([*run, "--condition", "jpeg70"], capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
     assert again.stderr.count("\n") == 1
+
+
+def test_the_command_says_what_reads_several_conditions_or_no_labels(data, fdetect, tmp_path) -> None:  # noqa: F811
+    out, alone, how = tmp_path / "out", tmp_path / "alone", ("--crop=64", "--workers=0")
+    code, said, _ = fdetect("perturb", data, out, "--condition=native,jpeg70", *how)
+    assert code == 0
+    assert said.splitlines()[-1].startswith(f"next: fdetect bench {out / 'CONDITION' / 'manifest.csv'}, or ")
+    _, said, _ = fdetect("perturb", data / "real" / "source" / "a.png", alone, "--condition=jpeg70", *how)
+    assert said.splitlines()[-1].startswith(f"next: fdetect score {alone}, or ")
+    broken = data / "fake" / "gan" / "broken.jpg"
+    code, said, _ = fdetect("perturb", broken, tmp_path / "no", "--condition=jpeg70", *how)
+    assert code == 2
+    assert "next:" not in said

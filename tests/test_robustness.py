@@ -11,6 +11,7 @@ import naive_wear as naive
 import numpy as np
 import pyarrow as pa
 import pytest
+from test_cli import fdetect  # noqa: F401 (a fixture)
 
 from fdetect.bench.charts import Line, Point, line_chart
 from fdetect.bench.evaluate import cells_of
@@ -33,14 +34,16 @@ from fdetect.types import FAKE, REAL
 HOW = {"replicates": 60, "seed": 1}
 
 
-def table(strength: dict[str, float], *, detector: str = "d", n: int = 40, seed: int = 0) -> pa.Table:
+def table(
+    strength: dict[str, float], *, detector: str = "d", n: int = 40, seed: int = 0, trained: str = "matched"
+) -> pa.Table:
     """Scores of two generators whose fakes lie `strength[condition]` above the reals, the same noise in every one."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(0, 1, (3, n))
     rows = [
         {"id": f"{k}-{i}", "path": f"{k}/{i}.png", "label": FAKE if k else REAL, "generator": generator, "seen": False,
          "real_source": "" if k else "photos", "group": f"{k}-{i}", "split": "", "trial": "all/0", "train": "",
-         "detector": detector, "train_condition": "native" if name == "native" else "matched", "condition": name,
+         "detector": detector, "train_condition": "native" if name == "native" else trained, "condition": name,
          "score": float(noise[k, i] + shift * k), "probability": math.nan, "threshold": 1.0, "decision": "real",
          "status": "ok", "reason": ""}
         for name, shift in strength.items()
@@ -67,8 +70,21 @@ def test_a_run_writes_its_lists_out() -> None:
     found = resolved(asked)
     assert found.conditions.names == ("native", *CONDITION_LISTS["wear"])
     assert found.heads.train_conditions == CONDITION_LISTS["sharing"]
-    with pytest.raises(ParameterError, match=r"one is named twice in matched,.*,jpeg70$"):
-        resolved(replace(RunConfig(), conditions=ConditionsConfig(names=("wear", "jpeg70"))))
+    with pytest.raises(ParameterError, match=r"^conditions: jpeg70 is named twice; name it once$"):
+        resolved(replace(RunConfig(), conditions=ConditionsConfig(names=("jpeg70", "wear", "jpeg70"))))
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (("--conditions", "native,blurr1"), "no condition 'blurr1'; did you mean 'blur'?"),
+    (("--conditions", "matched", "--train-conditions", "jpeg300"), "condition 'jpeg300': jpeg takes 1 to 100, got 300"),
+    (("--conditions", "matched,launder_sd2-vae+blurr1"), "no condition 'launder_sd2-vae+blurr1'"),
+    (("--conditions", "matched,launder_sd2-vae"), "nothing: no such file or folder; check"),  # the run asks for weights
+])  # fmt: skip
+def test_a_dry_run_reads_the_conditions(fdetect, monkeypatch, tmp_path, options, words) -> None:  # noqa: F811
+    monkeypatch.setenv("FDETECT_WEIGHTS", str(tmp_path / "none"))
+    code, _, err = fdetect("bench", "nothing", "--dry-run", *options)
+    assert code == 2
+    assert words in err
 
 
 def test_amounts_on_both_sides_of_nothing_are_two_courses() -> None:
@@ -126,18 +142,48 @@ def test_a_perfect_and_a_blind_detector_have_areas_of_one_and_of_a_half() -> Non
     assert (other.detector, other.area, other.low, other.high) == ("blind", 0.5, 0.5, 0.5)
 
 
-def test_a_detector_that_lacks_a_condition_has_no_curve_and_a_failed_point_no_area() -> None:
+def test_a_point_that_is_lacking_or_failed_is_a_dash_and_leaves_no_area() -> None:
     whole = table({"matched": 2, "noise2": 1, "noise5": 0.5})
     part = table({"matched": 2, "noise2": 1}, detector="part")
     lost = table({"matched": 2, "noise2": 1, "noise5": 0.5}, detector="lost")
     score = np.where(np.array(lost.column("condition").to_pylist()) == "noise2", np.nan, lost.column("score"))
     lost = lost.set_column(lost.column_names.index("score"), "score", pa.array(score))
-    found = {curve.detector: curve for curve in curves_of(pa.concat_tables([whole, part, lost]), **HOW)}
-    assert set(found) == {"d", "lost"}
-    assert math.isnan(found["lost"].values[1])
-    assert math.isnan(found["lost"].area)
+    native = table({"native": 2}, detector="elsewhere")
+    found = {curve.detector: curve for curve in curves_of(pa.concat_tables([whole, part, lost, native]), **HOW)}
+    assert list(found) == ["d", "part", "lost"]
+    for name, k in (("part", 2), ("lost", 1)):
+        assert [math.isnan(value) for value in found[name].values] == [at == k for at in range(3)]
+        assert math.isnan(found[name].area)
+    (alone,) = curves_of(whole, **HOW)
+    assert found["d"].values == alone.values
     (grid,) = curve_grids(tuple(found.values()))
-    assert grid.rows[1][2] == grid.rows[1][4] == "–"
+    assert grid.rows[1][3] == grid.rows[1][4] == grid.rows[2][2] == grid.rows[2][4] == "–"
+    assert "A dash" in grid.note
+    ((_, chart),) = curve_charts(tuple(found.values()))
+    assert str(chart).count("<circle") == 3 + 2 + 2
+
+
+def test_what_was_trained_on_keeps_curves_apart_and_is_told() -> None:
+    """One detector trained under two conditions is two curves, whatever the order of the tables."""
+    plain, worn = ({"matched": shift, "jpeg70": shift, "jpeg50": shift} for shift in (3, 0.2))
+    two = [table(plain), table(worn, trained="matched+jpeg70")]
+    for tables in (two, two[::-1]):
+        curves = curves_of(pa.concat_tables(tables), **HOW)
+        assert {curve.train_condition: curve.area > 0.9 for curve in curves} == {
+            "matched": True, "matched+jpeg70": False}  # fmt: skip
+        (grid,) = curve_grids(curves)
+        assert {row[0] for row in grid.rows} == {"d (trained under matched)", "d (trained under matched+jpeg70)"}
+        assert "jpeg70 stood among the training images" in grid.note
+        assert "never" not in grid.note
+        assert "(trained under matched+jpeg70)" in str(curve_charts(curves))
+    (grid,) = curve_grids(curves_of(two[0], **HOW))
+    assert grid.rows[0][0] == "d"
+    assert grid.note.endswith("Trained under matched, never under the wear itself.")
+    for label in ("matched+chain3", "native"):
+        (grid,) = curve_grids(curves_of(table(plain, trained=label), **HOW))
+        assert grid.note.endswith(f"Trained under {label}.")
+    (grid,) = curve_grids(curves_of(table(plain, trained=""), **HOW))
+    assert "rained" not in grid.note
 
 
 def test_tables_charts_and_the_result_file_show_the_same(tmp_path: Path) -> None:
@@ -151,7 +197,7 @@ def test_tables_charts_and_the_result_file_show_the_same(tmp_path: Path) -> None
     assert grid.columns == ("detector", "matched", "noise2", "noise5", "noise10", "area")
     assert len(grid.rows) == 11
     assert grid.rows[0][5].startswith(f"{curves[0].area:.3f} [")
-    assert "frozen" in grid.note
+    assert "mildest first" in grid.note
     audit = {"biased_by": {"noise2": ["file_bytes"], "noise5": ["file_bytes"]}, "unmeasured": {}, "probes": []}
     (marked,) = curve_grids(curves, audit)
     assert marked.title == "Robustness to noise  [noise2, noise5 biased by file_bytes]"

@@ -55,6 +55,16 @@ def test_the_difference_of_a_score_to_itself_has_no_p():
     assert math.isnan(found.p)
 
 
+@pytest.mark.parametrize("n", [3, 5, 7, 10, 13])
+def test_two_scores_that_differ_by_the_same_of_every_image_have_no_p(n):
+    label = np.repeat([0, 1], n)
+    first = np.concatenate([np.arange(n), np.arange(n) + 0.5])
+    found = delong(label, first, first - label)
+    assert found.value == pytest.approx(1 / n)
+    expected = by_pairs(label, first, first - label)[1]
+    assert math.isnan(found.p) if expected < 1e-9 else found.p > 0
+
+
 def table(first: np.ndarray, second: np.ndarray, label: np.ndarray, groups: list[str]) -> pa.Table:
     n = len(label)
     generators = ["g" if k else "" for k in label]

@@ -327,6 +327,11 @@ def test_bytes_tell_the_classes_apart_under_matched_and_not_under_parity() -> No
         ("screenshot2", "no condition 'screenshot2'; 'screenshot' takes no number as its amount (native, matched, "),
         ("parity90", "no condition 'parity90'; 'parity' takes no number as its amount (native, matched, "),
         ("social_chap", "no condition 'social_chap'; did you mean 'social_chat'? (native, matched, "),
+        ("jpeg٧٠", "no condition 'jpeg٧٠'"),
+        ("jpeg095", "condition 'jpeg095': write jpeg95, so that one condition has one name"),
+        ("jpeg95.0", "condition 'jpeg95.0': write jpeg95, so that one condition has one name"),
+        ("blur00.50+jpeg70", "condition 'blur00.50+jpeg70': write blur0.5, so that one condition has one name"),
+        ("noise0.0", "condition 'noise0.0': write noise0, so that one condition has one name"),
         ("wear", "no condition 'wear'; 'wear' is a list of conditions, which bench and perturb take (native, "),
         ("parity+blur1", "condition 'parity+blur1': parity ends in a JPEG encoding of its own, so it can only come"),
         ("social_feed+jpeg70", "condition 'social_feed+jpeg70': social_feed ends in a JPEG encoding of its own, so it"),
@@ -343,7 +348,10 @@ def test_lists_of_conditions_are_written_out_and_can_be_read() -> None:
     assert condition_names(("native", "wear")) == ("native", *CONDITION_LISTS["wear"])
     assert condition_names(("jpeg70", "wear"))[:3] == ("jpeg70", "matched", "jpeg95")
     assert condition_names(("jpeg70", "wear")).count("jpeg70") == 1
-    assert condition_names(("blur1", "blur1")) == ("blur1", "blur1")  # for whoever refuses what is named twice
+    assert condition_names(("wear", "jpeg70")) == CONDITION_LISTS["wear"]  # in either order
+    for names in (("blur1", "native", "blur1"), ("jpeg70", "wear", "jpeg70")):
+        with pytest.raises(ParameterError, match=f"^conditions: {names[0]} is named twice; name it once$"):
+            condition_names(names)
     for names in CONDITION_LISTS.values():
         for name in names:
             condition(name)

@@ -185,7 +185,7 @@ def check_data(
         flat,
         _split_groups(rows),
         {rows[k].path: f"{width[k]:.0f}x{height[k]:.0f}" for k in small},
-        _single_class(rows),
+        _single_class(rows, [rows[k] for k in np.flatnonzero(readable).tolist()]),
     )
 
 
@@ -242,15 +242,18 @@ def _split_groups(rows: Sequence[Record]) -> tuple[str, ...]:
     return tuple(sorted(group for group, found in splits.items() if len(found) > 1))
 
 
-def _single_class(rows: Sequence[Record]) -> tuple[str, ...]:
-    """Say which splits lack a class; and which sets, where a layout gives each generator reals of its own."""
+def _single_class(rows: Sequence[Record], readable: Sequence[Record]) -> tuple[str, ...]:
+    """Say which splits lack a class; and which sets, where a layout gives each generator reals of its own.
+
+    What cannot be read is not there.
+    """
     found = []
     splits = sorted({row.split for row in rows})
     for split in splits:
-        labels = {row.label for row in rows if row.split == split}
+        labels = {row.label for row in readable if row.split == split}
         where = f"split {split}" if split else "the set" if splits == [""] else "what has no split"
         found += [f"{where} has no {_NAMES[label]} images" for label in (REAL, FAKE) if label not in labels]
-    sets = {label: {_name(row) for row in rows if row.label == label} - {""} for label in (REAL, FAKE)}
+    sets = {label: {_name(row) for row in readable if row.label == label} - {""} for label in (REAL, FAKE)}
     if sets[REAL] & sets[FAKE]:
         found += [f"{name} has fakes and no reals of its own" for name in sorted(sets[FAKE] - sets[REAL])]
         found += [f"{name} has reals and no fakes" for name in sorted(sets[REAL] - sets[FAKE])]

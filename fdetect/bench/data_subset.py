@@ -1,8 +1,9 @@
 """A small part of a data set that is the same wherever it is drawn: `fdetect data subset`.
 
-Which images are taken depends on their contents and the seed, never on paths, order or the disk: groups come in the
+Which images are taken depends on their contents and the seed, not on paths, order or the disk: groups come in the
 order of a keyed hash of their contents, each whole, where every generator and real source in it has room.  Those with
-the fewest images choose first, since the groups they share with others would soon be full of these.
+the fewest images choose first, since the groups they share with others would soon be full of these.  Paths decide
+between copies of one content alone, and then only which of them is named: one of the test, else the first.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def draw_subset(
         labels.setdefault(id, set()).add(row.label)
     clear = [k for k, id in enumerate(ids) if len(labels[id]) == 1]
     first: dict[str, int] = {}
-    for k in sorted(clear, key=lambda k: rows[k].path):  # of copies the one whose path sorts first, in any order
+    for k in sorted(clear, key=lambda k: (rows[k].split != "test", rows[k].path)):  # of copies one of the test
         first.setdefault(ids[k], k)
     candidates = list(first.values())
     room = {FAKE: per_generator, REAL: per_source or per_generator}
@@ -126,7 +127,11 @@ def _greedy(
     taken: Counter[Stratum] = Counter()
     left = dict.fromkeys(order)
     available = sum(wanted.values(), Counter[Stratum]())
-    for scarce in sorted(available, key=lambda stratum: (available[stratum], stratum)):
+    first: dict[Stratum, int] = {}
+    for k in candidates:
+        stratum, key = _stratum(rows[k]), _key(seed, ids[k])
+        first[stratum] = min(first.get(stratum, key), key)
+    for scarce in sorted(available, key=lambda stratum: (available[stratum], first[stratum])):  # by no name
         for name in [name for name in left if scarce in wanted[name]]:
             if all(taken[stratum] + n <= room[stratum[0]] for stratum, n in wanted[name].items()):
                 chosen += members[name]

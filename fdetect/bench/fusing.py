@@ -26,7 +26,7 @@ from fdetect.bench.network_outputs import Outputs
 from fdetect.bench.protocols import ALIGNED, Samples, Trial
 from fdetect.bench.scoring import shown_and_trained
 from fdetect.classifiers.branches import HANDMADE, SPECTRUM, TRUNK, branch_of
-from fdetect.classifiers.fused_choice import FORMS
+from fdetect.classifiers.fused_choice import FORMS, candidates_of
 from fdetect.config import RunConfig
 from fdetect.decide import logistic
 from fdetect.draws import drawn_names, mean_of_draws
@@ -52,7 +52,7 @@ def columns_of(
     encoders  names of the tables of embeddings
     trunk     one that was trained already, where the configuration names none; its name stands for its columns
 
-    Raises ParameterError for a branch that has no column here.
+    Raises ParameterError for a branch that has no column here, and for a form that no branch can have.
     """
     if not config.fused.branches:
         return {}, []
@@ -67,6 +67,7 @@ def columns_of(
     name = _name(config.fused.branches)
     if missing := torch_missing():
         return {}, [NotRun(name, missing, INSTALL_DEEP)]
+    candidates_of(config.fused.forms)
     if ALIGNED in config.protocol.train:
         return {}, [NotRun(name, f"it is not trained on {ALIGNED} pairs", f"leave --train {ALIGNED} out")]
     for branch in config.fused.branches:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,12 +13,14 @@ from xml.etree import ElementTree
 
 from fdetect.bench.gate_checks import Check, Margins, check_pair, gate_grids
 from fdetect.bench.gate_sides import Side, paired, pairs_of, refuse_other_settings
-from fdetect.bench.grid import markdown
+from fdetect.bench.grid import markdown, printable
 from fdetect.classifiers.model_folder import plain
 from fdetect.errors import ParameterError
 from fdetect.metrics import metric
 
-__all__ = ["Gate", "gate"]
+__all__ = ["FEWEST_REPLICATES", "Gate", "gate"]
+
+FEWEST_REPLICATES = 100
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Whether every check did."""
-        return all(one.passed for one in self.checks)
+        return bool(self.checks) and all(one.passed for one in self.checks)
 
     @property
     def text(self) -> str:
@@ -47,12 +50,14 @@ class Gate:
     def markdown(self) -> str:
         """Return a summary for the page of a CI job."""
         margins = self.margins
+        fpr = f"by less than {margins.fpr:g}" if math.isfinite(margins.fpr) else "is not gated, as was asked for"
         terms = (
-            f"{margins.metric} may get worse by less than {margins.margin:g}, the false-positive rate by less than "
-            f"{margins.fpr:g}. A difference is the detector minus the baseline, on the same images, with its paired "
-            f"group-bootstrap interval at {margins.level:.0%}; every verdict but passed fails."
+            f"{margins.metric} may get worse by less than {margins.margin:g}, the false-positive rate {fpr}. A "
+            "difference is the detector minus the baseline, on the same images, with its paired group-bootstrap "
+            f"interval at {margins.level:.0%}; every verdict but passed fails."
         )
-        title = f"# Gate {self.text.partition(':')[0]}\n\n`{self.run}` against `{self.baseline}`: {terms}"
+        run, baseline = (printable(one).replace("`", "'") for one in (self.run, self.baseline))
+        title = f"# Gate {self.text.partition(':')[0]}\n\n`{run}` against `{baseline}`: {terms}"
         return f"{title}\n\n{markdown(gate_grids(self.checks))}"
 
     def junit(self) -> bytes:
@@ -62,10 +67,10 @@ class Gate:
                                     errors="0")  # fmt: skip
         for one in self.checks:
             name = f"{one.what}, {one.condition}, against {one.baseline}"
-            case = ElementTree.SubElement(suite, "testcase", classname=_xml(one.detector), name=_xml(name))
+            case = ElementTree.SubElement(suite, "testcase", classname=printable(one.detector), name=printable(name))
             if not one.passed:
-                failure = ElementTree.SubElement(case, "failure", type=one.verdict, message=_xml(one.reason))
-                failure.text = _xml(f"{one.verdict}: {one.reason}")
+                failure = ElementTree.SubElement(case, "failure", type=one.verdict, message=printable(one.reason))
+                failure.text = printable(f"{one.verdict}: {one.reason}")
         return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
 
     def as_json(self) -> dict[str, Any]:
@@ -91,8 +96,11 @@ def gate(
     """
     metric.get(margins.metric)
     for name, value in (("--margin", margins.margin), ("--fpr-margin", margins.fpr)):
-        if value <= 0:
+        if value <= 0 or math.isinf(value):
             raise ParameterError(f"{name} is {value:g}; give how much may be lost, above 0, such as 0.01")
+    if replicates < FEWEST_REPLICATES or not conditions:
+        raise ParameterError(f"the gate takes {FEWEST_REPLICATES} replicates at least and a condition; got "
+                             f"{replicates} and {len(conditions)}")  # fmt: skip
     refuse_other_settings(baseline, run)
     todo = [(one, other, condition) for condition in conditions
             for one, other in pairs_of(baseline, run, detectors, against)]  # fmt: skip
@@ -103,8 +111,3 @@ def gate(
         if progress:
             progress("comparing", k + 1, len(todo))
     return Gate(baseline.name, run.name, margins, tuple(checks))
-
-
-def _xml(text: str) -> str:
-    """Replace the control characters that XML does not have."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -5,10 +5,11 @@
     underpowered  not passed, and the interval is so wide, or the groups so few, that even d = 0 would not pass
     not shown     not passed, though there are data enough
 
-d is the paired difference of macro means on the same images, with the percentile interval of the group bootstrap; for a
-metric of which lower is better its sign is turned.  Coverage and false positives are gated beside it: what a detector
-did not score, and what it costs photographs.  Everything must pass, so that no correction for many tests is due: the
-chance that a detector passes that is worse by the margin is at most (1 - level) / 2 whatever else is tested.
+d is the paired difference of macro means on the images that the baseline scored, with the percentile interval of the
+group bootstrap; for a metric of which lower is better its sign is turned.  What the detector did not score there counts
+against it.  A bootstrap of sides that differ nowhere it looked has no width; where their rows are not the same, the
+exact bound of no case among so many groups stands in its place (Clopper and Pearson).  Coverage and false positives are
+gated beside it.  Everything must pass, so that no correction for many tests is due.
 
 Source: Wellek 2010, Testing Statistical Hypotheses of Equivalence and Noninferiority, chapter 1; Berger 1982,
 10.1080/00401706.1982.10487790, for the intersection-union test.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,10 @@ import pyarrow as pa
 from fdetect.bench.compare import macro_of, unseen
 from fdetect.bench.evaluate import LOST, ScoreTable
 from fdetect.bench.grid import Grid, pretty, signed
+from fdetect.bench.suspicions import REVERSED
+from fdetect.decide import exact_interval
 from fdetect.metrics import Difference, Estimate, GroupWeights, difference, evaluate, metric
+from fdetect.registry import Entry
 from fdetect.types import FAKE, REAL
 
 __all__ = ["Check", "Margins", "check_pair", "gate_grids"]
@@ -35,7 +39,6 @@ PASSED, INFERIOR, UNDERPOWERED, NOT_SHOWN, NOT_MEASURED = (
     "passed", "inferior", "underpowered", "not shown", "not measured")  # fmt: skip
 
 FEWEST_GROUPS = 10  # of a class: intervals of a bootstrap of fewer are too narrow to judge by
-REVERSED = 0.35  # a macro AUROC below it is asked about
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ def check_pair(
     mine, theirs = (np.array([k for k, one in enumerate(names) if one == name]) for name in (detector, baseline))
     weights = scores.weights(replicates=replicates, seed=seed)
     about = detector, baseline, condition
-    checks = [_metric(scores, mine, theirs, weights, margins, about), _coverage(scores, mine, theirs, about)]
+    coverage = _coverage(scores, mine, theirs, about)
+    judged = np.isfinite(scores.score[theirs])  # what the baseline did not score is no task
+    scores, mine, theirs = _counted_wrong(scores, mine[judged]), mine[judged], theirs[judged]
+    checks = [_metric(scores, mine, theirs, weights, margins, about), coverage]
     if math.isfinite(margins.fpr):
         checks += _false_positives(scores, mine, theirs, weights, margins, about)
     return checks
@@ -116,28 +122,69 @@ def _metric(
 ) -> Check:  # fmt: skip
     entry = metric.get(margins.metric)
     what = f"{entry.name}, macro"
-    both = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs])
     generators = unseen(scores, np.concatenate([mine, theirs]))
-    pair = [macro_of(scores, rows[both], weights, generators, entry.name) for rows in (mine, theirs)]
+    pair = [macro_of(scores, rows, weights, generators, entry.name) for rows in (mine, theirs)]
     gap = difference(*pair, level=margins.level)
     if not (math.isfinite(gap.low) and math.isfinite(gap.high)):
-        lacks = {"decision": "a threshold", "probability": "a probability"}.get(entry.meta.get("needs", "score"))
-        why = f"one of the two lacks {lacks} in some row" if lacks else "a generator has no image that both scored"
-        return Check(*about, what, NOT_MEASURED, why, gap.value, gap.low, gap.high)
+        return Check(*about, what, NOT_MEASURED, _lacking(scores, mine, theirs, entry), gap.value, gap.low, gap.high)
     turned = gap if entry.better == "higher" else Difference(-gap.value, -gap.high, -gap.low)
-    groups = min(len(np.unique(scores.group[mine[both & (scores.label[mine] == k)]])) for k in (REAL, FAKE))
-    verdict, why = _verdict(turned, margins.margin, groups)
+    counted = (scores.label[mine] == REAL, np.isin(scores.generator[mine].astype(str), generators))
+    groups = min(len(np.unique(scores.group[mine[of_class]])) for of_class in counted)
+    same = _same(scores, mine, theirs, entry.meta.get("needs", "score"))
+    verdict, why = _verdict(turned, margins.margin, groups, same, margins.level)
     figures = f"{pretty(pair[0].value)} against {pretty(pair[1].value)}; {why}"
     if entry.name == "auroc" and pair[0].value < REVERSED:
         figures += "; that is far below chance: is a larger score more likely real? It is never turned round here"
     return Check(*about, what, verdict, figures, gap.value, gap.low, gap.high)
 
 
-def _verdict(gap: Difference, margin: float, groups: int) -> tuple[str, str]:
-    """Return the verdict on a difference of which larger is better, and why."""
-    lost, half = -gap.low, gap.value - gap.low
+def _lacking(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, entry: Entry) -> str:
+    """Say why a metric has no figure."""
+    columns = {"decision": (scores.called_fake, "threshold"), "probability": (scores.probability, "probability")}
+    column, name = columns.get(entry.meta.get("needs", "score"), (scores.score, "score"))
+    for whose, rows in (("the detector", mine), ("the baseline", theirs)):
+        if np.isnan(column[rows]).any():
+            return f"{whose} has no {name} for {scores.path[rows[np.isnan(column[rows])]][0]}, among others"
+    return f"{entry.name} is not defined for some generator or replicate, as where nothing is called fake"
+
+
+def _counted_wrong(scores: ScoreTable, rows: np.ndarray) -> ScoreTable:
+    """Return the table with what a detector did not score, in these rows, as wrong as can be."""
+    lost = rows[~np.isfinite(scores.score[rows])]
+    real = scores.label[lost] == REAL
+    score, probability, called = scores.score.copy(), scores.probability.copy(), scores.called_fake.copy()
+    most = np.finfo(np.float64).max
+    score[lost] = np.where(real, most, -most)
+    if np.isfinite(probability[rows]).any():
+        probability[lost] = np.where(real, 1.0, 0.0)
+    if np.isfinite(called[rows]).any():
+        called[lost] = real.astype(np.float64)
+    return replace(scores, score=score, probability=probability, called_fake=called)
+
+
+def _same(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, needs: str) -> bool:
+    """Whether both sides say the same of every row, as far as a metric sees: the order in each trial, or the values."""
+    if needs != "score":
+        column = scores.called_fake if needs == "decision" else scores.probability
+        return bool(np.array_equal(column[mine], column[theirs], equal_nan=True))
+    if not np.array_equal(scores.trial[mine], scores.trial[theirs]):
+        return False
+    for trial in np.unique(scores.trial[mine].astype(str)):
+        here = scores.trial[mine] == trial
+        first, second = (np.unique(scores.score[rows[here]], return_inverse=True)[1] for rows in (mine, theirs))
+        if not np.array_equal(first, second):
+            return False
+    return True
+
+
+def _verdict(gap: Difference, margin: float, groups: int, same: bool, level: float) -> tuple[str, str]:
+    """Return the verdict on a difference of which larger is better, and why; `same`: the two say the same of all."""
+    lost, half = -gap.low + 0.0, gap.value - gap.low
     if groups < FEWEST_GROUPS:
         return UNDERPOWERED, f"{groups} groups of a class are too few to judge by: it takes {FEWEST_GROUPS}"
+    if not same and gap.low == gap.high:  # no resample tells them apart
+        half = exact_interval(0, groups, level=level).high
+        lost = half - gap.value
     if lost < margin:
         return PASSED, f"at worst {max(lost, 0.0):.3f} is lost, less than the margin of {margin:g}"
     if -gap.high >= margin:
@@ -151,17 +198,17 @@ def _verdict(gap: Difference, margin: float, groups: int) -> tuple[str, str]:
 
 def _coverage(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, about: tuple[str, str, str]) -> Check:
     """Whether the detector scored what the baseline did; an image counts once, however many trials tested it."""
-    lost = np.isfinite(scores.score[theirs]) & ~np.isfinite(scores.score[mine])
-    parts, worst, first = [], 0.0, ""
+    judged = np.isfinite(scores.score[theirs])
+    lost = judged & ~np.isfinite(scores.score[mine])
+    parts, worst = [], 0.0
     for label, name in ((REAL, "real"), (FAKE, "fake")):
         here = scores.label[mine] == label
-        n, total = (len(np.unique(scores.path[mine[rows & here]])) for rows in (lost, np.ones(len(mine), bool)))
+        n, total = (len(np.unique(scores.path[mine[rows & here]])) for rows in (lost, judged))
         worst = max(worst, n / total if total else 0.0)
         parts.append(f"{n} of {total} {name} images")
-    if lost.any():
-        first = f"; the first is {scores.path[mine[lost]][0]}"
-    verdict = PASSED if worst <= LOST else INFERIOR
-    return Check(*about, "coverage", verdict, f"not scored, though the baseline did: {' and '.join(parts)}{first}")
+    first = f"; the first is {scores.path[mine[lost]][0]}" if lost.any() else ""
+    return Check(*about, "coverage", PASSED if worst <= LOST else INFERIOR,
+                 f"not scored, though the baseline did: {' and '.join(parts)}{first}")  # fmt: skip
 
 
 def _false_positives(
@@ -169,15 +216,17 @@ def _false_positives(
     about: tuple[str, str, str],
 ) -> list[Check]:  # fmt: skip
     """All reals must be shown to fare no worse by the margin; a single source must not be shown to fare worse by it."""
-    both = np.isfinite(scores.score[mine]) & np.isfinite(scores.score[theirs]) & (scores.label[mine] == REAL)
+    both = scores.label[mine] == REAL
     whole, pair = _fpr(scores, mine[both], theirs[both], weights, margins.level)
     what = "false positives at the frozen 5 % threshold"
     if not math.isfinite(whole.value):
-        return [Check(*about, what, NOT_MEASURED, "one of the two has no threshold in some row; give a column "
-                      "threshold, or leave this out by --fpr-margin none")]  # fmt: skip
+        why = _lacking(scores, mine[both], theirs[both], metric.get("fpr_achieved_5"))
+        return [Check(*about, what, NOT_MEASURED, f"{why}; give thresholds that can be attained, or leave this out by "
+                      "--fpr-margin none")]  # fmt: skip
     groups = len(np.unique(scores.group[mine[both]]))
+    same = _same(scores, mine[both], theirs[both], "decision")
     turned = Difference(-whole.value, -whole.high, -whole.low)
-    verdict, why = _verdict(turned, margins.fpr, groups)
+    verdict, why = _verdict(turned, margins.fpr, groups, same, margins.level)
     rates = f"{pretty(pair[0].value)} against {pretty(pair[1].value)}; {why}"
     found = [Check(*about, what, verdict, rates, whole.value, whole.low, whole.high)]
     for source in sorted(set(scores.real_source[mine[both]].tolist())):

@@ -11,7 +11,8 @@ and named: an image that one side lacks, another label, other content, another c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fdetect.bench.ablation import wholes
-from fdetect.bench.gains import left_out
 from fdetect.bench.given import read_score_table, read_table
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
@@ -49,9 +48,8 @@ class Side:
 
     @property
     def detectors(self) -> tuple[str, ...]:
-        """Names of the detectors, in order, without those that are another one less a part."""
-        names: list[str] = self.table.column("detector").unique().to_pylist()
-        return tuple(name for name in names if name not in {*wholes(names), *left_out(names)})
+        """Names of the detectors, in order."""
+        return tuple(self.table.column("detector").unique().to_pylist())
 
     def rows(self, detector: str, condition: str) -> pa.Table:
         """Return the rows of a detector under a condition; raises ParameterError where there are none."""
@@ -101,7 +99,8 @@ def read_scores_alone(file: Path, baseline: Side, conditions: Sequence[str]) -> 
     added = {name: [known[one][name] for one in paths] for name in _OF_IMAGE}
     for name in _OF_IMAGE:
         if name in table.column_names and name in ("label", "generator"):
-            _refuse_other(file, baseline, paths, name, table.column(name).to_pylist(), added[name])
+            given = ["" if value is None else value for value in table.column(name).to_pylist()]
+            _refuse_other(file, baseline, paths, given, added[name], name=name)
     kept = table.select([name for name in table.column_names if name not in _OF_IMAGE])
     for name, values in added.items():
         kept = kept.append_column(name, pa.array(values))
@@ -156,12 +155,13 @@ def paired(baseline: Side, run: Side, detector: str, against: str, condition: st
     place: dict[tuple[str, str], int] = {}
     for k, key in enumerate(_keys(mine)):
         if key in place:
-            raise DataError(f"{run.name}: {detector} has two rows for {key[1]} under {condition}; keep one")
+            raise DataError(f"{run.name}: {detector} has two rows for {key[1]} under {condition}, as of two training "
+                            "sets (column train); compare the rows of one")  # fmt: skip
         place[key] = k
     wanted = _keys(theirs)
     at = [place.get(key, place.get(("", key[1]), -1)) for key in wanted]
     if missing := [key for key, k in zip(wanted, at, strict=True) if k < 0]:
-        trial = f" with {missing[0][0]} left out" if missing[0][0] else ""
+        trial = f" in the trials of {missing[0][0]}" if missing[0][0] else ""
         raise DataError(f"{run.name} has no score of {detector} for {missing[0][1]} under {condition}{trial} "
                         f"({len(missing)} missing); score every image of the baseline, with an empty score where it "
                         "failed")  # fmt: skip
@@ -172,14 +172,24 @@ def paired(baseline: Side, run: Side, detector: str, against: str, condition: st
     same = mine.take(pa.array(at))
     paths = theirs.column("path").to_pylist()
     for name in ("label", "generator"):
-        _refuse_other(run.name, baseline, paths, name, same.column(name).to_pylist(), theirs.column(name).to_pylist())
+        _refuse_other(run.name, baseline, paths, same.column(name).to_pylist(), theirs.column(name).to_pylist(),
+                      name=name)  # fmt: skip
     ids = [one.column("id").to_pylist() for one in (same, theirs)]
     if strange := [path for path, a, b in zip(paths, *ids, strict=True) if a and b and a != b]:
         raise DataError(f"{strange[0]} is another file in {run.name} than in {baseline.name}; compare on the same "
                         "images")  # fmt: skip
     trial = pc.if_else(pc.equal(same.column("trial"), ""), theirs.column("trial"), same.column("trial"))
-    for name, values in {**{one: theirs.column(one) for one in (*_OF_IMAGE, "seen")}, "trial": trial}.items():
-        same = same.set_column(same.column_names.index(name), name, values)
+    same = _with(same, "trial", trial)
+    for name in ("group", "real_source"):
+        ours, others = same.column(name).to_pylist(), theirs.column(name).to_pylist()
+        both = [(path, a, b) for path, a, b in zip(paths, ours, others, strict=True) if a and b]
+        _refuse_other(run.name, baseline, *([one[k] for one in both] for k in range(3)), name=name)
+        known = pa.array([a or b for a, b in zip(ours, others, strict=True)], pa.string())
+        same, theirs = _with(same, name, known), _with(theirs, name, known)
+    for one, side in ((same, run), (theirs, baseline)):
+        _refuse_thresholds(one, side, condition)
+        _refuse_fakes_alone(one, side, condition)
+    same, theirs = (_with(one, "threshold", _attainable(one.column("threshold"))) for one in (same, theirs))
     name = against if against != detector else f"{against}, baseline"
     named = theirs.set_column(theirs.column_names.index("detector"), "detector", pa.repeat(name, len(theirs)))
     return pa.concat_tables([same, named.select(same.column_names)]), name
@@ -188,16 +198,45 @@ def paired(baseline: Side, run: Side, detector: str, against: str, condition: st
 def _keys(table: pa.Table) -> list[tuple[str, str]]:
     """What a row is about: what was left out of training, and the path."""
     trials, paths = table.column("trial").to_pylist(), table.column("path").to_pylist()
-    return [(trial.rpartition("/")[0], path) for trial, path in zip(trials, paths, strict=True)]
+    return [(trial.rpartition("/")[0] or trial, path) for trial, path in zip(trials, paths, strict=True)]
 
 
 def _refuse_other(
-    run: Any, baseline: Side, paths: Sequence[str], name: str, ours: Iterable[Any], theirs: Iterable[Any]
+    run: Any, baseline: Side, paths: Sequence[str], ours: Sequence[Any], theirs: Sequence[Any], *, name: str
 ) -> None:
     for path, one, other in zip(paths, ours, theirs, strict=True):
-        if str(one) != str(other):
+        if (float(one) != float(other)) if name == "label" else (str(one) != str(other)):
             raise DataError(f"{path} has the {name} {one} in {run} and {other} in {baseline.name}; they cannot be "
                             "compared")  # fmt: skip
+
+
+def _refuse_thresholds(table: pa.Table, side: Side, condition: str) -> None:
+    """Raise DataError for more than one threshold in a trial: one for each image could say anything."""
+    pairs = zip(table.column("trial").to_pylist(), table.column("threshold").to_pylist(), strict=True)
+    stated: dict[str, float] = {}
+    for trial, value in pairs:
+        if value is not None and value == value and stated.setdefault(trial, value) != value:
+            raise DataError(f"{side.name} has several thresholds of one detector under {condition} in trial {trial}; a "
+                            "threshold is one number per detector, trial and condition")  # fmt: skip
+
+
+def _refuse_fakes_alone(table: pa.Table, side: Side, condition: str) -> None:
+    """Raise DataError for a trial of fakes without a real: no metric would see them."""
+    pairs = list(zip(table.column("trial").to_pylist(), table.column("label").to_pylist(), strict=True))
+    without = sorted({trial for trial, label in pairs if label} - {trial for trial, label in pairs if not label})
+    if without:
+        raise DataError(f"{side.name} has fakes and no real image under {condition} in trial {without[0]}, so that "
+                        "nothing can be ranked there; give the reals of the trial")  # fmt: skip
+
+
+def _attainable(thresholds: pa.ChunkedArray) -> pa.Array:
+    """Return thresholds without those at infinity, by which nothing, or everything, would be called fake."""
+    return pa.array([None if one is None or not math.isfinite(one) else one for one in thresholds.to_pylist()],
+                    pa.float64())  # fmt: skip
+
+
+def _with(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
 
 
 def _at(config: Mapping[str, Any], name: str) -> Any:

@@ -40,7 +40,7 @@ Row = tuple[float, float, float]  # score, probability, threshold
 
 # Read as text even where a CSV shows only digits in them: group 007 is not group 7.
 _TEXT = ("path", "generator", "real_source", "group", "split", "trial", "train", "detector", "train_condition",
-         "condition")  # fmt: skip
+         "condition", "id")  # fmt: skip
 
 
 @dataclass(frozen=True)

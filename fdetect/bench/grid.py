@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Grid", "interval_text", "markdown", "pretty", "signed"]
+__all__ = ["Grid", "interval_text", "markdown", "pretty", "printable", "signed"]
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,15 @@ def signed(value: float | None, low: float | None, high: float | None) -> str:
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def printable(text: str) -> str:
+    """Return text in which characters that would steer a terminal, or break a line, are shown as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _escape(text: str) -> str:
-    return _plain(text).replace("|", "\\|").replace("\n", " ")
+    return _plain(text.replace("\n", " ")).replace("|", "\\|")
 
 
 def _plain(text: str) -> str:
-    """Write what would begin a tag as text: names of files and detectors are anybody's."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    """Write what would begin a tag, or a line, as text: names of files and detectors are anybody's."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", printable(text))

@@ -2,6 +2,7 @@
 
     OUT/<path of the picture>[.jpg]      one condition: the folders of the data, kept
     OUT/manifest.csv                     the rows of the data's manifest, with `condition` and `source`, the path before
+    OUT/images.csv                       the same of data without labels, which are read again as a plain folder
     OUT/failures.csv                     what could not be made: path, condition, stage, reason; where there is any
     OUT/<condition>/...                  several conditions: each a complete set of its own
     OUT/perturb.json                     what was asked, with which versions, and whether it was finished
@@ -17,34 +18,37 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from fdetect import __version__
 from fdetect.bench.inputs import Data, any_images, root_of
+from fdetect.bench.perturbing_places import OUTSIDE, places_of
 from fdetect.bench.running import Running
 from fdetect.config import fingerprint
 from fdetect.engine.encoded import File, encoded
+from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError
 from fdetect.files import check_writable, write_atomic, write_table
 from fdetect.images import decoder_id
-from fdetect.perturb import MIN_CROP, Condition, condition, condition_names
+from fdetect.perturb import MIN_CROP, condition, condition_names
 from fdetect.types import Failure, Table
 
 __all__ = ["Perturbed", "perturb_to"]
 
 _RECORD = "perturb.json"
-_JPEG = (".jpg", ".jpeg")
-_OWN = ("source", "condition")  # columns of our own; a manifest's of the same name is kept as manifest_...
+_OWN = ("source", "condition")  # columns of our own; those of a manifest are kept under names that are free
 
 
 @dataclass(frozen=True)
 class Perturbed:
-    """What was written: the folder and number of files by condition, and the failures with their condition."""
+    """What was written: folder, table and number of files by condition, and the failures with their condition."""
 
     folders: dict[str, Path]
+    tables: dict[str, Path]  # manifest.csv, or images.csv where there are no labels
     written: dict[str, int]
     failures: tuple[tuple[str, Failure], ...]
 
@@ -60,13 +64,13 @@ def perturb_to(
     engine      settings of `Running`; the store and the backend are not used
 
     Raises ParameterError for a condition or crop that cannot be used, DataError where `out` holds something else than
-    an unfinished call of the same, or where a file's place would lie outside it or be taken twice; nothing is then
+    an unfinished call of the same, or where a picture's file can have no place in it (`places_of`); nothing is then
     written.
     """
     out, running = Path(out), Running.of(engine)
     names = condition_names(conditions)
-    if not names or len(set(names)) < len(names):
-        raise ParameterError(f"perturb takes one condition or more, each once; got {','.join(names) or 'none'}")
+    if not names:
+        raise ParameterError("perturb takes one condition or more, got none")
     if crop % 8 or crop < MIN_CROP:
         raise ParameterError(f"--crop must be a multiple of 8 and at least {MIN_CROP} px, got {crop}")
     chains = [condition(name) for name in names]
@@ -77,16 +81,20 @@ def perturb_to(
         "manifest": fingerprint(manifest.to_pydict()), "settings": [chain.settings for chain in chains],
     }  # fmt: skip
     paths: list[str] = manifest.column("path").to_pylist()
-    places = [_places(paths, chain) for chain in chains]
+    placed = {native: places_of(paths, native=native) for native in dict.fromkeys(chain.is_native for chain in chains)}
+    places = [placed[chain.is_native] for chain in chains]
+    rows = [row for row, place in enumerate(places[0]) if place]
+    nowhere = {row: Failure(content_id(paths[row].encode()), paths[row], "place", OUTSIDE)
+               for row, place in enumerate(places[0]) if not place}  # fmt: skip
     folders = [out / name if len(names) > 1 else out for name in names]
     check_writable(out)
     _record(out, asked, finished=False)
     written: list[set[int]] = [set() for _ in names]
-    failed: list[dict[int, Failure]] = [{} for _ in names]
+    failed = [dict(nowhere) for _ in names]
 
     def put(file: File) -> None:
-        folder, place, row = folders[file.condition], places[file.condition], file.row
-        first = row if file.same_as is None else file.same_as
+        folder, place, row = folders[file.condition], places[file.condition], rows[file.row]
+        first = row if file.same_as is None else rows[file.same_as]
         if why := file.failure or failed[file.condition].get(first):
             failed[file.condition][row] = Failure(why.id, paths[row], why.stage, why.reason)
             return
@@ -97,17 +105,18 @@ def perturb_to(
         written[file.condition].add(row)
 
     for file in encoded(
-        paths, conditions=chains, crop=crop, root=root_of(manifest), seed=seed, workers=running.workers,
-        time_limit=running.time_limit, progress=running.progress,
+        [paths[row] for row in rows], conditions=chains, crop=crop, root=root_of(manifest), seed=seed,
+        workers=running.workers, time_limit=running.time_limit, progress=running.progress,
     ):  # fmt: skip
         put(file)
-    for k, name in enumerate(names):
-        _write_tables(folders[k], manifest, name, places[k], sorted(written[k]), failed[k])
+    tables = {
+        name: _write_tables(folders[k], manifest, name, places[k], sorted(written[k]), failed[k])
+        for k, name in enumerate(names)
+    }
     _record(out, asked, finished=True)
     failures = tuple((name, failed[k][row]) for k, name in enumerate(names) for row in sorted(failed[k]))
-    return Perturbed(
-        dict(zip(names, folders, strict=True)), {name: len(written[k]) for k, name in enumerate(names)}, failures
-    )
+    counts = {name: len(written[k]) for k, name in enumerate(names)}
+    return Perturbed(dict(zip(names, folders, strict=True)), tables, counts, failures)
 
 
 def _record(out: Path, asked: dict[str, Any], *, finished: bool) -> None:
@@ -131,37 +140,31 @@ def _check_folder(out: Path) -> None:
     raise DataError(f"{out} exists and is not empty; give a new folder, nothing was written")
 
 
-def _places(paths: Sequence[str], chain: Condition) -> list[str]:
-    """Return where each file goes, relative to the folder of its condition."""
-    places: dict[str, str] = {}
-    for path in paths:
-        place = path.replace("::", "/")
-        parts = PurePosixPath(place).parts
-        if place.startswith("/") or ".." in parts:
-            raise DataError(f"{path}: its place would lie outside the output; give --root a folder above all images")
-        if not chain.is_native and not place.lower().endswith(_JPEG):
-            place += ".jpg"
-        if place in places:
-            raise DataError(f"{path} and {places[place]} would both become {place}; rename one of them")
-        places[place] = path
-    return list(places)
-
-
 def _write_tables(
-    folder: Path, manifest: Table, name: str, places: Sequence[str], rows: Sequence[int], failed: dict[int, Failure]
-) -> None:
+    folder: Path, manifest: Table, name: str, places: Sequence[str], rows: Sequence[int],
+    failed: dict[int, Failure],
+) -> Path:  # fmt: skip
+    """Write what was made, and what was not; return the file of the first."""
     kept = manifest.take(pa.array(rows, pa.int64()))
+    labelled = "label" in manifest.column_names and manifest.column("label").null_count < len(manifest)
     columns: dict[str, Any] = {"path": pa.array([places[row] for row in rows], pa.string())}
     for column in manifest.column_names:
-        values = kept.column(column)
-        if column != "path" and (column != "label" or values.null_count < len(values)):
-            values = values.combine_chunks()
+        if column != "path" and (column != "label" or labelled):
+            values = kept.column(column).combine_chunks()
             values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-            columns[f"manifest_{column}" if column in _OWN else column] = values
+            columns[_free(column, manifest.column_names) if column in _OWN else column] = values
     columns["source"], columns["condition"] = kept.column("path"), pa.array([name] * len(rows), pa.string())
-    write_table(pa.table(columns), folder / "manifest.csv")
+    file = folder / ("manifest.csv" if labelled else "images.csv")
+    write_table(pa.table(columns), file)
     if failed:
         lost = [failed[row] for row in sorted(failed)]
         table = {"path": [f.path for f in lost], "condition": [name] * len(lost), "stage": [f.stage for f in lost],
                  "reason": [f.reason for f in lost]}  # fmt: skip
         write_table(pa.table(table), folder / "failures.csv")
+    return file
+
+
+def _free(column: str, taken: Sequence[str]) -> str:
+    """Return the first of manifest_COLUMN, manifest_COLUMN_2, ... that no column has."""
+    names = (f"manifest_{column}{f'_{k}' if k > 1 else ''}" for k in count(1))
+    return next(name for name in names if name not in taken)

@@ -29,7 +29,8 @@ CROP = 128
 COLUMNS = ("path", "label", "generator", "real_source", "group", "trial", "train", "seen", "detector",
            "train_condition", "condition", "score", "threshold")  # fmt: skip
 
-_SETTINGS = {"conditions.crop": CROP, "seed": 0, "protocol.name": "leave_one_generator_out"}
+_SETTINGS = {"conditions.crop": CROP, "seed": 0, "protocol.name": "leave_one_generator_out", "protocol.train": [],
+             "protocol.folds": 3, "protocol.calibration": 0.25}  # fmt: skip
 
 
 def recipe() -> str:

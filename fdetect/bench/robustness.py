@@ -6,8 +6,9 @@ that of the trapezoids over the amounts, in the order of severity, divided by th
 
     area = sum over k of |a[k+1] - a[k]| (y[k] + y[k+1]) / 2, divided by |a[n] - a[1]|
 
-Everything is trained, and every threshold frozen, under `matched` (or what stands for it), never under the wear that is
-tested.  The interval of an area comes from the same group-bootstrap replicates as those of its points.
+A detector that lacks one of the conditions has a gap there, and no area: one over fewer amounts would be of another
+range.  What was trained under which conditions is told below the tables; thresholds play no part in an AUROC.  The
+interval of an area comes from the same group-bootstrap replicates as those of its points.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ _LAST: tuple[str, float] = ("jpeg", FINAL_QUALITY)
 _DRAWN = 8  # lines of a chart: those with the largest areas
 _NOTE = (
     "Macro AUROC with its interval at each amount, the mildest first. Area: trapezoids over the amounts in the order "
-    "of severity, divided by their range, so a mean AUROC. Trained, and thresholds frozen, under the condition that "
-    "the tables above name, never under the wear itself."
+    "of severity, divided by their range, so a mean AUROC. A dash: no scores under this condition, or none that make "
+    "an AUROC; such a curve has no area."
 )
 
 
@@ -59,7 +60,7 @@ class Course:
 class Curve:
     """Macro AUROC of one detector along a course: `values` and their intervals, and the area under them with its own.
 
-    `train` says what it was trained on, as in `Cell`.  NaN where a value is not defined.
+    `train` and `train_condition` say what it was trained on, as in `Cell`.  NaN where a value is not defined.
     """
 
     detector: str
@@ -73,6 +74,7 @@ class Curve:
     area: float
     low: float
     high: float
+    train_condition: str = ""
 
 
 def courses(names: Iterable[str]) -> tuple[Course, ...]:
@@ -81,7 +83,7 @@ def courses(names: Iterable[str]) -> tuple[Course, ...]:
     plain = ""
     for name in dict.fromkeys(names):
         steps = _steps(name)
-        if steps == (_LAST,):
+        if _is_plain(name):
             plain = plain or name
         if len(steps) == 1 or (len(steps) == 2 and steps[1] == _LAST):
             operation, amount = steps[0]
@@ -112,36 +114,36 @@ def area_under(amounts: Sequence[float], values: np.ndarray) -> np.ndarray:
 def curves_of(
     table: pa.Table, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
 ) -> tuple[Curve, ...]:
-    """Return the curves of every detector and training set of a score table, in its order.
+    """Return the curves of every detector, training set and training condition of a score table, in its order.
 
-    The mean is over the generators that the detector was trained on under none of the conditions.
+    The mean is over the generators that the detector was trained on under none of the conditions.  What has scores
+    under none of a curve's conditions is on none; a condition that it lacks is NaN, and so is then the area.
     """
     of_run = courses(table.column("condition").unique().to_pylist())
     if not of_run:
         return ()
     scores = ScoreTable.of(table)
     weights = scores.weights(replicates=replicates, seed=seed)
-    rows_of: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    for (detector, train, _, name), rows in zip(scores.names, scores.by_key, strict=True):
-        rows_of.setdefault((detector, train), {})[name] = rows
+    none = np.zeros(0, np.int64)
+    rows_of: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
+    for (detector, train, under, name), rows in zip(scores.names, scores.by_key, strict=True):
+        rows_of.setdefault((detector, train, under), {})[name] = rows
     found = []
     for course in of_run:
-        points: dict[str, Any] = {}
-        for (detector, train), here in rows_of.items():
-            if any(name not in here for name in course.conditions):
+        for (detector, train, under), here in rows_of.items():
+            mine = [here.get(name, none) for name in course.conditions]
+            if not any(map(len, mine)):
                 continue
-            mine = [here[name] for name in course.conditions]
             generators = unseen(scores, np.concatenate(mine))
-            points = {name: macro_of(scores, rows, weights, generators)
-                      for name, rows in zip(course.conditions, mine, strict=True)}  # fmt: skip
-            values = np.array([points[name].value for name in course.conditions])
-            drawn = np.stack([points[name].replicates for name in course.conditions])
+            points = [macro_of(scores, rows, weights, generators) for rows in mine]
+            values = np.array([point.value for point in points])
+            drawn = np.stack([point.replicates for point in points])
             bounds = [interval(one, level=level) for one in drawn]
             of_area = interval(area_under(course.amounts, drawn), level=level)
             found.append(Curve(
                 detector, train, course.operation, course.amounts, course.conditions, tuple(values.tolist()),
                 tuple(one.low for one in bounds), tuple(one.high for one in bounds),
-                float(area_under(course.amounts, values)), of_area.low, of_area.high,
+                float(area_under(course.amounts, values)), of_area.low, of_area.high, under,
             ))  # fmt: skip
     return tuple(found)
 
@@ -160,27 +162,27 @@ def curve_grids(curves: Sequence[Curve], audit: Mapping[str, Any] | None = None)
     """Return one table for each operation, a detector a row; what the audit says of its conditions is in the title."""
     made = []
     for operation, here in _by_operation(curves).items():
-        several = len({curve.train for curve in here}) > len({curve.detector for curve in here})
+        names = _names(here)
         rows = tuple(
-            (_name(curve, several), *map(interval_text, curve.values, curve.lows, curve.highs),
+            (name, *map(interval_text, curve.values, curve.lows, curve.highs),
              interval_text(curve.area, curve.low, curve.high))
-            for curve in here
+            for name, curve in zip(names, here, strict=True)
         )  # fmt: skip
         made.append(Grid(
             f"Robustness to {operation}{_marked(here[0], audit)}", ("detector", *here[0].conditions, "area"), rows
         ))
-    return [*made[:-1], *(replace(last, note=_NOTE) for last in made[-1:])]
+    return [*made[:-1], *(replace(last, note=f"{_NOTE}{_trained(curves)}") for last in made[-1:])]
 
 
 def curve_charts(curves: Sequence[Curve], audit: Mapping[str, Any] | None = None) -> list[tuple[str, Markup]]:
     """Return (caption, chart) for each operation: the detectors with the largest areas."""
     made = []
     for operation, here in _by_operation(curves).items():
-        several = len({curve.train for curve in here}) > len({curve.detector for curve in here})
-        shown = sorted(here, key=lambda curve: -curve.area if math.isfinite(curve.area) else math.inf)[:_DRAWN]
+        named = zip(_names(here), here, strict=True)
+        shown = sorted(named, key=lambda one: -one[1].area if math.isfinite(one[1].area) else math.inf)[:_DRAWN]
         lines = [
-            Line(_name(curve, several), tuple(map(Point, curve.amounts, curve.values, curve.lows, curve.highs)))
-            for curve in shown
+            Line(name, tuple(map(Point, curve.amounts, curve.values, curve.lows, curve.highs)))
+            for name, curve in shown
         ]
         caption = f"Macro AUROC against {operation}, the mildest at the left"
         if len(shown) < len(here):
@@ -204,8 +206,40 @@ def _by_operation(curves: Sequence[Curve]) -> Mapping[str, list[Curve]]:
     return found
 
 
-def _name(curve: Curve, several: bool) -> str:
-    return f"{curve.detector} ← {curve.train}" if several and curve.train else curve.detector
+def _names(curves: Sequence[Curve]) -> list[str]:
+    """Name the curves of one operation: with what was trained on where one detector has several."""
+    several = len({(c.detector, c.train) for c in curves}) > len({c.detector for c in curves})
+    conditions = len({(c.detector, c.train, c.train_condition) for c in curves}) > len(
+        {(c.detector, c.train) for c in curves}
+    )
+    return [
+        c.detector + (f" ← {c.train}" if several and c.train else "")
+        + (f" (trained under {c.train_condition or 'what is not said'})" if conditions else "")
+        for c in curves
+    ]  # fmt: skip
+
+
+def _trained(curves: Sequence[Curve]) -> str:
+    """Say under which conditions the curves' detectors were trained, and which of those are tested here as well.
+
+    Conditions that train together are joined by "+" in a score table, as the operations of one chain are.  Where more
+    than `matched` was trained on, nothing is said to be new: a chain may have drawn the very operation.
+    """
+    labels = [label for label in dict.fromkeys(curve.train_condition for curve in curves) if label]
+    tested = dict.fromkeys(name for curve in curves for name in curve.conditions if not _is_plain(name))
+    known = [name for name in tested if any(f"+{name}+" in f"+{label}+" for label in labels)]
+    if not labels:
+        return ""
+    trained = f" Trained under {', '.join(labels)}"
+    if known:
+        return f"{trained}: {', '.join(known)} stood among the training images of some, so no wear that is new to them."
+    only_plain = all(map(_is_plain, "+".join(labels).split("+")))
+    return f"{trained}{', never under the wear itself' if only_plain else ''}."
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a condition is the crop and the JPEG that ends every other one: `matched`, by this or another name."""
+    return _steps(name) == (_LAST,)
 
 
 def _steps(name: str) -> tuple[tuple[str, float], ...]:

@@ -47,6 +47,7 @@ from fdetect.bench.pairing import Halves
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.running import Running
 from fdetect.bench.scoring import score_failures, thresholds_table, train_condition
+from fdetect.bench.suspicions import suspicions
 from fdetect.bench.three_way import ThreeWay, failures_of, three_way_not_run
 from fdetect.bench.three_way_tables import counted
 from fdetect.config import RunConfig, fingerprint
@@ -209,7 +210,7 @@ def bench(
     )
     write_outputs(folder, result, scores, config)
     clock("write")
-    warnings = (*extraction.warnings, *in_words(about["aligned"]["left_out"]))
+    warnings = (*extraction.warnings, *in_words(about["aligned"]["left_out"]), *suspicions(scores, cells))
     return Bench(result, folder, scores, clock.seconds, extraction.timing, warnings)
 
 
@@ -242,8 +243,6 @@ def resolved(config: RunConfig) -> RunConfig:
     if not config.conditions.names:
         raise ParameterError("conditions: name at least one, such as native,matched")
     names = condition_names(config.conditions.names)
-    if len(set(names)) != len(names):
-        raise ParameterError(f"conditions: one is named twice in {','.join(names)}")
     if config.heads.train_conditions and config.conditions.names == ("native",):
         raise ParameterError("--train-conditions are those of all columns but native, and no other is tested; name one "
                              "with --conditions, or leave them out")  # fmt: skip

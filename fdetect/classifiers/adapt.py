@@ -1,6 +1,7 @@
 """A fused detector that learns new generators, of which there may be few images, and what that does to the old ones.
 
-    head    the branches' last layers and the gates move, drawn to where they are, on new fakes and all reals
+    head    the branches' last layers and the gates move, drawn to where they are, on new fakes and all reals; a branch
+            whose logit is that of a head has no such layer, and stays
     mix     everything is fitted anew on old and new rows together
 
 In `head` the pull is decay x (groups of old fakes / groups of new fakes): what was learnt weighs as much as the images

@@ -51,6 +51,8 @@ class BranchSettings:
         _above_zero(self, "decay", "clip")
         if type(self.hidden) is not int or not 0 <= self.hidden <= 1024:
             raise ParameterError(f"fused: hidden must be a whole number from 0 to 1024, got {self.hidden!r}")
+        if type(self.head) is not str:
+            raise ParameterError(f"fused: head must be the name of one, got {self.head!r}")
         if self.head and (self.hidden or self.anchor):
             raise ParameterError(f"fused: a branch whose logit is of {self.head} has no hidden units and no anchor")
 

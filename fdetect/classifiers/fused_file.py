@@ -85,7 +85,10 @@ def fused_of(
 
 def _head(name: str, columns: tuple[str, ...], data: bytes) -> FittedHead:
     entry = expert_head(name)
-    return FittedHead(entry.name, columns, read_estimator(entry.name, data, entry(), len(columns)), 0.0)
+    found = FittedHead(entry.name, columns, read_estimator(entry.name, data, entry(), len(columns)), 0.0)
+    if not np.isfinite(found.score(np.zeros((1, len(columns)), np.float32))).all():
+        raise DataError(f"its head {entry.name} gives no finite score")
+    return found
 
 
 def _settings(content: Mapping[str, Any]) -> FusedSettings:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fdetect.classifiers.expert import Expert, in_float32, in_float64
 from fdetect.classifiers.fused import FittedFused, FusedRows, FusedSettings
-from fdetect.classifiers.heads import LOG_ODDS, FittedHead, Rows, fit_rows, head, scale_of
+from fdetect.classifiers.heads import LOG_ODDS, FittedHead, Rows, fit_rows, head, scale_of, takes_weights
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.nets.fusion import GateNet, fit_branch, fit_gates, start_branch, start_gates
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing
@@ -73,12 +73,19 @@ def fit_expert(
 
 
 def expert_head(name: str) -> Entry:
-    """Return the head that may give a branch its logit; raises ParameterError for one that is no log-odds of rows."""
+    """Return the head that may give a branch its logit: log-odds, fitted on weighted rows.
+
+    Raises ParameterError for another one, UnknownName for a name that is none.
+    """
     entry = head.read(name)
-    if scale_of(entry) != LOG_ODDS or "fit" in entry.meta:
-        usable = ", ".join(one.name for one in head if scale_of(one) == LOG_ODDS and "fit" not in one.meta)
+    if not _can_be_expert(entry):
+        usable = ", ".join(one.name for one in head if _can_be_expert(one))
         raise ParameterError(f"fused: {entry.name} cannot give a branch its logit; choose of linear, hidden, {usable}")
     return entry
+
+
+def _can_be_expert(entry: Entry) -> bool:
+    return scale_of(entry) == LOG_ODDS and "fit" not in entry.meta and takes_weights(entry())
 
 
 @dataclass(frozen=True, eq=False)

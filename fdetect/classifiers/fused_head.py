@@ -42,7 +42,8 @@ def settings_of(*, forms: str = "+".join(FORMS)) -> dict[str, Any]:
     It stands where a head does: `fdetect fit --head fused`; in a benchmark it is `fdetect bench --fused BRANCHES`.
 
     forms  what may give a branch its logit, by +: linear, hidden (a layer of 64 units; minutes, not seconds), or a head
-           of log-odds; which one does is chosen for each branch within the training images
+           of log-odds that takes weights; which one does is chosen for each branch within the training images, but that
+           `trunk` stays a line from the network's own logit
     """
     return {"forms": tuple(forms.split("+"))}
 

@@ -166,10 +166,18 @@ def fit_plainly(pipeline: Any, rows: Rows, *, name: str) -> Any:
     from sklearn.utils.validation import has_fit_parameter
 
     steps = dict(getattr(pipeline, "steps", ()))
-    if not has_fit_parameter(list(steps.values())[-1] if steps else pipeline, "sample_weight"):
+    if not takes_weights(pipeline):
         raise ParameterError(f"head {name} takes no weights; fit it with weights='none', or choose logreg or hist_gb")
     weighted = [f"{key}__sample_weight" for key, step in steps.items() if has_fit_parameter(step, "sample_weight")]
     return pipeline.fit(rows.values, rows.label, **dict.fromkeys(weighted or ["sample_weight"], rows.weight))
+
+
+def takes_weights(pipeline: Any) -> bool:
+    """Whether the last step of a pipeline, or an estimator alone, is fitted with weights of its rows."""
+    from sklearn.utils.validation import has_fit_parameter
+
+    steps = getattr(pipeline, "steps", None)
+    return bool(has_fit_parameter(steps[-1][1] if steps else pipeline, "sample_weight"))
 
 
 def raw_scores(entry: Entry | None, pipeline: Any, values: np.ndarray) -> np.ndarray:

@@ -212,6 +212,8 @@ def _read_head(card: dict[str, Any], files: Mapping[str, bytes]) -> FittedDetect
 def _estimator(
     own: Mapping[str, Any], settings: Mapping[str, Any], columns: tuple[str, ...], files: Mapping[str, bytes]
 ) -> FittedHead:
+    if strange := sorted(set(files) - {HEAD, ARRAYS}):
+        raise DataError(f"it has no place for the file {strange[0]}")
     entry = _template(own["name"], settings)
     pipeline = read_estimator(own["name"], files[HEAD], entry(), len(columns))
     return FittedHead(columns=columns, pipeline=pipeline, **own)

@@ -154,6 +154,7 @@ def evaluate(
     from fdetect.bench.gains import gain_grids, gains_of
     from fdetect.bench.given import read_score_table
     from fdetect.bench.robustness import curve_grids, curves_of
+    from fdetect.bench.suspicions import suspicions
     from fdetect.bench.tables import cells_csv, result_grids
     from fdetect.bench.terminal import narrow
     from fdetect.errors import ParameterError
@@ -173,6 +174,8 @@ def evaluate(
             cells = cells_of(table, progress=progress, **settings)
             gains = gains_of(table, cells, progress=progress, **settings)
             fused = differences_of(table, progress=progress, **settings)
+        for warning in suspicions(table, cells):
+            say(warning)
         curves = curve_grids(curves_of(table, **settings))
         for grid in (*result_grids(cells), *curves, *map(narrow, (*gain_grids(gains), *difference_grids(fused)))):
             show(grid)
@@ -252,8 +255,11 @@ def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
     from fdetect.bench.overview import overview
     from fdetect.bench.protocols import ALIGNED, samples_of
     from fdetect.bench.run import load_data, resolved, trials_for
+    from fdetect.perturb import check_condition
 
     config = resolved(config)
+    for name in (*config.conditions.names, *config.heads.train_conditions):
+        check_condition(name)
     manifest = load_data(config, open_store(flags["store"]))
     seen = overview(manifest)
     if seen.detected:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from fdetect.bench.grid import printable
+
 if TYPE_CHECKING:
     from fdetect.bench.grid import Grid
     from fdetect.engine import Store
@@ -195,20 +197,15 @@ def say(text: str) -> None:
     click.echo(f"fdetect: {printable(text)}", err=True)
 
 
-def printable(text: str) -> str:
-    """Return text for the terminal: characters that would steer it are shown as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def show(grid: Grid) -> None:
     """Print one table to stdout as aligned text; a table too wide for the terminal becomes one block a row."""
-    click.secho(f"\n{grid.title}", bold=True)
+    click.secho(f"\n{printable(grid.title)}", bold=True)
     if not grid.rows:
         click.echo("  none")
         return
-    show_rows(grid.columns, grid.rows)
+    show_rows(grid.columns, [tuple(map(printable, row)) for row in grid.rows])
     if grid.note:
-        click.secho(f"  {grid.note}", dim=True)
+        click.secho(f"  {printable(grid.note)}", dim=True)
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -23,6 +23,7 @@ from fdetect.cli.common import (
 if TYPE_CHECKING:
     from fdetect.bench.data_check import DataCheck
     from fdetect.bench.data_subset import Subset
+    from fdetect.types import Table
 
 __all__ = ["data"]
 
@@ -53,12 +54,10 @@ def check(data: str, crop: int, near_bits: int, out: str | None, strict: bool, *
     """
     from fdetect.bench.data_check import check_data
 
-    if out:
-        _check_out(out, data, json_too=True)
+    manifest = _read(data, out, flags, json_too=True)
     with progress_bar() as progress:
         found = check_data(
-            data, layout=flags["layout"] or "auto", root=flags["root"], crop=crop, near_bits=near_bits, notice=say,
-            **engine_settings(flags, progress),
+            manifest, crop=crop, near_bits=near_bits, notice=say, **engine_settings(flags, progress)
         )  # fmt: skip
     _show_check(found)
     if out:
@@ -87,11 +86,11 @@ def subset(
     from fdetect.bench.data_subset import draw_subset, portable
     from fdetect.files import write_table
 
-    _check_out(out, data)
+    data_table = _read(data, out, flags)
     with progress_bar() as progress:
         drawn = draw_subset(
-            data, per_generator=per_generator, per_source=per_source or 0, seed=seed,
-            layout=flags["layout"] or "auto", root=flags["root"], notice=say, **engine_settings(flags, progress),
+            data_table, per_generator=per_generator, per_source=per_source or 0, seed=seed, notice=say,
+            **engine_settings(flags, progress),
         )  # fmt: skip
     manifest, root = portable(drawn.manifest, Path(out))
     write_table(manifest, Path(out))
@@ -102,16 +101,44 @@ def subset(
         sys.exit(3)
 
 
-def _check_out(out: str, data: str, *, json_too: bool = False) -> None:
+def _read(data: str, out: str | None, flags: dict[str, Any], *, json_too: bool = False) -> Table:
+    """Read DATA, and refuse an output that would take the place of what is read, or of anything that is not ours."""
+    from fdetect.bench.inputs import check_output
+    from fdetect.bench.layouts import read_manifest
     from fdetect.errors import ParameterError
     from fdetect.files import check_table, check_writable
 
-    if Path(out).exists() and Path(data).is_file() and Path(out).samefile(data):
-        raise ParameterError(f"{out} is the data that is read; give another name, nothing was written")
-    if json_too and out.endswith(".json"):
+    if out and json_too and out.endswith(".json"):
         check_writable(Path(out).parent)
-    else:
+    elif out:
         check_table(Path(out))
+    manifest = read_manifest(data, layout=flags["layout"] or "auto", root=flags["root"])
+    if out:
+        check_output(Path(out), data, manifest)
+        if Path(out).exists() and not _is_ours(Path(out)):
+            raise ParameterError(f"{out} exists and is no output of fdetect data; give another name or remove it, "
+                                 "nothing was written")  # fmt: skip
+    return manifest
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a file begins as those do that these commands write; only such a one is written over."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fdetect.types import MANIFEST_COLUMNS
+
+    columns = ",".join(f'"{name}"' for name in MANIFEST_COLUMNS)
+    try:
+        if out.suffix == ".parquet":
+            schema = pq.read_schema(out)
+            is_manifest = schema.names[: len(MANIFEST_COLUMNS)] == list(MANIFEST_COLUMNS)
+            return is_manifest and b"fdetect.detected" in (schema.metadata or {})
+        begins = (columns if out.suffix == ".csv" else '{\n "detected": "').encode()
+        with out.open("rb") as file:
+            return file.read(len(begins)) == begins
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _write_check(found: DataCheck, out: Path) -> None:

@@ -28,7 +28,7 @@ __all__ = ["compare"]
               "5 % threshold may rise; none: it is not gated.")  # fmt: skip
 @click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, show_default=True,
               help="Level of the two-sided intervals.")  # fmt: skip
-@click.option("--replicates", type=click.IntRange(1), default=1000, show_default=True, help="Bootstrap replicates.")
+@click.option("--replicates", type=click.IntRange(100), default=1000, show_default=True, help="Bootstrap replicates.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option("--junit", type=click.Path(dir_okay=False), help="Write the checks as JUnit XML.")
 @click.option("--markdown", type=click.Path(dir_okay=False), help="Write a summary as Markdown.")
@@ -59,6 +59,8 @@ def compare(baseline: str, run: str | None, **flags: Any) -> None:
         raise ParameterError("--condition names none; give one, such as matched")
     try:
         fpr = math.nan if flags["fpr_margin"] == "none" else float(flags["fpr_margin"])
+        if math.isnan(fpr) and flags["fpr_margin"] != "none":
+            raise ValueError
     except ValueError:
         raise ParameterError(f"--fpr-margin takes a number or none; got '{flags['fpr_margin']}'") from None
     first = pinned_side() if baseline == NAME and not Path(baseline).exists() else read_side(Path(baseline))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from fdetect.cli.common import counted, leave, printable, progress_bar, read_options, say, words
+
+if TYPE_CHECKING:
+    from fdetect.bench.perturbing import Perturbed
 
 __all__ = ["perturb"]
 
@@ -29,8 +32,8 @@ def perturb(data: str, out: str, condition: str, crop: int, seed: int, strict: b
     """Write the images of IN to the new folder OUT, as conditions show them to every detector.
 
     Real and generated images are treated alike. Each file is the JPEG that the condition ends in (native: a copy);
-    folders are kept, and OUT/manifest.csv has the labels, for fdetect bench OUT/manifest.csv. With several conditions
-    each has its folder in OUT.
+    folders are kept, and OUT/manifest.csv has the labels, for fdetect bench OUT/manifest.csv; what has none is read
+    again as a folder. With several conditions each has its folder in OUT.
     """
     from fdetect.bench.perturbing import perturb_to
     from fdetect.engine.pool import default_workers
@@ -48,4 +51,16 @@ def perturb(data: str, out: str, condition: str, crop: int, seed: int, strict: b
     for name, folder in done.folders.items():
         lost = sum(1 for condition, _ in done.failures if condition == name)
         click.echo(f"{name}: {counted(done.written[name], 'image')}, {lost} failed: {printable(str(folder))}/")
+    if any(done.written.values()):
+        click.echo(_next(done))
     leave(sum(done.written.values()) + len(done.failures), len(done.failures), strict)
+
+
+def _next(done: Perturbed) -> str:
+    """Say what the next command reads: the table where there are labels, else the folder."""
+    table = next(iter(done.tables.values()))
+    several = len(done.tables) > 1
+    folder = table.parent.parent / "CONDITION" if several else table.parent
+    if table.name == "manifest.csv":
+        return f"next: fdetect bench {printable(str(folder / table.name))}, or any other command with that file"
+    return f"next: fdetect score {printable(str(folder))}, or any other command with that folder (no labels)"

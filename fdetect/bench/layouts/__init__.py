@@ -64,7 +64,7 @@ def read_manifest(
     1 = fake; the others text, empty where nothing is known.  Further columns of a manifest file follow.  Rows are
     sorted by path for folders and in the order of the file for manifests.  Its schema metadata holds `fdetect.root`
     (the absolute folder the paths are relative to), `fdetect.layout` (its name) and `fdetect.detected` (one line to
-    print: what was recognised, counted and passed over).
+    print: what was recognised, counted and passed over); `fdetect.aside` counts images that have no place in it.
 
     layout       name of a layout, or "auto"
     root         folder the paths are relative to, instead of the folder read or that of the manifest file

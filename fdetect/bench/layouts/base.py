@@ -36,6 +36,7 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 LABEL_FOLDERS = frozenset(("real", "fake", "0_real", "1_fake", "ai", "nature"))  # never looked into to recognise
 _LEVELS = 4  # how deep folders are looked at to recognise a layout
+_ASIDE = "images outside the label folders"
 _SHOWN = 8  # names spelt out in a reading; the rest are counted
 
 
@@ -70,7 +71,7 @@ class TreeLayout:
 
     def aside(self, folder: tuple[str, ...]) -> str:
         """Say what the images of a folder without a place are, for the count of what was passed over."""
-        return "images outside the label folders"
+        return _ASIDE
 
     def reading(self, places: Mapping[tuple[str, ...], Record], path: Path) -> str | None:
         """Return the one-line reading of a tree with these folders, or None where it is another's after all."""
@@ -78,7 +79,7 @@ class TreeLayout:
 
     def recognise(self, path: Path) -> str | None:
         """Return a one-line reading of the folder, or None; looks at folder names alone, four levels deep."""
-        places = self._places(path) if path.is_dir() else {}
+        places = self._places(path) if path.is_dir() and not _is_derived(path) else {}
         return self.reading(places, path) if places else None
 
     def read(self, path: Path) -> Table:
@@ -106,7 +107,10 @@ class TreeLayout:
         columns["group"] = pa.chunked_array(groups, pa.string())
         reading = self.recognise(path) or self.title
         remarks = f"; {in_words(passed_over)}" if passed_over.total() else ""
-        return manifest_table(columns, path=path, root=absolute(self.root or path), reading=reading, remarks=remarks)
+        return manifest_table(
+            columns, path=path, root=absolute(self.root or path), reading=reading, remarks=remarks,
+            aside=passed_over["file", _ASIDE],
+        )  # fmt: skip
 
     def _places(self, path: Path) -> dict[tuple[str, ...], Record]:
         places: dict[tuple[str, ...], Record] = {}
@@ -149,6 +153,11 @@ class FolderLayout(TreeLayout):
         names, parents = {folder[-1].lower() for folder in places}, {folder[:-1] for folder in places}
         return f"{self.title}: {'/'.join(sorted(names))} in {len(parents)} folder{'s' * (len(parents) != 1)}"
 
+    def has_others(self, places: Mapping[tuple[str, ...], Record], path: Path) -> bool:
+        """Whether a label folder has no place: one of another set, which this reading would drop."""
+        folders = _folders(path, lambda folder: folder[-1].lower() in self.classes)
+        return any(folder[-1].lower() in self.classes and folder not in places for folder in folders)
+
 
 def split_first(above: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Take a leading train, val or test level off the folder names: `(split or "", the other names)`."""
@@ -158,8 +167,9 @@ def split_first(above: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 
 def manifest_table(
-    columns: Mapping[str, object], extra: Table = None, *, path: Path, root: Path, reading: str, remarks: str = ""
-) -> Table:
+    columns: Mapping[str, object], extra: Table = None, *, path: Path, root: Path, reading: str, remarks: str = "",
+    aside: int = 0,
+) -> Table:  # fmt: skip
     """Make the manifest table that every layout returns, with its root and its reading in the schema metadata.
 
     columns  each of MANIFEST_COLUMNS -> its N values, in Arrow or as Python objects
@@ -167,6 +177,7 @@ def manifest_table(
     path     what was read, for the errors
     root     absolute folder that the paths are relative to
     reading  what was recognised; the counts of images and the `remarks` are added to it
+    aside    images that are left out for want of a place: without labels they would be read (`fdetect.aside`)
 
     Raises DataError where there is no row, and where a name cannot be held as text.
     """
@@ -183,7 +194,8 @@ def manifest_table(
     for name in extra.column_names if extra is not None else ():
         table = table.append_column(name, extra.column(name))
     detected = f"{reading}; {_counts(table)}{remarks}"
-    return table.replace_schema_metadata({"fdetect.root": os.fsencode(root), "fdetect.detected": detected})
+    about = {"fdetect.root": os.fsencode(root), "fdetect.detected": detected, "fdetect.aside": str(aside)}
+    return table.replace_schema_metadata(about)
 
 
 def _type(name: str) -> pa.DataType:
@@ -213,6 +225,12 @@ def path_prefix(path: Path, root: str | Path | None) -> tuple[str, ...]:
     if not absolute(path).is_relative_to(absolute(root)):
         raise DataError(f"{path}: not below the root {root}; give --root a folder at or above it")
     return absolute(path).relative_to(absolute(root)).parts
+
+
+def _is_derived(path: Path) -> bool:
+    """Whether a folder is `dire/test/<set>` or the same in recons/, whose real/ holds maps and no photographs."""
+    *_, made, split, _ = ("", "", *absolute(path).parts)
+    return made.lower() in ("dire", "recons") and split.lower() in SPLITS
 
 
 def _folders(path: Path, leave: Callable[[tuple[str, ...]], bool]) -> Iterator[tuple[str, ...]]:

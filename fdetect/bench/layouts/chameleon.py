@@ -47,4 +47,5 @@ class Chameleon(ForenSynths):
         """Return the reading where the folder is called Chameleon and holds nothing but its split and labels."""
         top = absolute(path)
         name = top.parent.name if top.name.lower() in SPLITS else top.name
-        return super().reading(places, path) if "chameleon" in name.lower() else None
+        is_it = "chameleon" in name.lower() and not self.has_others(places, path)
+        return super().reading(places, path) if is_it else None

@@ -29,7 +29,8 @@ class CIFAKE(RealFake):
             REAL/*.jpg              real_source = "cifar10"
             FAKE/*.jpg              generator = "sd-1-4"
 
-    A tree is taken for this set where the folders are spelt so, in train or test, and the first image has 32 px a side.
+    A tree is taken for this set where the folders are spelt so, in train or test, with no folders inside, and the first
+    image has 32 px a side.
     Beware: sorted order, which `ImageFolder` follows, makes FAKE 0; the label comes from the name here.  Exact
     duplicates across the splits are reported by others (`fdetect data check` finds them), and no image is large enough
     for a crop of 64 px: `bench` needs images of at least that size, which the check says too.
@@ -54,6 +55,8 @@ class CIFAKE(RealFake):
         """Return the reading where both folders are spelt in capitals and the first image is of CIFAKE's size."""
         first = min(places)
         if {folder[-1] for folder in places} != {"REAL", "FAKE"} or not all(r.split for r in places.values()):
+            return None
+        if self.has_others(places, path) or any(listing(path.joinpath(*one)).folders for one in places):
             return None
         folder = path.joinpath(*first)
         with contextlib.suppress(DataError, OSError):

@@ -23,8 +23,9 @@ class CommunityForensics(TreeLayout):
         [train|val|test/]
             <name>/
                 real/**             real_source = <name>
-                fake/**             generator = <name>
+                fake/*              generator = <name>
 
+    A tree in which a folder fake has folders inside is not taken for this set: these would be the generators.
     Beware: one label alone is allowed, so that a set may have no reals of its own; `fdetect data check` names those.
 
     label_names  further names of label folders, such as {"nature": 0, "ai": 1}
@@ -48,10 +49,11 @@ class CommunityForensics(TreeLayout):
         return Record("", FAKE, generator=names[0], split=split)
 
     def reading(self, places: Mapping[tuple[str, ...], Record], path: Path) -> str | None:
-        """Return the reading where nothing but labels lies beside them: else a neighbour would be a generator."""
+        """Return the reading where labels have none but labels beside them, and fakes no folders inside."""
         sets = {folder[:-1] for folder in places}
         beside = {name.lower() for one in sets for name in listing(path.joinpath(*one)).folders}
-        if beside - self._labels().keys():
+        fakes = [folder for folder, record in places.items() if record.label == FAKE]
+        if beside - self._labels().keys() or any(listing(path.joinpath(*one)).folders for one in fakes):
             return None
         return f"{self.title}: {'/'.join(sorted(beside))} in {len(sets)} folder{'s' * (len(sets) != 1)}"
 

@@ -17,7 +17,8 @@ __all__ = ["DeepfakeBench"]
 
 _FAKES = frozenset(("faceshifter", "ff-df", "ff-f2f", "ff-fs", "ff-nt", "ff-fh", "ff-sh"))  # that do not say so
 
-_OF_PAIR = r"FaceForensics\+\+/\d{3}(_\d{3})?"  # an original, or a fake of two
+_OF_PAIR = re.compile(r"FaceForensics\+\+/(\d{3})(?:_(\d{3}))?")  # an original, or a fake of two
+_OF_CELEB = re.compile(r"(Celeb-DF[^/]*/id\d+)(?:_id\d+)?(_\d+)", re.IGNORECASE)  # a video, or another face in it
 
 
 @layout(name="deepfakebench")
@@ -32,7 +33,8 @@ class DeepfakeBench(JsonList):
     of FaceForensics++ (FF-DF, FF-F2F, FF-FS, FF-NT, FF-FH, FaceShifter); others need label_names.  generator = label
     of fakes, real_source = <set>.  Further columns: video, and compression where there is such a level.
     group = <set>/<video>: frames of a video are one group.  In FaceForensics++ a fake is called by its two originals
-    (033_097), so both of these and all fakes of them are one.
+    (033_097), so both of these and all fakes of them are one; in Celeb-DF a fake (id0_id1_0000) is one with the video
+    that its face was put into (id0_0000).
     Beware: paths have backslashes, which are read as slashes; several files share the same reals, and some sets list a
     frame under train and test: one row each, of the test where it is in the test (the reading counts them).
 
@@ -45,16 +47,16 @@ class DeepfakeBench(JsonList):
 
     def is_one(self, content: Any) -> bool:
         """Whether it is sets of labels of splits."""
-        if not isinstance(content, dict) or not content:
+        if not _are_objects(content):
             return False
-        labels = [label for one in content.values() if isinstance(one, dict) for label in one.values()]
-        return bool(labels) and all(isinstance(one, dict) and one and one.keys() <= SPLITS.keys() for one in labels)
+        labels = [label for one in content.values() for label in one.values()]
+        return bool(labels) and all(_are_objects(one) and one and one.keys() <= SPLITS.keys() for one in labels)
 
     def rows_of(self, content: Any, file: Path) -> list[Row]:
         """Return a row for each frame, with its video as group."""
         return [
             {
-                "path": str(frame).replace("\\", "/"),
+                "path": frame.replace("\\", "/"),
                 "label": str(label),
                 "generator" if label else "real_source": name if label else _set(of),
                 "group": f"{_set(of)}/{video}",
@@ -71,8 +73,13 @@ class DeepfakeBench(JsonList):
         ]
 
     def joined(self, rows: list[Row]) -> list[Row]:
-        """Join the groups of FaceForensics++ that share an original."""
-        known = {row["group"]: row["video"].split("_") for row in rows if re.fullmatch(_OF_PAIR, row["group"])}
+        """Join the groups of FaceForensics++ and Celeb-DF that share an original."""
+        known: dict[str, list[str]] = {}
+        for group in {row["group"]: None for row in rows}:
+            if pair := _OF_PAIR.fullmatch(group):
+                known[group] = [name for name in pair.groups() if name]
+            elif celeb := _OF_CELEB.fullmatch(group):
+                known[group] = ["".join(celeb.groups())]
         pairs = [(group, name) for group, names in known.items() for name in names]
         joined = join_same_content([group for group, _ in pairs], [name for _, name in pairs])
         groups = dict(zip((group for group, _ in pairs), joined, strict=True))
@@ -86,9 +93,13 @@ class DeepfakeBench(JsonList):
         if ("real" in words) != (any(word.startswith("fake") for word in words) or name.lower() in _FAKES):
             return 0 if "real" in words else 1
         raise DataError(
-            f"{file}: whether label '{name}' is real or fake is not known; say so by label_names, as in "
-            f"read_manifest(..., label_names={{'{name}': 1}})"
+            f"{file}: whether label '{name}' is real or fake is not known; rename it in the list, or use "
+            f"read_manifest(..., label_names={{'{name}': 1}}) in Python"
         )
+
+
+def _are_objects(content: Any) -> bool:
+    return isinstance(content, dict) and all(isinstance(one, dict) for one in content.values())
 
 
 def _set(name: str) -> str:
@@ -102,7 +113,9 @@ def _videos(level: dict[str, Any], file: Path, compression: str = "") -> Iterato
     for name, value in level.items():
         if not isinstance(value, dict):
             raise DataError(f"{file}: '{name}' holds no frames; each video needs an object with \"frames\"")
-        if isinstance(value.get("frames"), list):
-            yield name, compression, value["frames"]
+        if isinstance(frames := value.get("frames"), list):
+            if wrong := [one for one in frames if not isinstance(one, str)]:
+                raise DataError(f"{file}: '{name}' has the frame {str(wrong[0])[:60]}; each frame is a path in quotes")
+            yield name, compression, frames
         else:
             yield from _videos(value, file, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from fdetect.types import FAKE, REAL, Record
 __all__ = ["DiffusionForensics"]
 
 _MADE = {"dire": "DIRE maps", "recons": "reconstructions"}  # folders beside `images`
-_LABELS = frozenset(("fake", "0_real", "1_fake", "ai", "nature"))  # of other layouts
+_GENERATORS = frozenset((
+    "adm", "dalle2", "ddpm", "diffprojectedgan", "diffstylegan", "iddpm", "if", "ldm", "midjourney", "pndm",
+    "projectedgan", "sdv1", "sdv2", "stylegan", "vqdiffusion",
+))  # fmt: skip
 
 
 @layout(name="diffusionforensics")
@@ -25,12 +29,14 @@ class DiffusionForensics(TreeLayout):
             train|val|test/
                 <set>/              imagenet, lsun_bedroom, celebahq: category = <set>
                     real/**         real_source = <set>
-                    <generator>/**  generator = <generator>
+                    <generator>/**  adm, ddpm, iddpm, ldm, pndm, sdv1 (sdv1_new), sdv2, if, dalle2, midjourney,
+                                    vqdiffusion, stylegan, projectedgan, diff-stylegan, diff-projectedgan
         dire/, recons/              maps and reconstructions that were computed of them: never read
 
     Beware: the release has the same tree three times, and the DIRE maps of `dire/` look like images with labels.  A
     detector that is given them is given the answer of another; they are counted and left out, and a folder called
-    dire or recons is no data set here.
+    dire or recons is no data set here.  Only generators of the release, in any spelling, are taken for fakes: other
+    folders beside them (masks, backup) are counted and left out.
 
     Source: Wang et al. 2023, "DIRE for diffusion-generated image detection", ICCV, data release.
     """
@@ -42,11 +48,12 @@ class DiffusionForensics(TreeLayout):
         if self.aside(folder) in _MADE.values() or given.lower() in _MADE:
             return None
         split, names = split_first(folder[1:] if folder[0].lower() == "images" else folder)
-        if not split or len(names) < 2 or names[1].lower() in _LABELS:
+        if not split or len(names) < 2:
             return None
         if names[1].lower() == "real":
             return Record("", REAL, real_source=names[0], category=names[0], split=split)
-        return Record("", FAKE, generator=names[1], category=names[0], split=split)
+        name = re.sub(r"[\W_]|new\d*$", "", names[1].lower())
+        return Record("", FAKE, generator=names[1], category=names[0], split=split) if name in _GENERATORS else None
 
     def aside(self, folder: tuple[str, ...]) -> str:
         """Name the maps and the reconstructions."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from fdetect.bench.layouts.base import TreeLayout, layout
+from fdetect.bench.layouts.base import TreeLayout, layout, split_first
 from fdetect.types import FAKE, REAL, Record
 
 __all__ = ["DRCT"]
 
+_COCO = frozenset(("coco", "mscoco", "ms-coco", "coco2017"))
 _PARTS = {"train2017": "train", "val2017": "test"}
 _KNOWN = frozenset((
     "ldm-text2im-large-256", "stable-diffusion-v1-4", "stable-diffusion-v1-5", "stable-diffusion-2-1",
@@ -27,13 +28,15 @@ _KNOWN = frozenset((
 class DRCT(TreeLayout):
     """The generators of DRCT-2M, with COCO 2017 beside them or above.
 
-        [DRCT-2M/]<generator>/      the 16 models by their hub names, such as stable-diffusion-v1-4
+        [DRCT-2M/]<generator>/      the 16 models by their hub names, such as stable-diffusion-v1-4; also read alone
             train2017/*             split = "train"
             val2017/*               split = "test", as its authors test on all of it
-        [MSCOCO/]                   your own copy: a name with "coco" in it, or the folder that is read
+        [MSCOCO/]                   your own copy: coco, mscoco, ms-coco, coco2017, or the folder that is read
             train2017/*             real_source = "coco"
             val2017/*
         DR/**                       reconstructions: never read
+
+    A level train, val or test above all this is taken off: the parts of COCO are the split.
 
     group = the COCO image's number (twelve digits) where the file is called by it: a fake, its photograph and the
     other fakes of the same caption then stay together.
@@ -49,12 +52,14 @@ class DRCT(TreeLayout):
     def locate(self, folder: tuple[str, ...], given: str) -> Record | None:
         """Place a folder train2017 or val2017 by the one above it."""
         split = _PARTS.get(folder[-1].lower())
-        above = folder[1:-1] if folder[0].lower() == "drct-2m" else folder[:-1]
+        _, above = split_first(folder[:-1])
+        above = above[1:] if above and above[0].lower() == "drct-2m" else above
         if split is None or len(above) > 1:
             return None
-        if not above or "coco" in above[0].lower():
-            return Record("", REAL, real_source="coco", split=split)
-        return Record("", FAKE, generator=above[0], split=split) if above[0].lower() in _KNOWN else None
+        of = above[0] if above else given
+        if of.lower() in _KNOWN:
+            return Record("", FAKE, generator=of, split=split)
+        return Record("", REAL, real_source="coco", split=split) if not above or of.lower() in _COCO else None
 
     def groups(self, record: Record, images: Sequence[str]) -> list[str]:
         """Return the numbers of COCO images."""

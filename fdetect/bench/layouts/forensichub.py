@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 
 from fdetect.bench.layouts.base import layout
 from fdetect.bench.layouts.lists import JsonList, Row
+from fdetect.errors import DataError
 
 __all__ = ["ForensicHub"]
 
@@ -38,6 +40,12 @@ class ForensicHub(JsonList):
         )  # fmt: skip
 
     def rows_of(self, content: Any, file: Path) -> list[Row]:
-        """Return the plain values of each object as text."""
+        """Return the plain values of each object as text; raises DataError naming a path or label that is none."""
         plain = (str, int, float)
+        for k, one in enumerate(content, start=1):
+            if not isinstance(one["path"], str) or not isinstance(one["label"], plain):
+                name = "label" if isinstance(one["path"], str) else "path"
+                raise DataError(
+                    f"{file}: data row {k}: the {name} is {json.dumps(one[name])[:60]}; correct or remove it"
+                )
         return [{key: str(value) for key, value in one.items() if isinstance(value, plain)} for one in content]

@@ -54,9 +54,9 @@ def listing(folder: Path) -> Listed:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(name)
                 elif extension_of(name) in _TABLES:
-                    tables.append(name)
-                elif extension_of(name) in IMAGE_EXTENSIONS:
-                    image = min(image or name, name)
+                    tables += [name] if entry.is_file() else []  # a pipe would be waited for
+                elif extension_of(name) in IMAGE_EXTENSIONS and (not image or name < image) and entry.is_file():
+                    image = name
     except OSError as error:
         reason = f"the folder cannot be listed ({error.strerror}); check its permissions"
         raise DataError(f"{error.filename}: {reason}") from None

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fdetect.bench.layouts.base import absolute, layout
 from fdetect.bench.layouts.listed import listing
-from fdetect.bench.layouts.manifest import Manifest, header, read_table
+from fdetect.bench.layouts.manifest import Manifest, header, placed, read_table
 from fdetect.errors import DataError
 from fdetect.types import Table
 
@@ -59,7 +59,7 @@ class ListLayout(Manifest):
 
     def recognise(self, path: Path) -> str | None:
         """Return a one-line reading of a list or a folder of lists; None for all else."""
-        files = self._files(path)
+        files = self.files(path)
         with contextlib.suppress(OSError, ValueError, csv.Error):  # no table at all, or not as UTF-8
             if files and all(self.fits(file) for file in files):
                 return f"{self.title}: {files[0].name if len(files) == 1 else f'{len(files)} lists'}"
@@ -67,19 +67,28 @@ class ListLayout(Manifest):
 
     def read(self, path: Path) -> Table:
         """Read the lists; raises DataError that names the file, and what a manifest refuses."""
-        files = self._files(path)
+        files, root = self.files(path), absolute(self.root or (path if path.is_dir() else path.parent))
         if not files:
             name = layout.of(type(self)).name
             raise DataError(f"{path}: layout {name} reads a {self.ending} file, or a folder of them; point at one")
-        rows = self.joined([row for file in files for row in self.rows(file)])
-        once = _once(rows, path)
+        rows, where = [], []
+        for file in files:
+            found = self.rows(file)
+            labels = self.labels([row["label"] for row in found], file)
+            for k, (row, label) in enumerate(zip(found, labels, strict=True), start=1):
+                rows.append({**row, "path": placed(row["path"], root, file, k), "label": str(label)})
+                where.append((file, k))
+        once = _once(self.joined(rows), where)
         names = dict.fromkeys(name for row in once for name in row)
-        table = pa.table({name: pa.array([row.get(name, "") for row in once], pa.string()) for name in names})
+        try:
+            table = pa.table({name: pa.array([row.get(name, "") for row in once], pa.string()) for name in names})
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}: {error.object!a} is not valid Unicode; correct it") from None
         again = f"; {len(rows) - len(once)} listed again" if len(rows) > len(once) else ""
-        root = absolute(self.root or (path if path.is_dir() else path.parent))
         return self.made_of(table, path, root, self.recognise(path) or self.title, again)
 
-    def _files(self, path: Path) -> list[Path]:
+    def files(self, path: Path) -> list[Path]:
+        """Return the lists."""
         if path.is_dir():
             return [path / name for name in listing(path).tables if name.lower().endswith(self.ending)]
         return [path] if path.suffix.lower() == self.ending and path.is_file() else []
@@ -108,20 +117,21 @@ class JsonList(ListLayout):
         """Return all rows of a list as those of a manifest."""
         try:
             content = json.loads(file.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError) as error:
+            if not self.is_one(content):
+                raise DataError(f"{file}: not a list of {self.title} (fdetect list layouts draws one)")
+            return self.rows_of(content, file)
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{file}: cannot be read as JSON ({' '.join(str(error).split())[:200]})") from None
-        if not self.is_one(content):
-            raise DataError(f"{file}: not a list of {self.title} (fdetect list layouts draws one)")
-        return self.rows_of(content, file)
 
 
-def _once(rows: list[Row], path: Path) -> list[Row]:
-    """Keep one row for each path; where any is of the test, the one that is."""
+def _once(rows: list[Row], where: list[tuple[Path, int]]) -> list[Row]:
+    """Keep one row for each path; where any is of the test, the one that is.  `where` is the file and row of each."""
     found: dict[str, Row] = {}
-    for row in rows:
+    for row, (file, k) in zip(rows, where, strict=True):
         before = found.setdefault(row["path"], row)
         if before["label"] != row["label"]:
-            raise DataError(f"{path}: {row['path']!r} is listed as {before['label']} and as {row['label']}; keep one")
+            said = f"is listed as {before['label']} and as {row['label']}"
+            raise DataError(f"{file}: data row {k}: {row['path']!r} {said}; keep one")
         if row.get("split", "").lower() == "test":
             found[row["path"]] = row
     return list(found.values())

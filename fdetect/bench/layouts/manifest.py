@@ -20,7 +20,7 @@ from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
 from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Table
 
-__all__ = ["LABEL_NAMES", "Manifest", "header", "read_table"]
+__all__ = ["LABEL_NAMES", "Manifest", "header", "placed", "read_table"]
 
 LABEL_NAMES = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE, "nature": REAL, "ai": FAKE}
 
@@ -55,8 +55,12 @@ class Manifest:
         """Return a one-line reading of a table file, or of a folder that holds a manifest; None for all else."""
         if path.is_file() and path.suffix.lower() in (*_DELIMITERS, ".parquet"):
             return f"manifest: {path.name}"
-        found = [name for name in _NAMES if (path / name).is_file()]
-        return f"manifest: {' and '.join(found)}" if found else None
+        found = [] if path.is_file() else self.files(path)
+        return f"manifest: {' and '.join(file.name for file in found)}" if found else None
+
+    def files(self, path: Path) -> list[Path]:
+        """Return the files with the rows: an output must not take the place of one."""
+        return [path] if path.is_file() else [path / name for name in _NAMES if (path / name).is_file()]
 
     def read(self, path: Path) -> Table:
         """Read the manifest; raises DataError that names the file, and the column or data row (the first is 1)."""
@@ -67,7 +71,7 @@ class Manifest:
         """Make the manifest of a table with the columns `path` and `label`; errors name the file."""
         _check_columns(table.column_names, file)
         columns = {name: _text(table, name, file) for name in MANIFEST_COLUMNS}
-        labels = self._labels(columns["label"], file)
+        labels = self.labels(columns["label"], file)
         columns["path"] = _paths(columns["path"], root, file)
         columns["generator"] = [
             "unknown" if label == FAKE and not name else name
@@ -78,7 +82,8 @@ class Manifest:
         standard = {**columns, "label": labels}
         return manifest_table(standard, extra, path=file, root=root, reading=reading, remarks=f"{kept}{remarks}")
 
-    def _labels(self, texts: list[str], file: Path) -> list[int]:
+    def labels(self, texts: list[str], file: Path) -> list[int]:
+        """Return what the texts of a column stand for; raises DataError naming the row of the file."""
         known = {**LABEL_NAMES, **{str(name).lower(): label for name, label in (self.label_names or {}).items()}}
         if wrong := [name for name, label in known.items() if label not in (REAL, FAKE)]:
             raise ParameterError(f"label_names: '{wrong[0]}' must stand for 0 (real) or 1 (fake)")
@@ -87,8 +92,8 @@ class Manifest:
             label = known.get(text.strip().lower())
             if label is None:
                 raise DataError(
-                    f"{file}: data row {row}: label {text!r} is none of {', '.join(known)}; correct it, or map it "
-                    "with label_names"
+                    f"{file}: data row {row}: label {text!r} is none of {', '.join(known)}; edit the list, or use "
+                    "read_manifest(..., label_names=) in Python"
                 )
             labels.append(label)
         return labels
@@ -162,14 +167,20 @@ def _text(table: Table, name: str, file: Path) -> list[str]:
 def _paths(texts: list[str], root: Path, file: Path) -> list[str]:
     paths: dict[str, int] = {}
     for row, text in enumerate(texts, start=1):
-        path = _relative(text, str(root))
-        if not text or path is None:
-            why = f"path {text!r} is not below {root}; give --root a folder above it" if text else "the path is empty"
-            raise DataError(f"{file}: data row {row}: {why}")
+        path = placed(text, root, file, row)
         if path in paths:
             raise DataError(f"{file}: data row {row}: path {path!r} stands in row {paths[path]} already; keep one")
         paths[path] = row
     return list(paths)
+
+
+def placed(text: str, root: Path, file: Path, row: int) -> str:
+    """Return a path as POSIX relative to the root; raises DataError naming the row of the file it stands in."""
+    path = _relative(text, str(root))
+    if not text or path is None:
+        why = f"path {text!r} is not below {root}; give --root a folder above it" if text else "the path is empty"
+        raise DataError(f"{file}: data row {row}: {why}")
+    return path
 
 
 def _relative(text: str, root: str) -> str | None:

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from fdetect.bench.layouts.base import layout
 from fdetect.bench.layouts.lists import ListLayout, Row
+from fdetect.bench.layouts.manifest import LABEL_NAMES
+from fdetect.types import REAL
 
 __all__ = ["SPAI"]
 
@@ -34,5 +36,5 @@ class SPAI(ListLayout):
     def row(self, row: Row, file: Path) -> Row:
         """Name generator or real source after the list."""
         label = row.pop("class").strip()
-        named = {"real_source" if label == "0" else "generator": file.stem}
+        named = {"real_source" if LABEL_NAMES.get(label.lower()) == REAL else "generator": file.stem}
         return {"path": row.pop("image"), "label": label, **named, **row}

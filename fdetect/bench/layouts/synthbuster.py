@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from fdetect.bench.layouts.base import TreeLayout, has_labels_below, layout
+from fdetect.bench.layouts.base import TreeLayout, has_labels_below, layout, split_first
 from fdetect.types import FAKE, REAL, Record
 
 __all__ = ["Synthbuster", "raise_id"]
@@ -25,14 +25,15 @@ _GENERATORS = {
 class Synthbuster(TreeLayout):
     """A folder for each generator of Synthbuster, and the photographs of RAISE-1k where they are there.
 
-        <generator>/*.png           dalle2, dalle3, firefly, glide, midjourney-v5, sd-1-3, sd-1-4, sd-2, sd-xl (also
+        [train|val|test/]
+          <generator>/*.png         dalle2, dalle3, firefly, glide, midjourney-v5, sd-1-3, sd-1-4, sd-2, sd-xl (also
                                     stable-diffusion-1-3 and so on): generator in the short spelling
-        real_RAISE_1k/*             real_source = "raise"; also RAISE-1k
+          real_RAISE_1k/*           real_source = "raise"; also RAISE-1k
 
     group = the number of the RAISE photograph that both a fake and its real are called by (r05839451t): a photograph
     and the nine fakes made after it are one group, on one side of every split and counted once in intervals.
     Beware: a file with another name has no group.  Generators keep their own sizes and the photographs theirs, which
-    the audit says.  The set has no split and is for testing.
+    the audit says.  The release has no split and is for testing.
 
     Source: Bammey 2023, "Synthbuster: towards detection of diffusion model generated images", IEEE OJSP; the real
     folder is that of the lists of Cozzolino et al. 2024 (ClipBased-SyntheticImageDetection).
@@ -41,11 +42,12 @@ class Synthbuster(TreeLayout):
     title: ClassVar[str] = "Synthbuster"
 
     def locate(self, folder: tuple[str, ...], given: str) -> Record | None:
-        """Place a folder by its own name, which is the first."""
-        name = folder[0].lower()
+        """Place a folder by the first level below its split."""
+        split, names = split_first(folder)
+        name = names[0].lower() if names else ""
         if name in _RAISE:
-            return Record("", REAL, real_source="raise")
-        return Record("", FAKE, generator=_GENERATORS[name]) if name in _GENERATORS else None
+            return Record("", REAL, real_source="raise", split=split)
+        return Record("", FAKE, generator=_GENERATORS[name], split=split) if name in _GENERATORS else None
 
     def groups(self, record: Record, images: Sequence[str]) -> list[str]:
         """Return the numbers of the photographs."""

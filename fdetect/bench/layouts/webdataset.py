@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ __all__ = ["WebDataset"]
 # Members beside an image; a later one wins.
 _ABOUT = ("prompt.cls", "prompt.txt", "model.txt", "label.cls", "label.txt", "json")
 _LEVELS = 3
+_FIRST = 20  # images that are looked at to recognise a labelled shard
 
 
 @layout(name="webdataset")
@@ -46,8 +48,9 @@ class WebDataset:
 
     label = label (0 or real or nature, 1 or fake or ai); a model without a label makes a fake, as in DRAGON.  generator
     = model, of fakes.  group = the prompt (its hash).  split = a folder, or a word of the shard's name, train, val or
-    test.  Paths are those of members, `train/dragon_train_000.tar::000017.png`.  A shard whose first image has neither
-    label nor model is not read as a labelled set: `extract` and `score` list it without labels.
+    test.  Paths are those of members, `train/dragon_train_000.tar::000017.png`.  Where none of the first 20 images has
+    a label or a model, or one has another label (a class of ImageNet), the shards are not read as a labelled set:
+    `extract` and `score` list them without labels.
     Beware: DRAGON has fakes alone, which the counts say: add reals by a manifest of both.  Every model got the same
     prompts: without groups by prompt the same scene stands on both sides of a split.
 
@@ -60,13 +63,14 @@ class WebDataset:
     title: ClassVar[str] = "WebDataset"
 
     def recognise(self, path: Path) -> str | None:
-        """Return a one-line reading where the first image of the first shard says what it is."""
+        """Return a one-line reading where the first images of the first shard say what they are."""
         shards = list(_shards(path))
         with contextlib.suppress(DataError):  # whatever is wrong with a shard, reading it says
-            if shards and (first := next(_samples(shards[0]), None)):
+            if shards:
                 with Reader(shards[0].parent) as reader:
-                    if _record(first, reader, shards[0]) is not None:
-                        return f"{self.title}: {len(shards)} shard{'s' * (len(shards) != 1)}"
+                    first = [_record(one, reader, shards[0]) for one in islice(_samples(shards[0]), _FIRST)]
+                if any(first):
+                    return f"{self.title}: {len(shards)} shard{'s' * (len(shards) != 1)}"
         return None
 
     def read(self, path: Path) -> Table:
@@ -96,7 +100,10 @@ class WebDataset:
         columns = {name: [getattr(row, name) for row in rows] for name in MANIFEST_COLUMNS}
         reading = f"{self.title}: {len(shards)} shard{'s' * (len(shards) != 1)}"
         remarks = f"; {in_words(passed_over)}" if passed_over.total() else ""
-        return manifest_table(columns, path=path, root=absolute(self.root or base), reading=reading, remarks=remarks)
+        return manifest_table(
+            columns, path=path, root=absolute(self.root or base), reading=reading, remarks=remarks,
+            aside=sum(n for (kind, what), n in passed_over.items() if kind == "file" and what in IMAGE_EXTENSIONS),
+        )  # fmt: skip
 
 
 @dataclass
@@ -138,7 +145,7 @@ def _samples(shard: Path, passed_over: PassedOver | None = None) -> Iterator[_Sa
 
 
 def _record(sample: _Sample, reader: Reader, shard: Path) -> Record | None:
-    """Say what an image is, or None where nothing beside it does."""
+    """Say what an image is, or None where nothing beside it does; raises DataError for a label that is unknown."""
     said: dict[str, Any] = {}
     for kind in filter(sample.about.__contains__, _ABOUT):
         name = sample.about[kind]
@@ -148,13 +155,19 @@ def _record(sample: _Sample, reader: Reader, shard: Path) -> Record | None:
             continue
         try:
             content = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{shard}: {name} is no JSON ({error})") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{shard}: {name} is no JSON ({error}); correct it, or give a manifest") from None
         said |= content if isinstance(content, dict) else {}
     model, group = str(said.get("model") or ""), prompt_group(str(said.get("prompt") or ""))
-    label = LABEL_NAMES.get(str(said.get("label", "")).lower(), FAKE if model and "label" not in said else None)
-    if label is None:
+    text = "" if said.get("label") is None else str(said["label"]).strip()
+    if not text and not model:
         return None
+    label = LABEL_NAMES.get(text.lower()) if text else FAKE
+    if label is None:
+        known = ", ".join(LABEL_NAMES)
+        raise DataError(
+            f"{shard}: {sample.image} has the label {text!r}, none of {known}; name its members in a manifest"
+        )
     if label == REAL:
         return Record("", REAL, group=group)
     return Record("", FAKE, generator=model or "unknown", group=group)
@@ -166,5 +179,6 @@ def _at(record: Record, path: str, split: str) -> Record:
 
 def _split(shard: Path, path: Path) -> str:
     """Return the split that a folder, or a word of the shard's name, says."""
-    words = [*absolute(path).parts[-1:], *shard.parts[:-1], *shard.stem.replace("-", "_").split("_")]
+    above = path if path.is_dir() else path.parent
+    words = [*absolute(above).parts[-1:], *shard.parts[:-1], *shard.stem.replace("-", "_").split("_")]
     return next((SPLITS[word.lower()] for word in reversed(words) if word.lower() in SPLITS), "")
