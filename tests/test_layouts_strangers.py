@@ -183,7 +183,7 @@ def test_no_image_is_dropped_where_labels_are_not_needed(tmp_path):
     table = any_images(tmp_path / "a")
     assert table["path"].to_pylist() == ["dalle2/1.png", "glide/1.png", "mine/x.png", "y.png"]
     assert table["label"].null_count == 4
-    assert "2 of them would be left out: --layout synthbuster reads the others with their labels" in about(table, "detected")
+    assert "2 of them would be left out: --layout synthbuster reads the others" in about(table, "detected")
     with pytest.raises(DataError, match="which images are photographs"):  # fakes are not taken for them
         labels_or_real(table, None)
     assert labels_or_real(any_images(f"{tmp_path / 'a'}/**"), None).tolist() == [0] * 4  # unless that is said

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdetect.bench.inputs import Data, any_images, root_of
+from fdetect.bench.inputs import Data, any_images, labels_or_real, root_of
 from fdetect.bench.pair_sources import PairSource
 from fdetect.errors import DataError, ParameterError
 from fdetect.nets.own.data import cut_images
 from fdetect.perturb import Box, Condition, Launder, condition, perturbation, rng_for, with_surroundings
-from fdetect.types import Failure
+from fdetect.types import REAL, Failure
 
 __all__ = ["SIDES", "Splice", "Splices", "splice", "splices_of"]
 
@@ -93,13 +93,13 @@ def splices_of(
     count  photographs at most; of more, that many are drawn
 
     An autoencoder never meets a photograph it was trained on.  A photograph that cannot be used is a `Failure`.
-    Raises DataError where none can be used.
+    Raises DataError where none can be used, and as `labels_or_real` does.
     """
     if not sources or count < 1:
         raise ParameterError(f"splices need an autoencoder and a count of at least 1; got {len(sources)}, {count}")
     manifest = any_images(data)
-    rows = zip(manifest.column("path").to_pylist(), manifest.column("label").to_pylist(), strict=True)
-    paths = [path for path, label in rows if label != 1]
+    rows = zip(manifest.column("path").to_pylist(), labels_or_real(manifest, None), strict=True)
+    paths = [path for path, label in rows if label == REAL]
     left_out = max(len(paths) - count, 0)
     if left_out:
         kept = rng_for(seed, f"{count} of {len(paths)}", "splices").choice(len(paths), count, replace=False)
