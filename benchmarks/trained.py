@@ -85,7 +85,9 @@ def main() -> None:
         grids += [(by_generator if title == "Leave one generator out" else reals)(one, name) for name in tested]
     grids += [replace(grid, title=f"{grid.title}, {title.lower()}") for title, one in done.items()
               for grid in networks_grids(one.result.header)]  # fmt: skip
-    grids += [budgets(title, PROTOCOLS[title], options) for title in done if options.networks]
+    if options.networks:
+        grids += [grid for title, one in done.items() for grid in
+                  (budgets(title, PROTOCOLS[title], options), *first_fold(title, one, options))]  # fmt: skip
     rows = tuple((title, f"{value:.0f}") for title, value in seconds.items())
     grids.append(Grid("Seconds of each run", ("run", "seconds"), rows, "With what earlier runs had left in the store."))
     drawn = f"Heads and the fused detector see {options.draws} draws of each image. "
@@ -196,6 +198,31 @@ def budgets(title: str, protocol: str, options: argparse.Namespace) -> Grid:
     note = (f"Trained on crops of {run['options']['train_crop']} px; validated under matched on groups kept apart, by "
             "the generators of the training images.")  # fmt: skip
     return Grid(f"Budgets of the networks, {title.lower()}", columns, tuple(rows), note)
+
+
+def first_fold(title: str, done: Bench, options: argparse.Namespace) -> list[Grid]:
+    """Return macro AUROC on the first fold alone, of networks that were trained there alone and of all others.
+
+    None where there is no such network.
+    """
+    def key(row: dict[str, Any]) -> tuple[str, ...]:
+        return row["trial"], row["path"], row["condition"]
+
+    rows = [row for row in done.scores.to_pylist() if row["trial"].endswith("/0")]
+    known, own = {key(row): row for row in rows}, set(done.scores.column("detector").to_pylist())
+    nothing = {"threshold": None, "probability": None}
+    more = [{**known[key(row)], **nothing, "detector": row["detector"], "score": row["score"]}
+            for row in pq.read_table(options.networks).to_pylist()
+            if row["protocol"] == PROTOCOLS[title] and key(row) in known and row["detector"] not in own]  # fmt: skip
+    if not more:
+        return []
+    table = pa.Table.from_pylist(rows + more, done.scores.schema)
+    mean = {(c.detector, c.condition): c for c in cells_of(table, replicates=options.replicates, seed=options.seed)
+            if c.generator == "macro" and not c.real_source}  # fmt: skip
+    tested, names = (list(dict.fromkeys(one[k] for one in mean)) for k in (1, 0))
+    shown_rows = tuple((f"`{name}`", *(shown(mean.get((name, c))) for c in tested)) for name in names)
+    note = "A third of the images. Networks that are in no other table were trained in these trials alone."
+    return [Grid(f"The first of three folds alone, {title.lower()}", ("detector", *tested), shown_rows, note)]
 
 
 def macro(title: str, done: Bench) -> Grid:

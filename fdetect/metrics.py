@@ -71,14 +71,16 @@ def evaluate(trials: Sequence[TrialSample], names: Sequence[str], weights: Group
     mass = {kind: np.zeros(shape) for kind in ("pairs", "fakes", "reals", "images")}
 
     for t, trial in enumerate(trials):
-        columns = {need: trial.column(need) for need in present}
-        for rows, weight in weights.blocks(trial.group):
+        order = np.argsort(-trial.score, kind="stable")  # so that the walk along the curve goes through memory in order
+        label = trial.label[order]
+        columns = {need: np.asarray(trial.column(need))[order] for need in present}
+        for rows, weight in weights.blocks(np.asarray(trial.group)[order]):
             with once_within():
-                for kind, amount in masses(trial.label, weight).items():
+                for kind, amount in masses(label, weight).items():
                     mass[kind][t, rows] = amount
                 for entry in entries:
                     if needs[entry.name] in present:
-                        values[entry.name][t, rows] = entry(trial.label, columns[needs[entry.name]], weight)
+                        values[entry.name][t, rows] = entry(label, columns[needs[entry.name]], weight)
 
     cells = {entry.name: pooled(values[entry.name], mass[entry.meta.get("mass", "images")]) for entry in entries}
     return {name: Estimate(float(cell[0]), cell[1:]) for name, cell in cells.items()}
