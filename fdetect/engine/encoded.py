@@ -7,25 +7,23 @@ Natively they are the bytes that were read, of pictures that can be decoded.  No
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fdetect.backend import resolve
 from fdetect.engine.loop import Progress
-from fdetect.engine.pictures import in_chunks
+from fdetect.engine.pictures import Kept, in_chunks
 from fdetect.engine.pool import TIME_LIMIT, map_chunks
 from fdetect.engine.sources import Reader
 from fdetect.engine.work import Done, Item, Plan, content_id
 from fdetect.errors import FdetectError
-from fdetect.geometry import Geometry
 from fdetect.images import Decoded
 from fdetect.perturb import Condition
-from fdetect.types import Batch, Facts, Failure
+from fdetect.types import Facts, Failure
 
 __all__ = ["File", "encoded"]
 
@@ -57,21 +55,6 @@ class _AsFile(Condition):
         return Decoded(np.frombuffer(data, np.uint8)[None], Facts("JPEG", 0, 0, len(data)))
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The task that keeps bytes: it never runs, since its batches are taken where the device lane would begin."""
-
-    geometry: Geometry = field(default_factory=Geometry)  # as it is
-    name: str = "file"
-    version: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    columns: tuple[str, ...] = ()
-    in_process: bool = True
-
-    def __call__(self, batch: Batch) -> np.ndarray:
-        raise NotImplementedError
-
-
 def encoded(
     paths: Sequence[str],
     *,
@@ -89,7 +72,7 @@ def encoded(
     is under way alone.  Settings are those of `fdetect.engine.run`.
     """
     made = tuple(_AsFile(**{one.name: getattr(each, one.name) for one in fields(Condition)}) for each in conditions)
-    plan = Plan(made, (_Kept(),), crop, seed, resolve("cpu"))
+    plan = Plan(made, (Kept(name="file"),), crop, seed, resolve("cpu"))
     everywhere = range(len(made))
     rows: dict[str, list[int]] = {}
     unread: list[Failure | None] = [None] * len(paths)

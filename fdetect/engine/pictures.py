@@ -25,7 +25,7 @@ from fdetect.geometry import Geometry
 from fdetect.perturb import Condition
 from fdetect.types import Batch, Failure
 
-__all__ = ["Pictures", "in_chunks", "pictures"]
+__all__ = ["Kept", "Pictures", "in_chunks", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """The task that keeps pixels: it never runs, since its batches are taken where the device lane would begin."""
+class Kept:
+    """The task that keeps what was made: it never runs, its batches are taken where the device lane would begin."""
 
-    geometry: Geometry
+    geometry: Geometry = field(default_factory=Geometry)  # as it is
     name: str = "pixels"
     version: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +57,7 @@ class _Kept:
     in_process: bool = True
 
     def __call__(self, batch: Batch) -> np.ndarray:
+        """Never called."""
         raise NotImplementedError
 
 
@@ -78,7 +79,7 @@ def pictures(
 
     A picture that fails is black and a `Failure`.  Other settings are those of `fdetect.engine.run`.
     """
-    plan = Plan(tuple(conditions), (_Kept(Geometry("aligned_crop", crop)),), crop, seed, resolve("cpu"))
+    plan = Plan(tuple(conditions), (Kept(Geometry("aligned_crop", crop)),), crop, seed, resolve("cpu"))
     arrays = _Arrays([c.name for c in conditions], len(paths), folder)
     ids: list[str] = []
     rows: dict[str, list[int]] = {}
