@@ -35,7 +35,7 @@ from fdetect.wear import amounts_of, encode_jpeg, jpeg, perturbation
 
 __all__ = [
     "CONDITION_LISTS", "FINAL_QUALITY", "GRID", "MARGIN", "MIN_CROP", "Box", "Condition", "Launder", "check_condition",
-    "condition", "condition_names", "jpeg", "launderer", "perturbation", "rng_for", "with_surroundings",
+    "check_crop", "condition", "condition_names", "jpeg", "launderer", "perturbation", "rng_for", "with_surroundings",
 ]  # fmt: skip
 
 MARGIN = 8  # px by which both sides must exceed the window, so that a crop can take any phase of the JPEG grid
@@ -65,6 +65,12 @@ class Launder(Protocol):
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Return a window of the picture, (H, W, 3) uint8, in the same shape."""
         ...
+
+
+def check_crop(crop: int, name: str = "--crop") -> None:
+    """Raise ParameterError for a crop that no run can have."""
+    if crop % 8 or crop < MIN_CROP:
+        raise ParameterError(f"{name} must be a multiple of 8 and at least {MIN_CROP} px, got {crop}")
 
 
 def rng_for(seed: int, content: str, purpose: str) -> np.random.Generator:

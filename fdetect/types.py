@@ -278,6 +278,11 @@ class Record:
     group: str = ""
     split: str = ""
 
+    @property
+    def origin(self) -> str:
+        """The real source of a photograph, the generator of a fake."""
+        return self.real_source if self.label == REAL else self.generator
+
 
 def records(manifest: pa.Table) -> list[Record]:
     """Row view of a manifest: its standard columns as `Record`s, in order."""

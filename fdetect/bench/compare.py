@@ -16,7 +16,7 @@ from fdetect.registry import nearest
 from fdetect.significance import delong
 from fdetect.types import FAKE, REAL
 
-__all__ = ["PairedDifference", "compare", "macro_of", "paired_differences", "unseen"]
+__all__ = ["PairedDifference", "compare", "failures_wrong", "macro_of", "paired_differences", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def compare(
         gap = difference(*pair, level=level)
         bound = gap.value
         if not both_ok.all():
-            bad = _failures_wrong(scores)
+            bad = failures_wrong(scores)
             wrong = [macro_of(bad, rows, none_drawn, generators).value for rows in (mine, theirs)]
             bound = wrong[0] - wrong[1]
         found.append(
@@ -180,6 +180,12 @@ def _delong_p(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> float
     return delong(label, scores.score[mine], scores.score[theirs]).p
 
 
-def _failures_wrong(scores: ScoreTable) -> ScoreTable:
-    wrong = np.where(scores.label == FAKE, -np.finfo(np.float64).max, np.finfo(np.float64).max)
-    return replace(scores, score=np.where(np.isfinite(scores.score), scores.score, wrong))
+def failures_wrong(scores: ScoreTable) -> ScoreTable:
+    """Return the table with every failure as wrong as can be: a real as the highest score, a fake as the lowest."""
+    failed, real, most = ~np.isfinite(scores.score), scores.label == REAL, np.finfo(np.float64).max
+    return replace(
+        scores,
+        score=np.where(failed, np.where(real, most, -most), scores.score),
+        probability=np.where(failed, real, scores.probability),
+        called_fake=np.where(failed, real, scores.called_fake),
+    )

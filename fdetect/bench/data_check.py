@@ -25,7 +25,7 @@ from fdetect.bench.near_duplicates import NEAR_BITS, TABLE, fingerprints, hashes
 from fdetect.bench.overview import Overview, overview
 from fdetect.bench.running import Running
 from fdetect.errors import ParameterError
-from fdetect.perturb import MARGIN, MIN_CROP
+from fdetect.perturb import MARGIN, check_crop
 from fdetect.types import FAKE, REAL, Failure, Record, Table, records
 
 __all__ = ["DataCheck", "Pair", "check_data"]
@@ -89,7 +89,7 @@ class DataCheck:
 
     def counts(self) -> list[tuple[str, str, str, int]]:
         """Return (label, generator or real source, split, images), sorted."""
-        found = Counter((r.label, _name(r), r.split) for r in records(self.manifest))
+        found = Counter((r.label, r.origin, r.split) for r in records(self.manifest))
         return [(_NAMES[label], name, split, n) for (label, name, split), n in sorted(found.items())]
 
     def as_json(self) -> dict[str, Any]:
@@ -147,8 +147,7 @@ def check_data(
 
     Raises DataError as `read_manifest` does, and ParameterError for a setting that cannot be used.
     """
-    if crop % 8 or crop < MIN_CROP:
-        raise ParameterError(f"crop must be a multiple of 8 and at least {MIN_CROP} px, as in a run, got {crop}")
+    check_crop(crop)
     if not 0 <= near_bits <= 16:
         raise ParameterError(f"near_bits is {near_bits}; give 0 to 16 of the 64 bits of a hash")
     manifest = data if isinstance(data, pa.Table) else read_manifest(data, layout=layout, root=root)
@@ -253,15 +252,11 @@ def _single_class(rows: Sequence[Record], readable: Sequence[Record]) -> tuple[s
         labels = {row.label for row in readable if row.split == split}
         where = f"split {split}" if split else "the set" if splits == [""] else "what has no split"
         found += [f"{where} has no {_NAMES[label]} images" for label in (REAL, FAKE) if label not in labels]
-    sets = {label: {_name(row) for row in readable if row.label == label} - {""} for label in (REAL, FAKE)}
+    sets = {label: {row.origin for row in readable if row.label == label} - {""} for label in (REAL, FAKE)}
     if sets[REAL] & sets[FAKE]:
         found += [f"{name} has fakes and no reals of its own" for name in sorted(sets[FAKE] - sets[REAL])]
         found += [f"{name} has reals and no fakes" for name in sorted(sets[REAL] - sets[FAKE])]
     return tuple(found)
-
-
-def _name(row: Record) -> str:
-    return row.real_source if row.label == REAL else row.generator
 
 
 def _pair_lines(pairs: Sequence[Pair], what: str) -> list[str]:

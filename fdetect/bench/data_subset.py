@@ -155,7 +155,7 @@ def portable(manifest: Table, out: Path) -> tuple[Table, str]:
 
 
 def _stratum(row: Record) -> Stratum:
-    return row.label, row.real_source if row.label == REAL else row.generator, row.split
+    return row.label, row.origin, row.split
 
 
 def _key(seed: int, id: str) -> int:

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from fdetect.bench.compare import macro_of, unseen
+from fdetect.bench.compare import failures_wrong, macro_of, unseen
 from fdetect.bench.evaluate import LOST, ScoreTable
 from fdetect.bench.grid import Grid, pretty, signed
 from fdetect.bench.suspicions import REVERSED
@@ -95,7 +95,7 @@ def check_pair(
     about = detector, baseline, condition
     coverage = _coverage(scores, mine, theirs, about)
     judged = np.isfinite(scores.score[theirs])  # what the baseline did not score is no task
-    scores, mine, theirs = _counted_wrong(scores, mine[judged]), mine[judged], theirs[judged]
+    scores, mine, theirs = failures_wrong(scores), mine[judged], theirs[judged]
     checks = [_metric(scores, mine, theirs, weights, margins, about), coverage]
     if math.isfinite(margins.fpr):
         checks += _false_positives(scores, mine, theirs, weights, margins, about)
@@ -146,20 +146,6 @@ def _lacking(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, entry: En
         if np.isnan(column[rows]).any():
             return f"{whose} has no {name} for {scores.path[rows[np.isnan(column[rows])]][0]}, among others"
     return f"{entry.name} is not defined for some generator or replicate, as where nothing is called fake"
-
-
-def _counted_wrong(scores: ScoreTable, rows: np.ndarray) -> ScoreTable:
-    """Return the table with what a detector did not score, in these rows, as wrong as can be."""
-    lost = rows[~np.isfinite(scores.score[rows])]
-    real = scores.label[lost] == REAL
-    score, probability, called = scores.score.copy(), scores.probability.copy(), scores.called_fake.copy()
-    most = np.finfo(np.float64).max
-    score[lost] = np.where(real, most, -most)
-    if np.isfinite(probability[rows]).any():
-        probability[lost] = np.where(real, 1.0, 0.0)
-    if np.isfinite(called[rows]).any():
-        called[lost] = real.astype(np.float64)
-    return replace(scores, score=score, probability=probability, called_fake=called)
 
 
 def _same(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, needs: str) -> bool:

@@ -97,8 +97,8 @@ def read_scores_alone(file: Path, baseline: Side, conditions: Sequence[str]) -> 
         raise DataError(f"{file} scores {strange[0]}, which {baseline.name} does not have ({len(strange)} such rows); "
                         "score the images of the baseline, under its paths")  # fmt: skip
     added = {name: [known[one][name] for one in paths] for name in _OF_IMAGE}
-    for name in _OF_IMAGE:
-        if name in table.column_names and name in ("label", "generator"):
+    for name in ("label", "generator"):
+        if name in table.column_names:
             given = ["" if value is None else value for value in table.column(name).to_pylist()]
             _refuse_other(file, baseline, paths, given, added[name], name=name)
     kept = table.select([name for name in table.column_names if name not in _OF_IMAGE])
@@ -191,7 +191,7 @@ def paired(baseline: Side, run: Side, detector: str, against: str, condition: st
         _refuse_fakes_alone(one, side, condition)
     same, theirs = (_with(one, "threshold", _attainable(one.column("threshold"))) for one in (same, theirs))
     name = against if against != detector else f"{against}, baseline"
-    named = theirs.set_column(theirs.column_names.index("detector"), "detector", pa.repeat(name, len(theirs)))
+    named = _with(theirs, "detector", pa.repeat(name, len(theirs)))
     return pa.concat_tables([same, named.select(same.column_names)]), name
 
 

@@ -161,7 +161,7 @@ def _header(reader: Reader, path: str) -> Facts:
 
 
 def _key(record: Record) -> tuple[int, str]:
-    return record.label, record.real_source if record.label == REAL else record.generator
+    return record.label, record.origin
 
 
 def _row(label: int, name: str, looks: Sequence[_Look]) -> OverviewRow:

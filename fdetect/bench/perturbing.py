@@ -34,7 +34,7 @@ from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError
 from fdetect.files import check_writable, write_atomic, write_table
 from fdetect.images import decoder_id
-from fdetect.perturb import MIN_CROP, condition, condition_names
+from fdetect.perturb import check_crop, condition, condition_names
 from fdetect.types import Failure, Table
 
 __all__ = ["Perturbed", "perturb_to"]
@@ -71,8 +71,7 @@ def perturb_to(
     names = condition_names(conditions)
     if not names:
         raise ParameterError("perturb takes one condition or more, got none")
-    if crop % 8 or crop < MIN_CROP:
-        raise ParameterError(f"--crop must be a multiple of 8 and at least {MIN_CROP} px, got {crop}")
+    check_crop(crop)
     chains = [condition(name) for name in names]
     _check_folder(out)
     manifest = any_images(data, layout=layout, root=root)

@@ -59,7 +59,7 @@ from fdetect.errors import ParameterError
 from fdetect.features import select_features
 from fdetect.features.base import require_native
 from fdetect.nets.evidence import identity
-from fdetect.perturb import condition, condition_names
+from fdetect.perturb import check_crop, condition, condition_names
 from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, RunResult, Table
 
@@ -238,8 +238,7 @@ def resolved(config: RunConfig) -> RunConfig:
     """Return the configuration with its automatic values filled in, and absolute paths."""
     crop = config.conditions.crop or (224 if config.data.path else 128)
     path = str(Path(config.data.path).absolute()) if config.data.path else ""
-    if crop % 8 or crop < 64:
-        raise ParameterError(f"--crop must be a multiple of 8 and at least 64 px, got {crop}")
+    check_crop(crop)
     if not config.conditions.names:
         raise ParameterError("conditions: name at least one, such as native,matched")
     names = condition_names(config.conditions.names)

@@ -17,11 +17,12 @@ import numpy as np
 from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings
 from fdetect.classifiers.fused_fit import expert_head, fit_expert
 from fdetect.classifiers.search import InnerFold, auroc_by_generator, inner_folds
+from fdetect.config import FusedConfig
 from fdetect.errors import DataError, ParameterError
 
 __all__ = ["FORMS", "Chosen", "candidates_of", "choose", "choose_all"]
 
-FORMS = ("linear", "hist_gb")  # unless others are asked for
+FORMS = FusedConfig.forms  # unless others are asked for
 
 _OF_FORM = {
     "linear": (BranchSettings(),),

@@ -16,11 +16,9 @@ import numpy as np
 
 from fdetect.backend import resolve
 from fdetect.engine.loop import Progress
-from fdetect.engine.pictures import Kept, in_chunks
+from fdetect.engine.pictures import Kept, in_chunks, once_each
 from fdetect.engine.pool import TIME_LIMIT, map_chunks
-from fdetect.engine.sources import Reader
 from fdetect.engine.work import Done, Item, Plan, content_id
-from fdetect.errors import FdetectError
 from fdetect.images import Decoded
 from fdetect.perturb import Condition
 from fdetect.types import Facts, Failure
@@ -75,30 +73,21 @@ def encoded(
     plan = Plan(made, (Kept(name="file"),), crop, seed, resolve("cpu"))
     everywhere = range(len(made))
     rows: dict[str, list[int]] = {}
-    unread: list[Failure | None] = [None] * len(paths)
+    unread: dict[int, str] = {}
     under_way: dict[str, bytes] = {}  # what native copies
 
     def items() -> Iterator[Item]:
-        with Reader(root) as reader:
-            for row, path in enumerate(paths):
-                try:
-                    data = reader.read(path)
-                except (FdetectError, OSError) as error:
-                    unread[row] = Failure(content_id(path.encode()), path, "read", str(error))
-                    continue
-                id = content_id(data)
-                rows.setdefault(id, []).append(row)
-                if len(rows[id]) == 1:
-                    under_way[id] = data if any(one.is_native for one in made) else b""
-                    yield Item(id, data)
+        for item in once_each(paths, root, rows, unread):
+            under_way[item.id] = item.data if any(one.is_native for one in made) else b""
+            yield item
 
     n_done = 0
     with closing(map_chunks(plan, in_chunks(items(), plan), workers, time_limit=time_limit)) as results:
         for done in results:
-            for lost in done.failed:
-                row = rows[lost.id][0]
-                for c in everywhere if lost.condition < 0 else (lost.condition,):
-                    yield File(row, c, failure=Failure(lost.id, paths[row], lost.stage, lost.reason))
+            for one in done.failed:
+                row = rows[one.id][0]
+                for c in everywhere if one.condition < 0 else (one.condition,):
+                    yield File(row, c, failure=Failure(one.id, paths[row], one.stage, one.reason))
             for id, c, data in _files(done):
                 yield File(rows[id][0], c, under_way[id] if made[c].is_native else data)
             for id in {*(one.id for one in done.failed), *(id for batch, _ in done.for_device for id in batch.ids)}:
@@ -106,8 +95,9 @@ def encoded(
             n_done += done.n_items
             if progress:
                 progress("perturbing", n_done, len(paths))
+    lost = [Failure(content_id(paths[row].encode()), paths[row], "read", why) for row, why in unread.items()]
     for c in everywhere:
-        yield from (File(row, c, failure=why) for row, why in enumerate(unread) if why)
+        yield from (File(row, c, failure=why) for row, why in zip(unread, lost, strict=True))
         yield from (File(row, c, same_as=first) for first, *others in rows.values() for row in others)
 
 

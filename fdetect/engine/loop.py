@@ -31,7 +31,7 @@ from fdetect.engine.store import Store, id_bytes
 from fdetect.engine.work import Chunk, Done, Item, Job, Plan, Task
 from fdetect.errors import DataError, ParameterError
 from fdetect.files import check_writable
-from fdetect.perturb import MIN_CROP, Condition
+from fdetect.perturb import Condition, check_crop
 
 __all__ = ["Progress", "run"]
 
@@ -69,8 +69,7 @@ def run(
     Raises ParameterError for a crop that is no multiple of 8 or below 64 px, or a path given twice; DataError where
     the store cannot be written; FdetectError where a task cannot run at all.
     """
-    if crop % 8 or crop < MIN_CROP:
-        raise ParameterError(f"crop must be a multiple of 8 and at least {MIN_CROP} px, got {crop}")
+    check_crop(crop, "crop")
     if not isinstance(workers, int) or workers < 0:
         raise ParameterError(f"workers must be a whole number of 0 or more, got {workers!r}")
     if time_limit <= 0:

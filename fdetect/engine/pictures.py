@@ -25,7 +25,7 @@ from fdetect.geometry import Geometry
 from fdetect.perturb import Condition
 from fdetect.types import Batch, Failure
 
-__all__ = ["Kept", "Pictures", "in_chunks", "pictures"]
+__all__ = ["Kept", "Pictures", "in_chunks", "once_each", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -81,33 +81,22 @@ def pictures(
     """
     plan = Plan(tuple(conditions), (Kept(Geometry("aligned_crop", crop)),), crop, seed, resolve("cpu"))
     arrays = _Arrays([c.name for c in conditions], len(paths), folder)
-    ids: list[str] = []
     rows: dict[str, list[int]] = {}
     failed: list[Failed] = []
     unread: dict[int, str] = {}
-
-    def items() -> Iterator[Item]:
-        with Reader(root) as reader:
-            for row, path in enumerate(paths):
-                try:
-                    data = reader.read(path)
-                except (FdetectError, OSError) as error:
-                    unread[row] = str(error)
-                    ids.append(content_id(path.encode()))
-                    continue
-                ids.append(content_id(data))
-                rows.setdefault(ids[-1], []).append(row)
-                if len(rows[ids[-1]]) == 1:
-                    yield Item(ids[-1], data)
-
+    items = once_each(paths, root, rows, unread)
     n_done = 0
-    with closing(map_chunks(plan, in_chunks(items(), plan), workers, time_limit=time_limit)) as results:
+    with closing(map_chunks(plan, in_chunks(items, plan), workers, time_limit=time_limit)) as results:
         for done in results:
             arrays.take(done, rows)
             failed += done.failed
             n_done += done.n_items
             if progress:
                 progress("reading pictures", n_done, len(paths))
+    ids = [""] * len(paths)
+    for id, here in (*rows.items(), *((content_id(paths[row].encode()), [row]) for row in unread)):
+        for row in here:
+            ids[row] = id
     failures = [Failure(ids[row], paths[row], "read", why) for row, why in unread.items()]
     failures += [Failure(one.id, paths[row], one.stage, one.reason) for one in failed for row in rows[one.id]]
     reasons = {one.name: {row: f"read: {why}" for row, why in unread.items()} for one in conditions}
@@ -151,6 +140,26 @@ class _Arrays:
                     self._folder / f"{condition}.npy", "w+", np.uint8, (self._n, *shape)
                 )
         return self._pixels[name]
+
+
+def once_each(
+    paths: Sequence[str], root: str | Path, rows: dict[str, list[int]], unread: dict[int, str]
+) -> Iterator[Item]:
+    """Read pictures, and yield each content once.
+
+    It fills `rows`, content id -> numbers of the paths that have it, and `unread`, number -> why there is nothing.
+    """
+    with Reader(root) as reader:
+        for row, path in enumerate(paths):
+            try:
+                data = reader.read(path)
+            except (FdetectError, OSError) as error:
+                unread[row] = str(error)
+                continue
+            id = content_id(data)
+            rows.setdefault(id, []).append(row)
+            if len(rows[id]) == 1:
+                yield Item(id, data)
 
 
 def in_chunks(items: Iterator[Item], plan: Plan) -> Iterator[Chunk]:
