@@ -238,14 +238,14 @@ def test_the_command_line_and_a_toml_ask_for_it(small_set, tmp_path):
     from click.testing import CliRunner
 
     from fdetect.cli import cli
-    from fdetect.cli.benchmark import _config
+    from fdetect.cli.benchmark import run_config
 
     flags = {"balance": "generators", "search": True, "embeddings": "dinov2-small,clip"}
-    config = _config(str(small_set), flags)
+    config = run_config(str(small_set), flags)
     assert (config.heads.balance, config.heads.search) == ("generators", True)
     assert config.features.embeddings == ("dinov2-small", "clip")
     (tmp_path / "run.toml").write_text('[heads]\nsearch = true\n[features]\nembeddings = ["dinov2-small"]\n')
-    read = _config(str(tmp_path / "run.toml"), {"search": False})
+    read = run_config(str(tmp_path / "run.toml"), {"search": False})
     assert read == read_config(tmp_path / "run.toml")
     assert read.heads.search  # a flag that was not given changes nothing
     done = CliRunner().invoke(cli, ["bench", str(small_set), "--balance", "generators", "--heads", "logreg,lda"])

@@ -23,7 +23,7 @@ from fdetect.bench.scoring import score_trials
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.search import inner_folds
 from fdetect.cli import cli
-from fdetect.cli.benchmark import _config
+from fdetect.cli.benchmark import run_config
 from fdetect.config import FusedConfig, HeadsConfig, RunConfig, override, read_config
 from fdetect.draws import drawn, drawn_names, mean_of_draws
 from fdetect.engine import Store, work
@@ -373,7 +373,7 @@ def test_pictures_that_fail_are_listed_once(small_set, store, tmp_path):
 
 
 def test_the_command_line_and_a_toml_ask_for_it(small_set, tmp_path):
-    config = _config(str(small_set), {"draws": 4, "train_conditions": "matched,jpeg70"})
+    config = run_config(str(small_set), {"draws": 4, "train_conditions": "matched,jpeg70"})
     assert (config.heads.draws, config.heads.train_conditions) == (4, ("matched", "jpeg70"))
     assert (RunConfig().heads.draws, RunConfig().heads.train_conditions, RunConfig().fused.draws) == (1, (), 0)
     (tmp_path / "run.toml").write_text('[heads]\ndraws = 2\ntrain_conditions = ["jpeg70"]\n[fused]\ndraws = 3\n')

@@ -13,12 +13,13 @@ import warnings
 import rich_click as click
 
 from fdetect import __version__
-from fdetect.cli.benchmark import audit, bench, evaluate
+from fdetect.cli.benchmark import bench
 from fdetect.cli.common import say
 from fdetect.cli.data import data
 from fdetect.cli.explain import explain
 from fdetect.cli.gate import compare
 from fdetect.cli.info import doctor, list_
+from fdetect.cli.judging import audit, evaluate
 from fdetect.cli.perturb import perturb
 from fdetect.cli.reproduce import reproduce
 from fdetect.cli.single import extract, fit, score

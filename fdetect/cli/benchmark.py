@@ -1,4 +1,4 @@
-"""bench, evaluate, audit: the commands that judge."""
+"""bench: the main job."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ from fdetect.cli.common import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from fdetect.bench.compare import PairedDifference
     from fdetect.config import RunConfig
 
-__all__ = ["audit", "bench", "evaluate"]
+__all__ = ["bench", "fail_if_biased", "run_config"]
 
 
 @click.command()
@@ -101,7 +100,7 @@ def bench(data: str | None, **flags: Any) -> None:
     from fdetect.bench.terminal import terminal_grids
     from fdetect.features import select_features
 
-    config = _config(data, flags)
+    config = run_config(data, flags)
     entries = select_features(config.features.names) if config.features.names else ()
     head_sets(config, entries)
     columns_of(config, entries, config.features.embeddings)
@@ -130,86 +129,12 @@ def bench(data: str | None, **flags: Any) -> None:
     click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ ({files}) "
                f"in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"]:
-        _gate(result.audit)
+        fail_if_biased(result.audit)
     if flags["strict"] and result.failures:
         sys.exit(3)
 
 
-@click.command()
-@click.argument("scores", nargs=-1, required=True, type=click.Path())
-@click.option("--pair", multiple=True, help="FIRST,SECOND: paired difference of two detectors; repeatable.")
-@click.option("--replicates", type=int, default=1000, show_default=True, help="Bootstrap replicates.")
-@click.option("--level", type=float, default=0.95, show_default=True, help="Level of the intervals.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option("--csv", type=click.Path(dir_okay=False), help="Write every metric of every cell to this file.")
-def evaluate(
-    scores: tuple[str, ...], pair: tuple[str, ...], replicates: int, level: float, seed: int, csv: str | None
-) -> None:
-    """Judge score tables (scores.parquet of a run, or anybody's with its columns); nothing but them is read."""
-    import pyarrow as pa
-
-    from fdetect.bench.compare import paired_differences
-    from fdetect.bench.differences import difference_grids, differences_of
-    from fdetect.bench.evaluate import cells_of
-    from fdetect.bench.gains import gain_grids, gains_of
-    from fdetect.bench.given import read_score_table
-    from fdetect.bench.robustness import curve_grids, curves_of
-    from fdetect.bench.suspicions import suspicions
-    from fdetect.bench.tables import cells_csv, result_grids
-    from fdetect.bench.terminal import narrow
-    from fdetect.errors import ParameterError
-
-    if csv and Path(csv).resolve() in {Path(file).resolve() for file in scores}:
-        raise ParameterError(f"--csv {csv} is one of the score tables to read; give another file, nothing was written")
-    table = pa.concat_tables([read_score_table(Path(file)) for file in scores], promote_options="permissive")
-    settings: dict[str, Any] = {"replicates": replicates, "level": level, "seed": seed}
-    pairs: list[PairedDifference] = []
-    for text in pair:
-        names = text.split(",")
-        if len(names) != 2:
-            raise ParameterError(f"--pair takes two detectors separated by a comma, got '{text}'")
-        pairs += paired_differences(table, names[0], names[1], **settings)
-    if not pair or csv:
-        with progress_bar() as progress:
-            cells = cells_of(table, progress=progress, **settings)
-            gains = gains_of(table, cells, progress=progress, **settings)
-            fused = differences_of(table, progress=progress, **settings)
-        for warning in suspicions(table, cells):
-            say(warning)
-        curves = curve_grids(curves_of(table, **settings))
-        for grid in (*result_grids(cells), *curves, *map(narrow, (*gain_grids(gains), *difference_grids(fused)))):
-            show(grid)
-        if csv:
-            Path(csv).write_text(cells_csv(cells), encoding="utf-8")
-    _show_pairs(pairs, level)
-
-
-@click.command()
-@click.argument("data", required=False, type=click.Path())
-@click.option("--conditions", help="native, matched, rescaled, jpeg70, ..., separated by commas.")
-@click.option("--crop", type=int, help="Side in px, a multiple of 8; default 224 (built-in 128).")
-@click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if a condition is marked, or could not be judged.")
-@click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
-@read_options
-@engine_options
-def audit(data: str | None, **flags: Any) -> None:
-    """Show what the labels of DATA can be told from without any trace: sizes, formats, JPEG tables, content."""
-    from fdetect.bench.audit import LABEL_PROBES
-    from fdetect.bench.run import audit_only
-    from fdetect.bench.tables import audit_grids, failure_grid
-
-    config = _config(data, flags)
-    with progress_bar() as progress:
-        found = audit_only(config, **engine_settings(flags, progress))
-    for grid in (*audit_grids(found.as_json()), failure_grid(found.failures)):
-        show(grid)
-    if all(len(names) == len(LABEL_PROBES) for names in found.unmeasured.values()):
-        say("nothing could be measured: too few images under every condition")
-    if flags["fail_if_biased"]:
-        _gate(found.as_json())
-
-
-def _gate(audit: dict[str, Any]) -> None:
+def fail_if_biased(audit: dict[str, Any]) -> None:
     """Exit with 1 unless every condition was judged and none is biased; a probe without images vouches for nothing."""
     from fdetect.bench.tables import audit_mark
 
@@ -220,7 +145,7 @@ def _gate(audit: dict[str, Any]) -> None:
         sys.exit(1)
 
 
-def _config(data: str | None, flags: dict[str, Any]) -> RunConfig:
+def run_config(data: str | None, flags: dict[str, Any]) -> RunConfig:
     """Read run.toml if DATA is one, then let the flags override it."""
     from fdetect.config import RunConfig, override, read_config
 
@@ -283,18 +208,3 @@ def _to_fit(label: np.ndarray, aligned: bool) -> str:
         return f"{len(label)} and round trips"
     missing = [name for name, k in (("real", 0), ("fake", 1)) if not (label == k).any()]
     return f"{len(label)}{f' (no {missing[0]}: nothing can be trained)' if missing else ''}"
-
-
-def _show_pairs(pairs: list[PairedDifference], level: float) -> None:
-    from fdetect.significance import holm
-
-    for p, corrected in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
-        click.echo(
-            f"\n{p.first} minus {p.second} under {p.condition}: macro AUROC {p.auroc_first:.3f} - {p.auroc_second:.3f} "
-            f"= {p.value:+.3f} [{p.low:+.3f}, {p.high:+.3f}] ({level:.0%}, paired group bootstrap over "
-            f"{p.n_images} images): {p.verdict}"
-        )
-        several = f", {corrected:.2g} corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""
-        independent = f"; DeLong's p = {p.p_delong:.2g}" if p.p_delong == p.p_delong else ""
-        click.echo(f"  p = {p.p:.2g} of no difference{several}{independent}")
-        click.echo(f"  failures counted wrong: {p.failures_wrong:+.3f} ({p.n_failed} images failed in either)")
