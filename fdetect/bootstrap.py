@@ -10,11 +10,12 @@ Welsh 2007, 10.1111/j.1467-9868.2007.00593.x, section 2 (resampling of clusters)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from fdetect.coded import Coded
 from fdetect.errors import ParameterError
 
 __all__ = [
@@ -30,7 +31,10 @@ __all__ = [
     "pooled",
 ]
 
-_BLOCK = 1 << 16  # weights handled at a time: 0.5 MB, so that the arrays made from them stay in a core's cache
+_BLOCK = 1 << 17  # weights handled at a time: 1 MB, most of which stays in a core's cache while they are used
+_FEWEST, _MOST = 64, 256  # weightings among them: enough to be worked through side by side
+
+Groups = Sequence[str] | np.ndarray | Coded
 
 
 class Interval(NamedTuple):
@@ -62,14 +66,15 @@ class TrialSample:
     """The scored images of one cell in one trial; images without a score were left out (and counted) before.
 
     label (N,) 0 or 1; score (N,) finite; probability (N,), NaN where uncalibrated; decision (N,) 0 or 1, NaN or
-    -1 where no threshold was attainable; group (N,) str.  Raises ParameterError where these do not fit together.
+    -1 where no threshold was attainable; group (N,) str, or Coded.  Raises ParameterError where these do not fit
+    together.
     """
 
     label: np.ndarray
     score: np.ndarray
     probability: np.ndarray
     decision: np.ndarray
-    group: np.ndarray
+    group: np.ndarray | Coded
 
     def __post_init__(self) -> None:
         columns = (self.label, self.score, self.probability, self.decision, self.group)
@@ -95,50 +100,78 @@ class TrialSample:
 
 @dataclass(frozen=True, eq=False)
 class GroupWeights:
-    """How often each group of a run was drawn: `counts` is (replicates, G) uint16, `groups` the G sorted names."""
+    """How often each group of a run was drawn: `counts` is (replicates, G) uint16, `groups` the G sorted names.
+
+    The replicates of a group lie side by side in memory, where `group_weights` made them: images are read by group.
+    """
 
     groups: np.ndarray
     counts: np.ndarray
+    _known: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)  # columns of names
 
     @property
     def replicates(self) -> int:
         """Number of bootstrap replicates."""
         return len(self.counts)
 
-    def of(self, groups: Sequence[str] | np.ndarray, *, rows: slice = slice(None)) -> np.ndarray:
+    def of(self, groups: Groups, *, rows: slice = slice(None)) -> np.ndarray:
         """Return the weight of each image: (n,) str -> (replicates, n) float64, or only some rows of it.
 
         Raises ParameterError for a group that the run does not have.
         """
-        return self.counts[rows][:, self._columns(groups)].astype(np.float64)
+        return self._drawn(self._columns(groups), rows)
 
-    def blocks(self, groups: Sequence[str] | np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    def blocks(self, groups: Groups) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the weightings of some images a few at a time: first all ones, the sample itself, then the replicates.
 
         (n,) str -> slices of 0..replicates, each with its weights (rows, n) float64; memory stays bounded.
         """
-        step, columns = max(32, _BLOCK // max(1, len(groups))), self._columns(groups)
+        columns = self._columns(groups)
+        step = min(max(_BLOCK // max(1, len(columns)), _FEWEST), _MOST)
         for start in range(0, 1 + self.replicates, step):
-            weight = self.counts[max(0, start - 1) : start + step - 1, columns].astype(np.float64)
+            weight = self._drawn(columns, slice(max(0, start - 1), start + step - 1))
             if start == 0:
-                weight = np.concatenate((np.ones((1, len(groups))), weight))
+                weight = np.concatenate((np.ones((1, len(columns))), weight))
             yield slice(start, start + len(weight)), weight
 
-    def _columns(self, groups: Sequence[str] | np.ndarray) -> np.ndarray:
-        names = np.asarray(groups, dtype=np.str_)
-        column = np.minimum(np.searchsorted(self.groups, names), len(self.groups) - 1)
-        if (unknown := self.groups[column] != names).any():
-            raise ParameterError(f"group '{names[unknown][0]}' is not among the groups the weights were made for")
+    def _drawn(self, columns: np.ndarray, rows: slice) -> np.ndarray:
+        """(rows, n) float64, with the weights of one image side by side in memory, as they are read and used."""
+        from fdetect._sums_cpu import drawn  # here: Numba takes a while to import
+
+        counts = self.counts.T[:, rows]
+        weight = np.empty((len(columns), counts.shape[1]))
+        drawn(counts, columns, weight)
+        return weight.T
+
+    def _columns(self, groups: Groups) -> np.ndarray:
+        """Return the column of `counts` of each image."""
+        if isinstance(groups, Coded):  # its names are looked up once, however many rows are asked for
+            if id(groups.names) not in self._known:
+                self._known[id(groups.names)] = groups.names, self._found(groups.names)
+            column = self._known[id(groups.names)][1][groups.codes]
+        else:
+            column = self._found(np.asarray(groups))
+        if (unknown := column < 0).any():
+            name = np.asarray(groups)[unknown][0]
+            raise ParameterError(f"group '{name}' is not among the groups the weights were made for")
         return np.asarray(column)
 
+    def _found(self, names: np.ndarray) -> np.ndarray:
+        """(n,) str -> (n,) place in `groups`, -1 for one that is not there."""
+        names = names.astype(np.str_)
+        column = np.minimum(np.searchsorted(self.groups, names), len(self.groups) - 1)
+        return np.where(self.groups[column] == names, column, -1)
 
-def group_weights(groups: Sequence[str] | np.ndarray, *, replicates: int = 1000, seed: int = 0) -> GroupWeights:
+
+def group_weights(groups: Groups, *, replicates: int = 1000, seed: int = 0) -> GroupWeights:
     """Draw whole groups with replacement, as many as there are, once for all images of a run.
 
     (N,) str -> counts (replicates, G) that follow the multinomial (G; 1/G, ..., 1/G), from
     `numpy.random.default_rng(seed)`; they depend on the set of groups, not on the order of the images.
     Raises ParameterError for an empty group, no group at all, and fewer than 0 replicates.
     """
+    if isinstance(groups, Coded):
+        groups = groups.names[np.unique(groups.codes)]
     names = np.unique(np.asarray(groups, dtype=np.str_))
     if len(names) == 0 or names[0] == "":
         raise ParameterError("every image needs a group for the bootstrap; give each its own if none is known")
@@ -146,9 +179,10 @@ def group_weights(groups: Sequence[str] | np.ndarray, *, replicates: int = 1000,
         raise ParameterError(f"replicates is {replicates}; give 0 or more, such as 1000")
     rng = np.random.default_rng(seed)
     size = len(names)
-    counts = np.empty((replicates, size), dtype=np.uint16)  # 65,536 draws of one among as many do not happen
-    for row in counts:
-        row[:] = np.bincount(rng.integers(size, size=size), minlength=size)
+    counts = np.empty((size, replicates), dtype=np.uint16).T  # 65,536 draws of one among as many do not happen
+    for start in range(0, replicates, 64):  # some at a time: written one by one they would be strewn over memory
+        draws = [np.bincount(rng.integers(size, size=size), minlength=size) for _ in counts[start : start + 64]]
+        counts[start : start + 64] = np.array(draws, dtype=np.uint16)
     return GroupWeights(names, counts)
 
 

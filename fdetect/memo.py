@@ -18,13 +18,23 @@ _made: ContextVar[dict[tuple[Any, ...], tuple[tuple[Any, ...], Any]] | None] = C
 
 
 @contextmanager
-def once_within() -> Iterator[None]:
-    """Have `shared` functions compute once for the very same arrays inside the `with` block, which must not change."""
-    token = _made.set({})
+def once_within(*passing: Any) -> Iterator[None]:
+    """Have `shared` functions compute once for the very same arrays inside the `with` block, which must not change.
+
+    Inside another such block, what is made there holds until the outer one ends; but what was made of the `passing`
+    arrays is forgotten with the inner one.
+    """
+    made = _made.get()
+    token = _made.set({}) if made is None else None
     try:
         yield
     finally:
-        _made.reset(token)
+        if token is not None:
+            _made.reset(token)
+        elif made is not None:
+            gone = {id(array) for array in passing}
+            for key in [key for key in made if gone.intersection(key[1:])]:
+                del made[key]
 
 
 def shared(function: F) -> F:

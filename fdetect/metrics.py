@@ -34,8 +34,10 @@ from fdetect.bootstrap import (
 from fdetect.memo import once_within, shared
 from fdetect.registry import Registry
 from fdetect.roc import ranking_of
+from fdetect.sums import called, classes, images, sums_at, total
 
 __all__ = [
+    "ECE_EDGES",
     "Difference",
     "Estimate",
     "GroupWeights",
@@ -52,6 +54,8 @@ __all__ = [
 ]
 
 _UNIT = (0.0, 1.0)
+_BINS = 15  # of `ece`
+ECE_EDGES = np.arange(1, _BINS) / _BINS  # between them
 
 metric = Registry("metric", "better", "range")
 
@@ -74,13 +78,14 @@ def evaluate(trials: Sequence[TrialSample], names: Sequence[str], weights: Group
         order = np.argsort(-trial.score, kind="stable")  # so that the walk along the curve goes through memory in order
         label = trial.label[order]
         columns = {need: np.asarray(trial.column(need))[order] for need in present}
-        for rows, weight in weights.blocks(np.asarray(trial.group)[order]):
-            with once_within():
-                for kind, amount in masses(label, weight).items():
-                    mass[kind][t, rows] = amount
-                for entry in entries:
-                    if needs[entry.name] in present:
-                        values[entry.name][t, rows] = entry(label, columns[needs[entry.name]], weight)
+        with once_within():
+            for rows, weight in weights.blocks(trial.group[order]):
+                with once_within(weight):
+                    for kind, amount in masses(label, weight).items():
+                        mass[kind][t, rows] = amount
+                    for entry in entries:
+                        if needs[entry.name] in present:
+                            values[entry.name][t, rows] = entry(label, columns[needs[entry.name]], weight)
 
     cells = {entry.name: pooled(values[entry.name], mass[entry.meta.get("mass", "images")]) for entry in entries}
     return {name: Estimate(float(cell[0]), cell[1:]) for name, cell in cells.items()}
@@ -88,7 +93,7 @@ def evaluate(trials: Sequence[TrialSample], names: Sequence[str], weights: Group
 
 def masses(label: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:
     """What a trial can count by: (N,) int, (B, N) float64 -> (B,) float64 of pairs, fakes, reals and images."""
-    fakes, reals = _classes(label, weight)
+    fakes, reals = classes(label, weight)
     return {"pairs": fakes * reals, "fakes": fakes, "reals": reals, "images": fakes + reals}
 
 
@@ -165,20 +170,20 @@ def balanced_accuracy(label: np.ndarray, decision: np.ndarray, weight: np.ndarra
 
     (TPR + 1 - FPR) / 2.  Brodersen, Ong, Stephan and Buhmann 2010, 10.1109/ICPR.2010.764.
     """
-    (fakes, reals), (found, wrong) = _classes(label, weight), _called(label, decision, weight)
+    (fakes, reals), (found, wrong) = classes(label, weight), called(label, decision, weight)
     return np.asarray((_ratio(found, fakes) + 1.0 - _ratio(wrong, reals)) / 2.0)
 
 
 @metric(better="higher", range=_UNIT, needs="decision", mass="fakes", share=True)
 def tpr_frozen_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the fakes called fake at the threshold frozen at 5 % FPR, sum of w [called, fake] / F."""
-    return _ratio(_called(label, decision, weight)[0], _classes(label, weight)[0])
+    return _ratio(called(label, decision, weight)[0], classes(label, weight)[0])
 
 
 @metric(better="lower", range=_UNIT, needs="decision", mass="reals", share=True)
 def fpr_achieved_5(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the reals called fake at the threshold frozen at 5 % FPR, sum of w [called, real] / R."""
-    return _ratio(_called(label, decision, weight)[1], _classes(label, weight)[1])
+    return _ratio(called(label, decision, weight)[1], classes(label, weight)[1])
 
 
 @metric(better="higher", range=_UNIT, needs="decision", mass="images")
@@ -187,7 +192,7 @@ def precision(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np
 
     It depends on how many reals and fakes the test has: compare it within one test only.
     """
-    found, wrong = _called(label, decision, weight)
+    found, wrong = called(label, decision, weight)
     return np.where(_both(label, weight), _ratio(found, found + wrong), np.nan)
 
 
@@ -203,29 +208,29 @@ def f1(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> np.ndarra
 
     van Rijsbergen 1979, Information Retrieval, chapter 7.
     """
-    found, wrong = _called(label, decision, weight)
-    value = _ratio(2.0 * found, found + wrong + _classes(label, weight)[0])
+    found, wrong = called(label, decision, weight)
+    value = _ratio(2.0 * found, found + wrong + classes(label, weight)[0])
     return np.where(_both(label, weight), value, np.nan)
 
 
 @metric(better="higher", range=_UNIT, needs="probability", mass="images")
 def accuracy_at_half(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of images that calling fake at probability >= 0.5 gets right; it leans to the larger class."""
-    (fakes, reals), (found, wrong) = _classes(label, weight), _called(label, _half(probability), weight)
+    (fakes, reals), (found, wrong) = classes(label, weight), called(label, _half(probability), weight)
     return _ratio(found + reals - wrong, fakes + reals)
 
 
 @metric(better="higher", range=_UNIT, needs="probability", mass="reals", share=True)
 def real_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the reals with a probability below 0.5."""
-    reals, wrong = _classes(label, weight)[1], _called(label, _half(probability), weight)[1]
+    reals, wrong = classes(label, weight)[1], called(label, _half(probability), weight)[1]
     return _ratio(reals - wrong, reals)
 
 
 @metric(better="higher", range=_UNIT, needs="probability", mass="fakes", share=True)
 def fake_accuracy(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Share of the fakes with a probability of 0.5 or more."""
-    return _ratio(_called(label, _half(probability), weight)[0], _classes(label, weight)[0])
+    return _ratio(called(label, _half(probability), weight)[0], classes(label, weight)[0])
 
 
 @metric(better="lower", range=_UNIT, needs="probability", mass="images")
@@ -236,24 +241,16 @@ def ece(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.nd
     bin m = [m/15, (m+1)/15), the last one closed.
     Guo, Pleiss, Sun and Weinberger 2017, arXiv 1706.04599, equation 3; balanced as in B-Free, arXiv 2412.17671.
     """
-    bins, gaps = np.digitize(probability, np.arange(1, 15) / 15.0), []
-    for kind, total in ((1, _classes(label, weight)[0]), (0, _classes(label, weight)[1])):
-        mine = np.flatnonzero(label == kind)
-        mine = mine[np.argsort(bins[mine], kind="stable")]
-        counts = np.bincount(bins[mine], minlength=15)
-        sums = np.zeros((len(weight), 15))
-        if len(mine):
-            starts = np.concatenate(([0], np.cumsum(counts)[:-1]))[counts > 0]
-            sums[:, counts > 0] = np.add.reduceat(weight[:, mine] * (probability[mine] - kind), starts, axis=1)
-        gaps.append(_ratio(sums, total[:, None]))
-    return np.asarray(abs(gaps[0] + gaps[1]).sum(axis=1) / 2.0)
+    place, gap = _bins(label, probability)
+    fakes, reals = classes(label, weight)
+    of_reals, of_fakes = sums_at(weight, place, 2 * _BINS, gap).reshape(2, _BINS, len(weight))
+    return np.asarray(abs(_ratio(of_fakes, fakes) + _ratio(of_reals, reals)).sum(axis=0) / 2.0)
 
 
 @metric(better="lower", range=(0.0, math.inf), needs="probability", mass="images")
 def nll(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Negative log-likelihood in nats, the mean of -log(probability of the true class), clipped at 1e-12."""
-    right = np.where(label == 1, probability, 1.0 - probability)
-    return _ratio(-_sum(weight, np.log(np.clip(right, 1e-12, 1.0))), masses(label, weight)["images"])
+    return _ratio(-total(weight, _log_right(label, probability)), images(label, weight))
 
 
 @metric(better="lower", range=_UNIT, needs="probability", mass="images")
@@ -262,12 +259,7 @@ def brier(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.
 
     Brier 1950, 10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2, halved for two classes.
     """
-    return _ratio(_sum(weight, (probability - label) ** 2), masses(label, weight)["images"])
-
-
-def _sum(weight: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """(B, N), (N,) -> (B,); einsum and not @, whose last bits depend on the number of BLAS threads."""
-    return np.asarray(np.einsum("bn,n->b", weight, column.astype(np.float64)))
+    return _ratio(total(weight, _squared(label, probability)), images(label, weight))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -275,20 +267,25 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 @shared
-def _classes(label: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of all fakes and of all reals, (B,) each."""
-    return _sum(weight, label == 1), _sum(weight, label == 0)
-
-
-@shared
-def _called(label: np.ndarray, decision: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the fakes and of the reals that are called fake, (B,) each."""
-    return _sum(weight, decision & (label == 1)), _sum(weight, decision & (label == 0))
-
-
-@shared
 def _half(probability: np.ndarray) -> np.ndarray:
     return np.asarray(probability >= 0.5)
+
+
+@shared
+def _bins(label: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each image is summed for `ece`, by class and bin, and how far its probability is from its label."""
+    return np.digitize(probability, ECE_EDGES) + _BINS * (label == 1), probability - label
+
+
+@shared
+def _log_right(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Logarithm of the probability of the true class, for `nll`."""
+    return np.asarray(np.log(np.clip(np.where(label == 1, probability, 1.0 - probability), 1e-12, 1.0)))
+
+
+@shared
+def _squared(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    return np.asarray((probability - label) ** 2)
 
 
 def _both(label: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fdetect.memo import shared
+from fdetect.sums import by_image
 
 __all__ = ["Ranking", "ranking_of"]
 
@@ -36,7 +37,9 @@ def ranking_of(label: np.ndarray, score: np.ndarray, weight: np.ndarray) -> Rank
     """Return the ranking metrics of one sample: (N,) int, (N,) float64, (B, N) float64 -> Ranking."""
     from fdetect._roc_cpu import walk  # here: Numba takes a while to import
 
-    order = np.argsort(-score, kind="stable")
+    falling = bool((score[1:] <= score[:-1]).all())
+    order = np.arange(len(score)) if falling else np.argsort(-score, kind="stable")
     ordered = score[order]
     ends = np.append(ordered[1:] != ordered[:-1], True)[: len(order)]  # the last image of every tie
-    return Ranking(*walk(np.ascontiguousarray(weight, np.float64), order, (label[order] == 1).astype(np.float64), ends))
+    by_score = by_image(weight) if falling else by_image(weight)[order]
+    return Ranking(*walk(by_score, label[order] == 1, ends))

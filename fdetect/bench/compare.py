@@ -16,7 +16,7 @@ from fdetect.registry import nearest
 from fdetect.significance import delong
 from fdetect.types import FAKE, REAL
 
-__all__ = ["PairedDifference", "compare", "failures_wrong", "macro_of", "paired_differences", "unseen"]
+__all__ = ["PairedDifference", "bootstrap_p", "compare", "failures_wrong", "macro_of", "paired_differences", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def compare(
     and conditions that it lacks are left out.
     """
     rows_of = dict(zip(scores.names, scores.by_key, strict=True))
-    none_drawn = GroupWeights(weights.groups, weights.counts[:0])
+    none_drawn = replace(weights, counts=weights.counts[:0])
     found = []
     for name, mine in rows_of.items():
         theirs = _opposite(rows_of, second, name)
@@ -115,9 +115,9 @@ def compare(
                 low=gap.low,
                 high=gap.high,
                 failures_wrong=bound,
-                n_images=len(np.unique(scores.path[mine])),
-                n_failed=len(np.unique(scores.path[mine[~both_ok]])),
-                p=_bootstrap_p(pair[0].replicates - pair[1].replicates),
+                n_images=scores.text["path"][mine].distinct(),
+                n_failed=scores.text["path"][mine[~both_ok]].distinct(),
+                p=bootstrap_p(pair[0].replicates - pair[1].replicates),
                 p_delong=_delong_p(scores, mine[both_ok], theirs[both_ok]),
             )
         )
@@ -135,16 +135,18 @@ def _opposite(
 
 def _shared(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of both detectors for the (trial, path) that both have, in the same order."""
-    at = {(scores.trial[row], scores.path[row]): row for row in theirs}
-    pairs = [(row, at[key]) for row in mine if (key := (scores.trial[row], scores.path[row])) in at]
-    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return first, second
+    path = scores.text["path"]
+    image = scores.text["trial"].codes * len(path.names) + path.codes
+    _, first, second = np.intersect1d(image[mine], image[theirs], assume_unique=True, return_indices=True)
+    order = np.argsort(first)
+    return mine[first[order]], theirs[second[order]]
 
 
 def unseen(scores: ScoreTable, rows: np.ndarray) -> tuple[str, ...]:
     """Return the tested generators that no detector of these rows was trained on; all of them where there is none."""
+    fakes = rows[scores.label[rows] == FAKE]
     tested, seen = (
-        set(scores.generator[rows[(scores.label[rows] == FAKE) & chosen]]) for chosen in (True, scores.seen[rows])
+        {name for name, _ in scores.split("generator", part)} for part in (fakes, fakes[scores.seen[fakes]])
     )
     return tuple(sorted(tested - seen or tested))
 
@@ -153,13 +155,15 @@ def macro_of(
     scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, generators: tuple[str, ...], name: str = "auroc"
 ) -> Estimate:
     """Mean of a metric over these generators; NaN where one of them is left without a fake or a real in every trial."""
-    rows = rows[(scores.label[rows] == REAL) | np.isin(scores.generator[rows].astype(str), generators)]
+    generator = scores.text["generator"]
+    codes = np.flatnonzero(np.isin(generator.names.astype(str), generators))
+    rows = rows[(scores.label[rows] == REAL) | np.isin(generator.codes[rows], codes)]
     found = group_estimates(scores, rows, weights, (name,))
     nothing = Estimate(float("nan"), np.full(weights.replicates, np.nan))
     return macro([found[one][1][name] if one in found else nothing for one in generators] or [nothing])
 
 
-def _bootstrap_p(differences: np.ndarray) -> float:
+def bootstrap_p(differences: np.ndarray) -> float:
     """(B,) -> twice the share of replicates on the other side of 0, counting one more that is (a p-value is never 0).
 
     Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, equation 4.11, two-sided.
@@ -172,8 +176,8 @@ def _bootstrap_p(differences: np.ndarray) -> float:
 
 def _delong_p(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray) -> float:
     label = scores.label[mine]
-    kinds = (scores.trial[mine], scores.generator[mine[label == FAKE]])
-    if any(len(set(kind.tolist())) != 1 for kind in kinds) or len(set(scores.group[mine].tolist())) < len(mine):
+    kinds = (scores.text["trial"][mine], scores.text["generator"][mine[label == FAKE]])
+    if any(kind.distinct() != 1 for kind in kinds) or scores.text["group"][mine].distinct() < len(mine):
         return math.nan
     if min((label == REAL).sum(), (label == FAKE).sum()) < 2:
         return math.nan

@@ -11,27 +11,15 @@ where several are averaged.  A group counts as one draw, whatever its images: th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from fdetect.bench.score_table import ScoreTable, refuse_repeats
 from fdetect.decide import exact_interval
 from fdetect.engine.loop import Progress
-from fdetect.errors import DataError
-from fdetect.metrics import (
-    Estimate,
-    GroupWeights,
-    Interval,
-    TrialSample,
-    evaluate,
-    group_weights,
-    interval,
-    macro,
-    metric,
-)
+from fdetect.metrics import Estimate, GroupWeights, Interval, evaluate, interval, macro, metric
 from fdetect.types import FAKE, REAL, Cell, MetricValue
 
 __all__ = ["FEW", "FEW_GROUPS", "OVERALL", "SEEN", "ScoreTable", "cells_of", "group_estimates",
@@ -43,78 +31,6 @@ FEW = "few groups"  # flag of a worst generator where none has as many
 LOST = 0.01  # share of a class whose loss flags a cell
 SEEN = "seen in training"
 REAL_ONLY = ("fpr_achieved_5", "real_accuracy")
-
-_ROW = ("detector", "train", "train_condition", "condition", "trial", "path")  # what a row of scores is about
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """The columns of `scores.parquet` as (n,) arrays, and the four that name a column of the results."""
-
-    label: np.ndarray
-    generator: np.ndarray
-    real_source: np.ndarray
-    group: np.ndarray
-    trial: np.ndarray
-    path: np.ndarray
-    score: np.ndarray
-    probability: np.ndarray
-    seen: np.ndarray  # (n,) bool: the row's generator was in the training set of its trial
-    called_fake: np.ndarray  # 1, 0, or NaN where no threshold was attainable
-    keys: np.ndarray  # (n,) number of the (detector, train, train_condition, condition) of each row
-    names: tuple[tuple[str, str, str, str], ...]  # what those numbers stand for
-
-    @classmethod
-    def of(cls, table: pa.Table) -> ScoreTable:
-        """Read an Arrow table with the columns of `scores.parquet`; an empty group becomes the path.
-
-        Raises DataError where an image has two rows of one detector, condition and trial: see `refuse_repeats`.
-        """
-        refuse_repeats(table)
-
-        def text(name: str) -> np.ndarray:
-            return np.array(table.column(name).to_pylist(), dtype=object)
-
-        def number(name: str) -> np.ndarray:
-            values = table.column(name).to_pylist()
-            return np.array([np.nan if value is None else value for value in values], np.float64)
-
-        names, keys = _numbered([text(n) for n in ("detector", "train", "train_condition", "condition")])
-        path, group, score, threshold = text("path"), text("group"), number("score"), number("threshold")
-        called = np.where(np.isnan(threshold) | np.isnan(score), np.nan, score > threshold)
-        return cls(
-            label=number("label").astype(np.int64),
-            generator=text("generator"),
-            real_source=text("real_source"),
-            group=np.where(group == "", path, group).astype(object),
-            trial=text("trial"),
-            path=path,
-            score=score,
-            probability=number("probability"),
-            seen=np.array(table.column("seen").to_pylist(), dtype=bool),
-            called_fake=called,
-            keys=keys,
-            names=names,
-        )
-
-    @cached_property
-    def by_key(self) -> tuple[np.ndarray, ...]:
-        """Row numbers of every (detector, train, train_condition, condition)."""
-        order = np.argsort(self.keys, kind="stable")
-        return tuple(np.split(order, np.cumsum(np.bincount(self.keys))[:-1]))
-
-    def weights(self, *, replicates: int, seed: int) -> GroupWeights:
-        """Draw the bootstrap weights of this table, once for all its cells."""
-        return group_weights(list(self.group), replicates=replicates, seed=seed)
-
-    def samples(self, rows: np.ndarray) -> list[TrialSample]:
-        """Return the rows that have a score, trial by trial."""
-        rows = rows[np.isfinite(self.score[rows])]
-        return [
-            TrialSample(self.label[mine], self.score[mine], self.probability[mine], self.called_fake[mine],
-                        self.group[mine].astype(str))
-            for _, mine in _split_by(self.trial, rows)
-        ]  # fmt: skip
 
 
 def cells_of(
@@ -151,28 +67,6 @@ def lowest_left_out(cells: Iterable[Cell]) -> Cell | None:
     return min(small, key=lambda cell: cell.metric("auroc").value, default=None)
 
 
-def refuse_repeats(table: pa.Table) -> None:
-    """Raise DataError where an image has two rows of one detector, condition and trial; a column `file` is named.
-
-    Such rows are one image judged twice, as when the scores of two runs are put together: pooled, they would pass
-    for two images and make intervals too narrow.
-    """
-    row = pa.array(np.arange(len(table)))
-    numbered = table.select(list(_ROW)).append_column("row", row).group_by(list(_ROW))
-    found = numbered.aggregate([("row", "count"), ("row", "min"), ("row", "max")])
-    twice = found.filter(pc.field("row_count") > 1).sort_by("row_min").slice(0, 1).to_pylist()
-    if not twice:
-        return
-    at, files = twice[0], ""
-    if "file" in table.column_names:
-        both = (table.column("file")[at[row]].as_py() for row in ("row_min", "row_max"))
-        files = f"{' and '.join(dict.fromkeys(both))}: "
-    raise DataError(
-        f"{files}{at['detector']} has two rows for {at['path']} under {at['condition']} in {at['trial']}; keep one of "
-        "them, or give the detectors different names in the column detector"
-    )
-
-
 def group_estimates(
     scores: ScoreTable, rows: np.ndarray, weights: GroupWeights, names: tuple[str, ...]
 ) -> dict[str, tuple[np.ndarray, dict[str, Estimate]]]:
@@ -183,8 +77,9 @@ def group_estimates(
     found: dict[str, tuple[np.ndarray, dict[str, Estimate]]] = {}
     fakes = rows[scores.label[rows] == FAKE]
     reals = rows[scores.label[rows] == REAL]
-    for generator, mine in _split_by(scores.generator, fakes):
-        beside = reals[np.isin(scores.trial[reals], np.unique(scores.trial[mine]))]
+    trial = scores.text["trial"].codes
+    for generator, mine in scores.split("generator", fakes):
+        beside = reals[np.isin(trial[reals], trial[mine])]
         both = np.sort(np.concatenate([mine, beside]))
         samples = [s for s in scores.samples(both) if 0 < s.label.sum() < len(s.label)]
         found[generator] = (both, evaluate(samples, names, weights))
@@ -221,7 +116,7 @@ def _cells_of_one(
         flags = (worst.generator, *(() if many else (FEW,)), *worst.flags)
         yield cell("worst", "", worst.metrics, worst.n_groups, flags)
     reals = rows[scores.label[rows] == REAL]
-    for source, mine in _split_by(scores.real_source, reals):
+    for source, mine in scores.split("real_source", reals):
         estimates = evaluate(scores.samples(mine), REAL_ONLY, weights)
         values = _values(scores, [mine], estimates, level)
         yield cell("", source or "unnamed", values, _groups(scores, mine, REAL), _lost(scores, mine))
@@ -247,8 +142,9 @@ def _values(
         return interval(estimate.replicates, level=level)
 
     ok = np.isfinite(scores.score[rows])
-    n_real, n_fake = (len(np.unique(scores.path[rows[ok & (scores.label[rows] == k)]])) for k in (REAL, FAKE))
-    failed = len(np.unique(scores.path[rows[~ok]]))
+    path = scores.text["path"]
+    n_real, n_fake = (path[rows[ok & (scores.label[rows] == k)]].distinct() for k in (REAL, FAKE))
+    failed = path[rows[~ok]].distinct()
     return tuple(
         MetricValue(name, estimate.value, *bounds(name, estimate), n_real, n_fake, failed)
         for name, estimate in estimates.items()
@@ -257,7 +153,7 @@ def _values(
 
 def _groups(scores: ScoreTable, rows: np.ndarray, label: int) -> int:
     """Count the groups of a class that have a score: those that the figures rest on."""
-    return len(np.unique(scores.group[rows[(scores.label[rows] == label) & np.isfinite(scores.score[rows])]]))
+    return scores.text["group"][rows[(scores.label[rows] == label) & np.isfinite(scores.score[rows])]].distinct()
 
 
 def _lost(scores: ScoreTable, rows: np.ndarray) -> tuple[str, ...]:
@@ -269,18 +165,3 @@ def _lost(scores: ScoreTable, rows: np.ndarray) -> tuple[str, ...]:
         if failed.mean() > LOST if len(mine) else False:
             flags.append(f"lost {100 * failed.mean():.1f} % of the {name} images")
     return tuple(flags)
-
-
-def _split_by(values: np.ndarray, rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Group row numbers by a column's value, in sorted order of the values."""
-    if not len(rows):
-        return []
-    names, codes = np.unique(values[rows].astype(str), return_inverse=True)
-    return [(str(name), rows[codes == k]) for k, name in enumerate(names)]
-
-
-def _numbered(columns: list[np.ndarray]) -> tuple[tuple[tuple[str, str, str, str], ...], np.ndarray]:
-    """Number the distinct rows of several columns in order of first appearance."""
-    numbers: dict[tuple[str, str, str, str], int] = {}
-    keys = [numbers.setdefault((a, b, c, d), len(numbers)) for a, b, c, d in zip(*columns, strict=True)]
-    return tuple(numbers), np.array(keys, dtype=np.int64)
