@@ -19,11 +19,13 @@ import pytest
 import test_gate
 from test_audit import encoded, picture
 from test_evaluate import cell, fakes, reals, run
+from test_evaluate import table as score_table
 from test_layouts import plant
 from tiny_tasks import CROP, MATCHED, NATIVE, Moments, extract, image_bytes
 
 from fdetect import metrics
-from fdetect.bench import audit, evaluate, gate_checks, header, protocols
+from fdetect.bench import audit, by_source, by_source_verdict, evaluate, gate_checks, header, protocols
+from fdetect.bench.by_source_tables import source_grids
 from fdetect.bench.contenders import training_free
 from fdetect.bench.gate import gate
 from fdetect.bench.layouts import read_manifest
@@ -223,6 +225,41 @@ def test_auroc_reads_scores_and_never_decisions(off: Off):
     assert cell(run(rows), "gan").metric("auroc").value == 0.75
 
 
+def photographs(**offsets: float) -> pa.Table:
+    """Scores of two generators of one strength, and of 60 photographs of each source with an offset of its own."""
+    rng = np.random.default_rng(0)
+    rows = [row for name, offset in offsets.items()
+            for row in ({**row, "path": f"{name}/{row['path']}", "group": f"{name}/{row['path']}"}
+                        for row in reals((rng.normal(size=60) + offset).tolist(), real_source=name))]  # fmt: skip
+    return score_table(rows + [row for name in ("a", "b") for row in fakes(name, (rng.normal(size=60) + 2).tolist())])
+
+
+def test_a_mean_over_sources_hides_no_source(off: Off):
+    """Against four sources of five the fakes are found, against the fifth worse than by tossing a coin."""
+    scores = photographs(coco=0, flickr=0, raise_=0, scan=0, phone=4)
+
+    def lowest() -> float:
+        return min(row.auroc for row in by_source.by_source(scores, replicates=20))
+
+    assert cell(evaluate.cells_of(scores, replicates=20), "macro").metric("auroc").value > 0.7
+    assert lowest() < 0.2
+    off.setattr(by_source, "reals_of", lambda scores, rows: {"all": rows[scores.label[rows] == REAL]})
+    assert lowest() > 0.7  # the mean over five sources of reals, which nobody would know
+
+
+def test_a_score_of_photographs_is_not_taken_for_one_of_synthesis(off: Off):
+    """A detector that was taught some sources: their photographs score low, and what is from elsewhere as fakes do."""
+    scores = photographs(coco=-1, flickr=-1, raise_=-1, phone=2)
+
+    def said() -> str:
+        rows = by_source.by_source(scores, replicates=200)
+        return source_grids(rows)[1].rows[0][-1]
+
+    assert "not shown to measure synthesis" in said()
+    off.setattr(by_source_verdict, "FEW_GROUPS", 1000)  # no placebo is asked
+    assert "not shown to measure synthesis" not in said()
+
+
 def test_always_fake_is_seen_beside_what_it_finds():
     rows = reals([0.9] * 3, real_source="coco", threshold=0.5) + fakes("gan", [0.9] * 4, threshold=0.5)
     grid = next(g for g in result_grids(run(rows)) if "frozen" in g.title)
@@ -310,7 +347,7 @@ def test_one_image_with_two_scores_is_refused(off: Off):
     again = [{**row, "score": -row["score"]} for row in rows]  # somebody else's scores under the same name
     with pytest.raises(DataError, match="two rows for real 0"):
         run(rows + again)
-    off.setattr(evaluate, "refuse_repeats", lambda table: None)
+    off.setattr("fdetect.bench.score_table.refuse_repeats", lambda table: None)
     assert cell(run(rows + again), "gan").metric("auroc").value == 0.5
 
 
