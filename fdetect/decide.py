@@ -186,12 +186,13 @@ def achieved(source: str, here: np.ndarray, elsewhere: np.ndarray, *, fpr: float
     return Achieved(source, len(scored), int((scored > threshold.value).sum()), threshold)
 
 
-def exact_interval(k: int, n: int, *, level: float = 0.95) -> Interval:
+def exact_interval(k: float, n: float, *, level: float = 0.95) -> Interval:
     """Interval of a rate of which k of n were seen: the rates that do not make so many, or so few, too unlikely.
 
         low = B(alpha / 2; k, n - k + 1),   high = B(1 - alpha / 2; k + 1, n - k),   alpha = 1 - level
 
     with B the quantile of the beta distribution; 0 and 1 at the ends.  The n are taken as independent.
+    Both may be effective numbers, no integers, where images have weights (Korn and Graubard 1998).
     Source: Clopper and Pearson 1934, 10.1093/biomet/26.4.404.
     Raises ParameterError unless 0 <= k <= n and n > 0.
     """

@@ -35,7 +35,8 @@ from fdetect.perturb import FINAL_QUALITY, condition
 from fdetect.registry import Entry
 from fdetect.wear import Amounts, perturbation
 
-__all__ = ["Course", "Curve", "area_under", "courses", "curve_charts", "curve_grids", "curves_of", "read_curves"]
+__all__ = ["Course", "Curve", "area_under", "courses", "curve_charts", "curve_grids", "curves_of", "read_curves",
+           "trained_names"]  # fmt: skip
 
 LEAST = 3  # amounts of a curve
 _LAST: tuple[str, float] = ("jpeg", FINAL_QUALITY)
@@ -191,6 +192,17 @@ def curve_charts(curves: Sequence[Curve], audit: Mapping[str, Any] | None = None
     return made
 
 
+def trained_names(keys: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Name (detector, train, train_condition): with what was trained on where one detector has several."""
+    several = len({key[:2] for key in keys}) > len({key[0] for key in keys})
+    conditions = len(set(keys)) > len({key[:2] for key in keys})
+    return [
+        detector + (f" ← {train}" if several and train else "")
+        + (f" (trained under {under or 'what is not said'})" if conditions else "")
+        for detector, train, under in keys
+    ]  # fmt: skip
+
+
 def _marked(curve: Curve, audit: Mapping[str, Any] | None) -> str:
     """Say in brackets what the audit found, with the conditions that it found it in."""
     found: dict[str, list[str]] = {}
@@ -207,16 +219,7 @@ def _by_operation(curves: Sequence[Curve]) -> Mapping[str, list[Curve]]:
 
 
 def _names(curves: Sequence[Curve]) -> list[str]:
-    """Name the curves of one operation: with what was trained on where one detector has several."""
-    several = len({(c.detector, c.train) for c in curves}) > len({c.detector for c in curves})
-    conditions = len({(c.detector, c.train, c.train_condition) for c in curves}) > len(
-        {(c.detector, c.train) for c in curves}
-    )
-    return [
-        c.detector + (f" ← {c.train}" if several and c.train else "")
-        + (f" (trained under {c.train_condition or 'what is not said'})" if conditions else "")
-        for c in curves
-    ]  # fmt: skip
+    return trained_names([(curve.detector, curve.train, curve.train_condition) for curve in curves])
 
 
 def _trained(curves: Sequence[Curve]) -> str:
