@@ -161,6 +161,7 @@ class DetectorsConfig:
     encoder: str = ""  # for all that need one: a name of `fdetect weights list`, a hub id or a folder; empty: their own
     autoencoder: str = ""  # the same for those that reconstruct
     scores: tuple[str, ...] = ()  # files for `--scores`
+    external: tuple[str, ...] = ()  # NAME=COMMAND: programs that score pictures; a run runs them
 
 
 @dataclass(frozen=True)

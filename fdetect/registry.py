@@ -82,6 +82,7 @@ class Registry:
         self.required = required
         self.group = group or f"fdetect.{kind.replace(' ', '_')}s"
         self.broken: dict[str, str] = {}  # plug-ins that could not be loaded, and why
+        self.adopt: Callable[[Any], object] | None = None  # makes an entry of what an entry point names, if it is none
         self._entries: dict[str, Entry] = {}
         self._plugins_loaded = False
 
@@ -176,7 +177,9 @@ class Registry:
         self._plugins_loaded = True
         for point in entry_points(group=self.group):
             try:
-                point.load()  # the module registers itself with the decorator, as ours do
+                found = point.load()  # the module registers itself with the decorator, as ours do
+                if self.adopt:
+                    self.adopt(found)
             except Exception as error:  # a broken plug-in must not take the suite down; `fdetect list` shows it
                 self.broken[point.name] = f"plug-in {point.value} failed: {' '.join(str(error).split())}"
 

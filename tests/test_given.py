@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import naive_metrics as naive
@@ -331,3 +332,95 @@ def test_what_cannot_be_judged_is_one_sentence(ending, change, text, tmp_path):
         read_score_table(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert text in str(caught.value)
+
+
+# -- tables as people write them ------------------------------------------------------------------------------------
+
+
+def as_text(rows: list[Row], by: str = ",", names: tuple[str, str] = ("path", "score"), **change: object) -> str:
+    lines = [f"{change.get('before', '')}{row['path']}{by}{row['score']}" for row in rows]
+    return "\n".join([by.join(names), *lines]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("bom.csv", ("\ufeff" + as_text(images())).encode()),
+        ("semicolon.csv", as_text(images(), ";").encode()),
+        ("tab.tsv", as_text(images(), "\t").encode()),
+        ("windows.csv", as_text(images()).replace("/", "\\").replace("\n", "\r\n").encode()),
+        ("dotted.csv", as_text(images(), before="./").encode()),
+        ("below.csv", as_text(images(), before="/mnt/set/").encode()),
+        ("grip.csv", as_text(images(), names=("filename", "score")).encode()),
+        ("adapter.csv", as_text(images(), names=("image_path", "pred")).encode()),
+        ("lota.csv", as_text(images(), names=("image", "prob_fake")).encode()),
+        ("quoted.csv", as_text([{**row, "score": f'"{row["score"]}"'} for row in images()]).encode()),
+        ("each.json", json.dumps([{"image_path": r["path"], "pred": r["score"]} for r in images()]).encode()),
+        ("json.txt", json.dumps([{"path": r["path"], "score": str(r["score"])} for r in images()]).encode("utf-8-sig")),
+    ],
+)  # fmt: skip
+def test_one_table_in_many_spellings(name, data, samples, trials, tmp_path):
+    file = tmp_path / name
+    file.write_bytes(data)
+    (given,) = read_scores(file, samples, [condition("native")], root="/mnt/set")
+    assert {path: row[0] for (_, _, path), row in given.rows.items()} == {r["path"]: r["score"] for r in images()}
+    assert not given.notes
+    assert not given.reasons
+
+
+def test_a_name_of_its_own_wins_over_other_names(samples, tmp_path):
+    rows = [{"filename": "x", "path": r["path"], "pred": 1, "score": r["score"]} for r in images()]
+    (given,) = read_scores(write(tmp_path / "t.csv", rows), samples, [condition("native")])
+    assert given.row("", "native", "gan/007.png")[0] == 2 + 7 / 7
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"path,pred,prob_fake\na,1,0.5\n", "which column is the score, 'pred' or 'prob_fake'? Rename it 'score'"),
+        (b"image_path,filename,score\na,a,0.5\n", "which column is the path, 'image_path' or 'filename'?"),
+        (b"filename,Corvi2023\na,0.5\n", "no column 'score' (nor pred, prob_fake)"),
+        (b"path,score\na,97%\n", "'97%'); write 0,97 and 97% as 0.97"),
+        (b"path;score\na;0,97\n", "'0,97'); write 0,97 and 97% as 0.97"),
+        ("path,score\na,0.5\n".encode("utf-16"), "its text is UTF-16; save it as UTF-8"),
+        (b'{"a.png": 0.5}', "JSON is a list of objects here"),
+        (b'[{"path": "a", "score": 0.5}', "not a readable CSV, JSON or Parquet table: Expecting ',' delimiter"),
+        (b"[]", "holds no rows"),
+        (b"path,score\nreal/001.png,1\nreal\\001.png,1\n", "t has two rows for real/001.png under native; keep one"),
+        (b"path,score,label\nreal/001.png,1,0\nreal/002.png,1,1\n",
+         "real/002.png has label 1, and 0 in the data (1 such rows); 0 is real and 1 is fake"),
+    ],
+)  # fmt: skip
+def test_a_table_that_can_be_read_in_two_ways_is_not_read(data, words, samples, tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        read_scores(file, samples, [condition("native")])
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_nothing_looks_at_are_told(samples, tmp_path):
+    rows = [*complete(condition="jpeg70"), *complete(condition="matched"), *complete(condition="jpg90"),
+            {"path": "elsewhere/1.png", "score": 1.0, "condition": "jpeg70"}]  # fmt: skip
+    file = write(tmp_path / "t.csv", rows)
+    (given,) = read_scores(file, samples, [condition("jpeg70")])
+    assert given.notes == (
+        f"{file}: 1 of the images of t are not in the data, such as elsewhere/1.png; they are not used",
+        f"{file}: t has rows under jpg90, which is not run; they are not used",
+    ), "matched sets the thresholds of jpeg70"
+
+
+def test_paths_of_another_machine_are_shown(samples, trials, tmp_path):
+    rows = [{"path": f"/home/them/{r['path']}", "score": r["score"]} for r in images()]
+    with pytest.raises(DataError) as caught:
+        scored(write(tmp_path / "t.csv", rows), samples, trials)
+    words = "its paths are such as '/home/them/real/000.png', those of the data such as 'real/000.png'"
+    assert words in str(caught.value)
+
+
+def test_one_image_has_one_label_in_evaluate(tmp_path):
+    rows = [*judged(detector="a"), {**judged()[0], "detector": "b", "label": 1}]
+    with pytest.raises(DataError, match=r"real/000.png has label 0 in one row and 1 in another; give each image one"):
+        read_score_table(write(tmp_path / "t.csv", rows))

@@ -33,3 +33,11 @@ def test_a_score_that_is_a_decision_is_asked_about(fdetect, tmp_path, asked):  #
     code, _, err = fdetect("evaluate", file, "--replicates", "20")
     assert code == 0
     assert ("mine has 2 different scores under matched: an AUROC of decisions is none of scores" in err) == asked
+
+
+def test_a_score_that_is_the_same_for_all_is_told(fdetect, tmp_path):  # noqa: F811
+    file = table(tmp_path, lambda score, _: np.full(len(score), 0.25))
+    code, _, err = fdetect("evaluate", file, "--replicates", "20")
+    assert code == 0
+    assert "mine gives every image the same score under matched: it tells nothing apart" in err
+    assert "far below chance" not in err

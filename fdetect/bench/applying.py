@@ -249,7 +249,8 @@ def _by_name(name: str, *, condition: str, encoder: str, autoencoder: str, crop:
         raise ParameterError(f"{name} compares with reference images; make their bank first: "
                              f"fdetect fit DATA --detector {name} -o my.fdetect")  # fmt: skip
     tasks = tasks_of(instance, crop=crop, backend=backend)
-    return _Use(name, tasks, partial(judge, instance, tasks), condition or "native", crop, seed, _settings(tasks))
+    return _Use(entry.name, tasks, partial(judge, instance, tasks), condition or "native", crop, seed,
+                _settings(tasks))  # fmt: skip
 
 
 def _settings(tasks: Sequence[Any]) -> tuple[tuple[str, str], ...]:

@@ -84,7 +84,7 @@ def fit_detector(
     found = named(tasks, values) if instance.references else values
     made = calibrate(instance, pictures, found, share=calibration, seed=seed)
     fitted = CalibratedDetector(
-        name=name,
+        name=entry.name,
         instance=instance,
         space=identity(instance, tasks[0].space),
         condition=condition,

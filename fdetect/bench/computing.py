@@ -34,11 +34,13 @@ from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Task, run
 from fdetect.engine.loop import Progress
 from fdetect.engine.work import content_id
+from fdetect.errors import DataError
 from fdetect.features import feature, feature_tasks
 from fdetect.files import write_atomic
 from fdetect.perturb import Condition, condition
 from fdetect.registry import Entry, source_digest
-from fdetect.types import Table
+from fdetect.rigid.plugged import Plugged
+from fdetect.types import NotRun, Table
 
 __all__ = ["audit_of", "computed", "kept", "need_both_classes", "scored"]
 
@@ -94,10 +96,23 @@ def audit_of(
     )
 
 
-def need_both_classes(samples: Samples, extraction: Extraction) -> None:
-    """Raise DataError, with the first reason, where all images of a class failed under a condition."""
-    for (name, _), table in extraction.tables.items():
-        need_usable(table, samples.label, condition=name)
+def need_both_classes(
+    samples: Samples, extraction: Extraction, prepared: Sequence[Prepared]
+) -> tuple[list[Prepared], list[NotRun]]:
+    """Raise DataError, with the first reason, where all images of a class failed under a condition.
+
+    Returns the detectors; a plug-in on which they all failed, where others did not, is "not run" with that reason.
+    """
+    plugins = {task.name: one for one in prepared if isinstance(one.instance, Plugged) for task in one.tasks}
+    lost: dict[str, NotRun] = {}
+    for (name, task), table in extraction.tables.items():
+        try:
+            need_usable(table, samples.label, condition=name)
+        except DataError as error:
+            if task not in plugins:
+                raise
+            lost.setdefault(plugins[task].name, NotRun(plugins[task].name, str(error), "mend the plug-in"))
+    return [one for one in prepared if one.name not in lost], list(lost.values())
 
 
 def scored(
@@ -155,8 +170,8 @@ _JUDGING_CODE = ("bench/chosen.py", "bench/importances.py", "bench/evaluate.py",
 _SCORING_CODE = (
     "draws.py", "bench/draws.py", "bench/scoring.py", "bench/models.py", "bench/aligned.py", "bench/pair_sources.py",
     "bench/pairing.py",
-    "bench/protocols.py", "bench/given.py", "bench/head_trials.py", "bench/fusing.py", "bench/network_outputs.py",
-    "bench/ablation.py",
+    "bench/protocols.py", "bench/given.py", "bench/score_files.py", "bench/head_trials.py", "bench/fusing.py",
+    "bench/network_outputs.py", "bench/ablation.py",
     "classifiers/heads.py", "classifiers/estimators.py", "classifiers/stacking.py", "classifiers/balance.py",
     "classifiers/search.py", "classifiers/calibration.py", "classifiers/embedding.py", "classifiers/fused.py",
     "classifiers/fused_fit.py", "classifiers/fused_choice.py", "classifiers/fused_head.py", "nets/fusion.py",

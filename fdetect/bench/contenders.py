@@ -31,6 +31,7 @@ from fdetect.features import ALONE, PRESETS, feature_task
 from fdetect.perturb import Condition
 from fdetect.registry import Entry
 from fdetect.rigid import ViewTask, detector, prepare
+from fdetect.rigid.plugged import named
 from fdetect.types import FeatureTable, NotRun
 
 __all__ = ["Prepared", "check_names", "configured", "embeddings", "head_sets", "heads", "tasks_of", "training_free",
@@ -106,10 +107,10 @@ def configured(names: Sequence[str], **networks: str) -> list[Entry]:
 
     A name chooses by a setting behind it, or where it is a variant for one network (`aeroblade_taef2`).
 
-    Raises UnknownName and ParameterError as `Registry.read` does, and ParameterError for a network that none of the
-    detectors looks through.
+    Raises UnknownName and ParameterError as `named` does, and ParameterError for a network that none of the detectors
+    looks through.
     """
-    entries = [detector.read(name) for name in names]
+    entries = [named(name) for name in names]
     for setting, value in networks.items():
         mine = [
             entry.settings.get(setting, "") == detector.of(entry.target).settings.get(setting)

@@ -20,7 +20,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fdetect.bench.given import read_score_table, read_table
+from fdetect.bench.given import read_score_table
+from fdetect.bench.score_files import read_table
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
 

@@ -1,10 +1,14 @@
-"""Scores made elsewhere: a CSV or Parquet table becomes a detector like any other (`bench --scores FILE`).
+"""Scores made elsewhere: a table of a file becomes a detector like any other (`bench --scores FILE`).
 
     path, score                     one score per image, the same in every trial (a detector that nothing trains)
     + condition                     which condition the row was scored under; needed if the run has more than one
     + trial                         scores of a detector that was trained in each trial of the same protocol
     + detector                      several detectors in one file; without it the file's name names the detector
     + probability, threshold        of the image; of the detector at 5 % FPR, in that trial
+    + label                         0 or 1, compared with the data's: another one is an error
+
+What files may look like, and other names of columns: fdetect/bench/score_files.py.  Every image that the run scores
+needs its row; rows of images and conditions that the run has not are counted and said.
 
 A larger score means more likely generated; an empty, NaN or infinite one is a failed image.  Without `threshold` it
 is set like everybody's, on the calibration reals, if the table scores them too; otherwise metrics that need a
@@ -17,35 +21,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from fdetect.bench.evaluate import OVERALL, refuse_repeats
 from fdetect.bench.models import Model
 from fdetect.bench.protocols import Samples, Trial
-from fdetect.bench.scoring import train_condition
+from fdetect.bench.score_files import column, need, numbers, read_table, spelt_as
+from fdetect.bench.scoring import shown_and_trained, train_condition
 from fdetect.decide import Threshold, conformal_threshold
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError
 from fdetect.perturb import Condition
-from fdetect.registry import nearest
 
-__all__ = ["Given", "read_score_table", "read_scores", "read_table"]
+__all__ = ["Given", "read_score_table", "read_scores"]
 
 Row = tuple[float, float, float]  # score, probability, threshold
 
-# Read as text even where a CSV shows only digits in them: group 007 is not group 7.
-_TEXT = ("path", "generator", "real_source", "group", "split", "trial", "train", "detector", "train_condition",
-         "condition", "id")  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Given:
-    """A detector whose scores were read from a file; `rows` maps (trial or "", condition, path) to a row."""
+    """A detector whose scores were read from a file; `rows` maps (trial or "", condition, path) to a row.
+
+    notes  what of the file is not used, in words
+    """
 
     name: str
     file: Path
@@ -53,6 +52,7 @@ class Given:
     paths: np.ndarray
     digest: str
     reasons: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def trains(self) -> bool:
@@ -63,6 +63,13 @@ class Given:
     def conditions(self) -> tuple[str, ...]:
         """Return the conditions that the table has rows for."""
         return tuple(dict.fromkeys(condition for _, condition, _ in self.rows))
+
+    @property
+    def hint(self) -> str:
+        """How its paths look where none of them is one of the data's."""
+        here = next(iter(self.rows))[2]
+        strange = {path for _, _, path in self.rows}.isdisjoint(self.paths.tolist())
+        return f"; its paths are such as {here!r}, those of the data such as {self.paths[0]!r}" if strange else ""
 
     def ready(self, trial: Trial, condition: str) -> Model:
         """Nothing is trained here."""
@@ -84,6 +91,7 @@ class _GivenModel:
             raise DataError(
                 f"{self.given.file}: no score of {self.given.name} for {missing[0]} under {condition} in trial "
                 f"{self.trial.name} ({len(missing)} missing); add the rows, with an empty score where it failed"
+                f"{self.given.hint}"
             )
         values = np.array([row[:2] for row in found if row is not None]).reshape(-1, 2)
         return values[:, 0], values[:, 1]
@@ -109,23 +117,6 @@ class _GivenModel:
         return [self.given.row(self.trial.name, condition, str(path)) for path in self.given.paths[rows]]
 
 
-def read_table(file: Path) -> pa.Table:
-    """Read a CSV or Parquet file as an Arrow table; raises DataError naming the file."""
-    try:
-        if file.suffix == ".parquet":
-            table = pa.parquet.ParquetFile(file).read()
-        else:
-            types = pa.csv.ConvertOptions(column_types=dict.fromkeys(_TEXT, pa.string()))
-            table = pa.csv.read_csv(file, convert_options=types)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{file}: not a readable CSV or Parquet table: {str(error).splitlines()[0]}") from None
-    if not table.num_rows:
-        raise DataError(f"{file}: holds no rows; give one for each image")
-    if twice := [name for name in table.column_names if table.column_names.count(name) > 1]:
-        raise DataError(f"{file}: two columns are called '{twice[0]}'; rename or remove one")
-    return table
-
-
 def read_score_table(file: Path, table: pa.Table | None = None) -> pa.Table:
     """Read a table for `evaluate`: the columns of `scores.parquet`, those that are missing filled where they can be.
 
@@ -135,15 +126,13 @@ def read_score_table(file: Path, table: pa.Table | None = None) -> pa.Table:
     DataError naming the file and the column, and for an image given twice.
     """
     table = read_table(file) if table is None else table
-    for needed in ("path", "label", "generator", "score"):
-        if needed not in table.column_names:
-            raise DataError(f"{file}: no column '{needed}'{nearest(needed, table.column_names)}")
+    need(file, table, "path", "label", "generator", "score")
     n = len(table)
     defaults = {"detector": file.stem, "train": "", "train_condition": "", "condition": "as given", "trial": "all/0"}
     defaults |= dict.fromkeys(("real_source", "group"), "")
     defaults |= dict.fromkeys(("path", "generator"), "")
-    text = {name: [str(value) for value in _column(table, name, default, n)] for name, default in defaults.items()}
-    label = [int(value) if value in (0, 1, "0", "1") else -1 for value in _column(table, "label", "", n)]
+    text = {name: [str(value) for value in column(table, name, default)] for name, default in defaults.items()}
+    label = [int(value) if value in (0, 1, "0", "1") else -1 for value in column(table, "label", "")]
     if -1 in label:
         raise DataError(f"{file}: row {label.index(-1) + 1} has a label other than 0 (real) and 1 (fake)")
     text["generator"] = [g or "unknown" if k else g for g, k in zip(text["generator"], label, strict=True)]
@@ -151,44 +140,76 @@ def read_score_table(file: Path, table: pa.Table | None = None) -> pa.Table:
         raise DataError(f"{file}: a generator is called '{reserved[0]}', which names a row of every table; rename it")
     made = {name: pa.array(values, pa.string()) for name, values in text.items()}
     made["label"] = pa.array(label, pa.int64())
-    made["seen"] = pa.array([value in (True, "true", "True") for value in _column(table, "seen", False, n)], pa.bool_())
+    made["seen"] = pa.array([value in (True, "true", "True") for value in column(table, "seen", False)], pa.bool_())
     for name in ("score", "probability", "threshold"):
-        made[name] = pa.array(_numbers(file, table, name, n), pa.float64(), from_pandas=True)
+        made[name] = pa.array(numbers(file, table, name), pa.float64(), from_pandas=True)
     made["file"] = pa.repeat(str(file), n)
-    made["id"] = pa.array([str(value) for value in _column(table, "id", "", n)], pa.string())
+    made["id"] = pa.array([str(value) for value in column(table, "id", "")], pa.string())
     refuse_repeats(judged := pa.table(made))
+    one_label: dict[str, int] = {}
+    if other := [path for path, k in zip(text["path"], label, strict=True) if one_label.setdefault(path, k) != k]:
+        raise DataError(f"{file}: {other[0]} has label 0 in one row and 1 in another; give each image one label")
     return judged
 
 
-def read_scores(file: Path, samples: Samples, conditions: Sequence[Condition]) -> list[Given]:
+def read_scores(
+    file: Path, samples: Samples, conditions: Sequence[Condition], *, root: str = "", name: str = ""
+) -> list[Given]:
     """Read the detectors of a score table, and why some of its images have no score that can be used.
 
-    Raises DataError for missing columns and rows given twice.
+    root  of the data: absolute paths below it are known
+    name  of the detector where the table names none; without it the file's
+
+    Raises DataError for missing columns, rows given twice, and a label that is not the data's.
     """
     table = read_table(file)
-    for needed in ("path", "score"):
-        if needed not in table.column_names:
-            raise DataError(f"{file}: no column '{needed}'{nearest(needed, table.column_names)}")
+    need(file, table, "path", "score")
     if "condition" not in table.column_names and len(conditions) > 1:
         raise DataError(f"{file}: no column 'condition', and the run has {len(conditions)}; say which each row is for")
-    n = len(table)
-    detector = _column(table, "detector", file.stem, n)
-    trial = _column(table, "trial", "", n)
-    condition = _column(table, "condition", conditions[0].name, n)
-    numbers = zip(*(_numbers(file, table, name, n) for name in ("score", "probability", "threshold")), strict=True)
+    number = {path: k for k, path in enumerate(samples.path)} if samples else {}
+    paths = [spelt_as(str(path), number, root) for path in column(table, "path", "")]
+    _refuse_other_labels(file, table, paths, number, samples)
+    detector = column(table, "detector", name or file.stem)
+    trial = column(table, "trial", "")
+    condition = column(table, "condition", conditions[0].name)
+    values = zip(*(numbers(file, table, one) for one in ("score", "probability", "threshold")), strict=True)
     found: dict[str, dict[tuple[str, str, str], Row]] = {}
-    for name, *key, row in zip(detector, trial, condition, _column(table, "path", "", n), numbers, strict=True):
-        rows, at = found.setdefault(str(name), {}), (str(key[0]), str(key[1]), str(key[2]))
+    for called, *key, row in zip(detector, trial, condition, paths, values, strict=True):
+        rows, at = found.setdefault(str(called), {}), (str(key[0]), str(key[1]), str(key[2]))
         if at in rows:
-            raise DataError(f"{file}: {name} has two rows for {at[2]} under {at[1]}{' in ' + at[0] if at[0] else ''}; "
-                            "keep one")  # fmt: skip
+            raise DataError(f"{file}: {called} has two rows for {at[2]} under {at[1]}{' in ' + at[0] if at[0] else ''};"
+                            " keep one")  # fmt: skip
         rows[at] = row
     digest = content_id(file.read_bytes())
-    number = {path: k for k, path in enumerate(samples.path)}
+    names = shown_and_trained([one.name for one in conditions])
     return [
-        Given(name, file, rows, samples.path, digest, _reasons(name, file, rows, number))
-        for name, rows in found.items()
-    ]
+        Given(one, file, rows, samples.path, digest, _reasons(one, file, rows, number),
+              _notes(one, file, rows, number, names))
+        for one, rows in found.items()
+    ]  # fmt: skip
+
+
+def _refuse_other_labels(
+    file: Path, table: pa.Table, paths: Sequence[str], number: Mapping[str, int], samples: Samples
+) -> None:
+    """Raise DataError where a table says of an image that it is of the other class."""
+    said = [{"0": 0, "1": 1}.get(str(value), -1) for value in column(table, "label", "")]
+    other = [k for k, label in enumerate(said)
+             if label >= 0 and paths[k] in number and samples.label[number[paths[k]]] != label]  # fmt: skip
+    if other:
+        raise DataError(f"{file}: {paths[other[0]]} has label {said[other[0]]}, and {1 - said[other[0]]} in the data "
+                        f"({len(other)} such rows); 0 is real and 1 is fake")  # fmt: skip
+
+
+def _notes(
+    name: str, file: Path, rows: Mapping[tuple[str, str, str], Row], number: Mapping[str, int], names: Sequence[str]
+) -> tuple[str, ...]:
+    """Say which rows no part of the run looks at."""
+    strange = list(dict.fromkeys(path for _, _, path in rows if path not in number))
+    under = [one for one in dict.fromkeys(condition for _, condition, _ in rows) if one not in names]
+    notes = [f"{file}: {len(strange)} of the images of {name} are not in the data, such as {strange[0]}; they are not "
+             "used"] if strange else []  # fmt: skip
+    return (*notes, *(f"{file}: {name} has rows under {one}, which is not run; they are not used" for one in under))
 
 
 def _reasons(
@@ -201,18 +222,3 @@ def _reasons(
             held = "no score" if np.isnan(score) else f"the score {score}"
             found.setdefault(condition, {})[number[path]] = f"score: {name} has {held} in {file.name}"
     return found
-
-
-def _column(table: pa.Table, name: str, default: Any, n: int) -> list[Any]:
-    if name not in table.column_names:
-        return [default] * n
-    return ["" if value is None else value for value in table.column(name).to_pylist()]
-
-
-def _numbers(file: Path, table: pa.Table, name: str, n: int) -> list[float]:
-    if name not in table.column_names:
-        return [np.nan] * n
-    try:
-        return [np.nan if value is None else float(value) for value in table.column(name).to_pylist()]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: column '{name}' must hold numbers ({error})") from None

@@ -16,6 +16,7 @@ import fdetect
 from fdetect import images
 from fdetect.backend import Backend
 from fdetect.bench import builtin
+from fdetect.bench.external_runs import programs_of
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
@@ -71,7 +72,10 @@ def portable(config: RunConfig) -> RunConfig:
     data = replace(config.data, path=Path(config.data.path).name, root="")
     files = tuple(f"{Path(file).name} {content_id(Path(file).read_bytes())}" for file in config.detectors.scores)
     encoder, autoencoder = (Path(name).name for name in (config.detectors.encoder, config.detectors.autoencoder))
-    detectors = replace(config.detectors, scores=files, encoder=encoder, autoencoder=autoencoder)
+    external = tuple(one.identity for one in programs_of(config.detectors.external))
+    named = tuple(re.sub(r"^.*[/\\](?=[^/\\]+\.py:)", "", name) for name in config.detectors.names)  # files of plug-ins
+    detectors = replace(config.detectors, names=named, scores=files, external=external, encoder=encoder,
+                        autoencoder=autoencoder)  # fmt: skip
     names = tuple(Path(name).name for name in config.aligned.autoencoders)
     *trained, trunk = (re.sub(r"(?<==)[^:]*/", "", name) for name in (*config.networks.names, config.fused.network))
     looks = tuple(Path(name).name for name in config.features.embeddings)

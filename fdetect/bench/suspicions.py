@@ -1,4 +1,4 @@
-"""What a table of scores makes one ask: a score that is turned round, and one that is a decision already.
+"""What a table of scores makes one ask: a score that is turned round, one that is a decision already, or no score.
 
 Neither is mended here: figures are what they are, and the question stands beside them.
 """
@@ -42,5 +42,7 @@ def _decided(table: pa.Table) -> list[str]:
     return [
         f"{row['detector']} has {row['score_count_distinct']} different scores under {row['condition']}: an AUROC of "
         "decisions is none of scores; give them as they were before the threshold"
+        if row["score_count_distinct"] == 2 else
+        f"{row['detector']} gives every image the same score under {row['condition']}: it tells nothing apart"
         for row in kinds.to_pylist() if row["score_count_distinct"] <= 2 < row["score_count"]
     ]  # fmt: skip

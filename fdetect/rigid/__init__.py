@@ -11,6 +11,7 @@ shift.py       the window on the picture moves by a pixel
 reconstruction.py  the AEROBLADE family: how closely autoencoders give an image back
 handmade.py        how far hand-crafted features move when the image is disturbed
 pretrained.py      detectors that others trained, and their logit
+plugged.py         detectors of others: a class with a name, a version, a geometry and a score of pictures
 bank.py            how far the embedding lies from those of reference images; references.py is what they share
 """
 
@@ -18,6 +19,7 @@ from fdetect.rigid import bank as _bank  # registers its detectors
 from fdetect.rigid import contrast as _contrast
 from fdetect.rigid import drift as _drift
 from fdetect.rigid import handmade as _handmade
+from fdetect.rigid import plugged as _plugged  # adopts those of entry points
 from fdetect.rigid import pretrained as _pretrained
 from fdetect.rigid import reconstruction as _reconstruction
 from fdetect.rigid import shift as _shift
@@ -28,4 +30,4 @@ from fdetect.rigid.views import View, view
 
 __all__ = ["Bank", "Detector", "View", "ViewTask", "detector", "prepare", "view"]
 
-del _bank, _contrast, _drift, _handmade, _pretrained, _reconstruction, _shift, _uncertainty, _warpad
+del _bank, _contrast, _drift, _handmade, _plugged, _pretrained, _reconstruction, _shift, _uncertainty, _warpad
