@@ -1,42 +1,45 @@
-"""`reproduce`: run the benchmark as a publication did, and say whether its figure was reached.
+"""`reproduce`: measure as a publication did, and say whether its figure was reached.
 
-    data -> bench (that detector alone, native) -> scores -> all images at once -> figure -> verdict -> evidence
+    data -> way (detector, checkpoint, training, spectra) -> figure -> verdict -> evidence
 
-A verdict is `reproduced` where the measurement lies within the margin that was stated beforehand, `not reproduced`
-where it does not, and `not comparable` where data or network are not those that the figure rests on.  Only the first
-raises the evidence level of the weights, and never of weights for tests.
+A verdict is `reached` where the measurement lies within the margin that was stated beforehand, `missed` where it does
+not, `not comparable` where data, network or budget are not those that the figure rests on, and `not run` where
+something that it needs is not here.  Only the first raises the evidence level of weights (to "reproduced"), and never
+of weights for tests, or for a figure that nobody read in a source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from fdetect.bench.contenders import training_free
-from fdetect.bench.evaluate import OVERALL, cells_of
-from fdetect.bench.grid import Grid, interval_text
-from fdetect.bench.protocols import samples_of
-from fdetect.bench.published import METRICS, Reproduction, reproduction
-from fdetect.bench.run import bench, load_data, resolved
-from fdetect.config import ConditionsConfig, DataConfig, DetectorsConfig, FeaturesConfig, HeadsConfig, RunConfig
-from fdetect.engine import Store
-from fdetect.errors import ParameterError, WeightsError
-from fdetect.nets.cards import CARDS
+from fdetect.bench.grid import Grid, interval_text, printable
+from fdetect.bench.published import (
+    METRICS,
+    Checkpoint,
+    OnSpectra,
+    Reproduction,
+    Training,
+    TrainingFree,
+    plain,
+    reproduction,
+)
+from fdetect.bench.reproduce_images import Request, by_checkpoint, by_detector
+from fdetect.bench.reproduce_measured import Lacking, Measured
+from fdetect.bench.reproduce_spectra import by_spectra
+from fdetect.bench.reproduce_training import by_training
+from fdetect.errors import BackendError, ParameterError, WeightsError
 from fdetect.nets.evidence import identity, record_evidence
-from fdetect.perturb import MIN_CROP
-from fdetect.types import Cell, MetricValue
+from fdetect.types import MetricValue
 
-__all__ = ["Outcome", "reproduce", "reproductions_grid"]
+__all__ = ["MISSED", "NOT_COMPARABLE", "NOT_RUN", "REACHED", "Outcome", "record", "reproduce", "reproductions_grid"]
 
-REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE = "reproduced", "not reproduced", "not comparable"
+REACHED, MISSED, NOT_COMPARABLE, NOT_RUN = "reached", "missed", "not comparable", "not run"
 
-_MEASURED = {"auroc": "auroc", "accuracy_95": "tpr_roc_5", "ap_fake": "ap_fake"}
-_ENOUGH = 0.95  # of the stated number of images: some are always broken
+_NAN = float("nan")
+_SHORT = {"auroc": "AUROC", "ap_fake": "AP"}  # of metrics other than accuracies
 
 
 @dataclass(frozen=True)
@@ -46,35 +49,46 @@ class Outcome:
     measured    the mean over generators with its interval, and `by_generator` what it is the mean of
     reasons     why the figure cannot be compared; empty otherwise
     networks    the cards of the weights that it rests on, as in the header of the result
+    folder      of the run; None where there were no images, or no run
+    aside       images of the data that were not tested: other splits, generators left out or not named
+    missing     what is not here, and how to have it; empty where it was run
     recorded    names of the weights whose evidence level was raised
     """
 
     name: str
     published: Reproduction
     measured: MetricValue
-    by_generator: tuple[tuple[str, MetricValue], ...]
-    reasons: tuple[str, ...]
-    networks: tuple[Mapping[str, Any], ...]
-    folder: Path
+    by_generator: tuple[tuple[str, MetricValue], ...] = ()
+    reasons: tuple[str, ...] = ()
+    networks: tuple[Mapping[str, Any], ...] = ()
+    folder: Path | None = None
+    aside: int = 0
+    missing: tuple[str, ...] = ()
     recorded: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """One of the three."""
+        """One of the four."""
+        if self.missing:
+            return NOT_RUN
         if self.reasons:
             return NOT_COMPARABLE
         near = abs(self.measured.value - self.published.figure) <= self.published.margin + 1e-9  # NaN is not near
-        return REPRODUCED if near else NOT_REPRODUCED
+        return REACHED if near else MISSED
 
     def grid(self) -> Grid:
         """Published beside measured, and what the mean is made of."""
         figure, value = self.published.figure, self.measured
+        each = {plain(name): known for name, known in self.published.each}
         rows = [
-            (self.name, f"{figure:.4g} +- {self.published.margin:g}", _text(value), f"{value.value - figure:+.3f}",
+            (self.name, f"{figure:.4g} +- {self.published.margin:g}", _text(value), _difference(value.value, figure),
              f"{value.n_real} + {value.n_fake}", self.verdict)
         ]  # fmt: skip
-        rows += [(f"  {generator}", "", _text(one), "", f"{one.n_real} + {one.n_fake}", "")
-                 for generator, one in self.by_generator]  # fmt: skip
+        for name, one in self.by_generator:
+            known = each.get(plain(name))
+            rows.append((f"  {name}", "" if known is None else f"{known:.4g}", _text(one),
+                         "" if known is None else _difference(one.value, known), f"{one.n_real} + {one.n_fake}",
+                         ""))  # fmt: skip
         columns = ("", "published", "measured", "difference", "reals + fakes", "verdict")
         return Grid("Reproduction", columns, tuple(rows), f"{METRICS[self.published.metric]}.")
 
@@ -84,62 +98,58 @@ def reproduce(
     data: str | Path,
     *,
     encoder: str = "",
+    weights: str = "",
     layout: str = "auto",
     root: str = "",
     out: Path | None = None,
     seed: int = 0,
+    steps: int = 0,
     **settings: Any,
 ) -> Outcome:
     """Measure a published figure on data, and raise the evidence level of the weights where it is reached.
 
     name      of `fdetect reproduce`
-    encoder   where the weights lie, if not where their name finds them: a folder or hub id
+    encoder   where the encoder's weights lie, if not where their name finds them: a folder or hub id
+    weights   of a checkpoint, the same
+    steps     of a training, in place of the authors' budget
     settings  those of `bench`: store, workers, time_limit, backend, progress
 
-    Raises UnknownName; WeightsError, with its fix, before anything is computed; DataError and ParameterError for data
-    or settings that cannot be used.
+    What is not here, weights or data or time, makes the verdict `not run`.  Raises UnknownName, ParameterError for a
+    setting that the figure does not take, DataError for data that cannot be read.
     """
     published: Reproduction = reproduction.get(name)()
-    store = settings.pop("store", None) or Store()
-    config = RunConfig(
-        data=DataConfig(str(data), layout, root),
-        conditions=ConditionsConfig(("native",), crop=MIN_CROP),  # no figure here crops, and small images count too
-        features=FeaturesConfig(()),
-        heads=HeadsConfig((), (), (), ()),
-        detectors=DetectorsConfig((published.detector,), encoder=encoder),
-        seed=seed,
+    way = published.way
+    for option, value, takes in (
+        ("encoder", encoder, isinstance(way, TrainingFree | Checkpoint)),
+        ("weights", weights, isinstance(way, Checkpoint)),
+        ("steps", steps, isinstance(way, Training)),
+    ):
+        if value and not takes:
+            raise ParameterError(f"{name} takes no --{option}; leave it out")
+    if steps < 0:
+        raise ParameterError(f"steps is {steps}; give 1 or more (--steps), or 0 for the authors' budget")
+    request = Request(
+        str(data), layout, root, encoder, weights, out, seed, steps, settings.pop("store", None), settings
     )
-    prepared, not_run = training_free(resolved(config), backend=settings.get("backend", "auto"))
-    if not_run:
-        raise WeightsError(f"{name}: {not_run[0].reason}", not_run[0].fix)
-    if prepared[0].instance.references:
-        raise ParameterError(f"{name}: {published.detector} compares with reference images, which no trial here has")
-    generators = samples_of(load_data(resolved(config), store)).generators
-    if len(generators) == 1:
-        config = replace(config, protocol=replace(config.protocol, name="train_on", train=generators))
-    done = bench(config, out=out, store=store, **settings)
-    cells = cells_of(_at_once(done.scores), replicates=config.metrics.replicates, level=config.metrics.level, seed=seed)
-    by_generator = tuple(
-        (cell.generator, _measured(cell, published.metric))
-        for cell in cells
-        if cell.generator and cell.generator not in OVERALL
+    try:
+        found = _measure(name, published, request)
+    except (WeightsError, Lacking) as error:
+        return _not_run(name, published, error.reason, error.fix)
+    except BackendError as error:
+        return _not_run(name, published, str(error), "see fdetect doctor")
+    outcome = Outcome(
+        name, published, found.value, found.by_generator, found.reasons, found.networks, found.folder, found.aside
     )
-    macro = next(cell for cell in cells if cell.generator == OVERALL[0])
-    networks = tuple(done.result.header["weights"].get(published.detector, ()))
-    failures = done.result.failures
-    failed = [f"{len(failures)} images failed, the first: {failures[0].path}: {failures[0].reason}"] if failures else []
-    reasons = (*_other_data(published, by_generator), *_other_networks(published, networks))
-    reasons = (*reasons, *failed) if reasons else ()  # what failed may explain it
-    found = Outcome(name, published, _measured(macro, published.metric), by_generator, reasons, networks, done.folder)
-    return replace(found, recorded=record(found))
+    return replace(outcome, recorded=record(outcome))
 
 
 def record(outcome: Outcome) -> tuple[str, ...]:
     """Raise the evidence level of the weights behind a figure that was reached; return their names.
 
-    Nothing is recorded of weights that are not for release: a test's network reaches what it was made to reach.
+    Nothing is recorded of weights that are not for release: a test's network reaches what it was made to reach.  Nor
+    is it where the figure was recalled and not read.
     """
-    if outcome.verdict != REPRODUCED:
+    if outcome.verdict != REACHED or outcome.published.source.startswith("U"):
         return ()
     about = {
         "reproduction": outcome.name,
@@ -157,60 +167,41 @@ def record(outcome: Outcome) -> tuple[str, ...]:
 def reproductions_grid() -> Grid:
     """Return the table of everything that can be reproduced."""
     rows = []
-    for entry in reproduction:
+    for entry in sorted(reproduction, key=lambda entry: entry.name):
         one: Reproduction = entry()
-        network = one.encoder or "none"
-        rows.append((entry.name, entry.summary, f"{one.figure:.4g} +- {one.margin:g}", network))
-    note = "fdetect reproduce NAME states the data and weights that a figure wants; with DATA it is measured."
-    return Grid("Published figures", ("name", "what", "figure", "network"), tuple(rows), note)
-
-
-def _at_once(scores: pa.Table) -> pa.Table:
-    """Return each image once, all in one trial: papers rank all images together, and no trial changes these scores."""
-    rows, seen = [], set[str]()
-    for row, path in enumerate(scores.column("path").to_pylist()):
-        if path not in seen:
-            seen.add(path)
-            rows.append(row)
-    once = scores.take(rows)
-    for column, value in (("trial", "all"), ("train", "")):
-        once = once.set_column(once.column_names.index(column), column, pa.array([value] * len(once)))
-    return once.set_column(once.column_names.index("seen"), "seen", pc.and_(once.column("seen"), False))
-
-
-def _measured(cell: Cell, metric: str) -> MetricValue:
-    """Return a metric of METRICS; accuracy that keeps 95 % of the reals follows from the share of fakes found there."""
-    found = cell.metric(_MEASURED[metric])
-    if metric != "accuracy_95":
-        return found
-    value, low, high = ((0.95 + share) / 2 for share in (found.value, found.low, found.high))
-    return replace(found, name=metric, value=value, low=low, high=high)
-
-
-def _other_data(published: Reproduction, found: Sequence[tuple[str, MetricValue]]) -> tuple[str, ...]:
-    """Say in which numbers the data differ from those that the figure rests on; names are the user's own."""
-    data, reasons = published.data, []
-    if not data.generators:
-        reasons.append("the source that was read does not name the generators that the figure rests on")
-    elif len(found) != len(data.generators):
-        reasons.append(f"{len(found)} generators, the figure rests on {len(data.generators)}")
-    if few := [f"{generator} ({one.n_fake})" for generator, one in found if one.n_fake < _ENOUGH * data.fakes]:
-        reasons.append(f"fewer than {data.fakes} images of {', '.join(few)}")
-    reals = min(one.n_real for _, one in found)
-    if reals < _ENOUGH * data.reals:
-        reasons.append(f"{reals} real images, the figure rests on {data.reals}")
-    return tuple(reasons)
-
-
-def _other_networks(published: Reproduction, networks: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Say where an encoder is not of the architecture that the figure was reached with."""
-    wanted = CARDS.get(published.encoder)
-    shape = ("family", "width", "layers", "patch")
-    return tuple(
-        f"the encoder is {card['name']}, the figure was reached with {wanted.name}"
-        for card in networks
-        if wanted and any(card.get(key) != getattr(wanted, key) for key in shape)
+        what = entry.summary.rpartition(":")[0] or entry.summary
+        rows.append(
+            (entry.name, what, f"{_SHORT.get(one.metric, 'acc')} {one.figure:.4g} +- {one.margin:g}", one.source[0])
+        )
+    note = (
+        "Read in: C code, P the authors' page or paper, T a third party's table; U was not read. fdetect reproduce "
+        "NAME states what a figure wants; with DATA it is measured."
     )
+    return Grid("Published figures", ("name", "what", "figure", "read"), tuple(rows), note)
+
+
+def _measure(name: str, published: Reproduction, request: Request) -> Measured:
+    way = published.way
+    if isinstance(way, TrainingFree):
+        return by_detector(published, way, request)
+    if isinstance(way, Checkpoint):
+        return by_checkpoint(published, way, request, name=name)
+    if isinstance(way, Training):
+        return by_training(published, way, request, name=name)
+    if isinstance(way, OnSpectra):
+        return by_spectra(published, way, request.data, seed=request.seed, workers=request.running.workers)
+    raise ParameterError(f"{name}: a figure is measured by no {type(way).__name__}")
+
+
+def _not_run(name: str, published: Reproduction, reason: str, fix: str) -> Outcome:
+    nothing = MetricValue(published.metric, _NAN, _NAN, _NAN, 0, 0, 0)
+    for elsewhere, here in (("pretrained:weights=FOLDER", "--weights FOLDER"), ("clip=FOLDER", "--encoder FOLDER")):
+        fix = fix.replace(elsewhere, here)
+    return Outcome(name, published, nothing, missing=tuple(filter(None, (printable(reason), fix))))
+
+
+def _difference(value: float, figure: float) -> str:
+    return f"{value - figure:+.3f}" if value == value else "–"
 
 
 def _text(value: MetricValue) -> str:

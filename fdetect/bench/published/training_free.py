@@ -1,119 +1,10 @@
-"""Published figures: for each, the data, weights and preprocessing that it rests on, and a margin stated beforehand.
-
-A new one is a function and its decorator; `fdetect reproduce` does the rest.  Only figures that were read in a source
-stand here, each with its mark:
-
-    C  read in the stored results of the code that is named
-    P  the authors' own paper or project page
-    T  a third party's table
-
-Where the images come from is stated as far as it is known; "U" marks what was recalled and not checked.
-"""
+"""Published figures of training-free detectors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from fdetect.bench.published.base import DataSet, Reproduction, TrainingFree, reproduction
 
-from fdetect.nets.cards import CARDS
-from fdetect.registry import Registry
-from fdetect.rigid import detector
-
-__all__ = ["METRICS", "DataSet", "Reproduction", "reproduction"]
-
-reproduction = Registry("reproduction")  # functions without parameters that return a `Reproduction`
-
-METRICS = {
-    "auroc": "AUROC of each generator against all reals, mean over generators",
-    "accuracy_95": "accuracy at the threshold that keeps 95 % of the reals, (0.95 + TPR at 5 % FPR) / 2, mean over "
-    "generators",
-    "ap_fake": "average precision with the fakes as the positive class, mean over generators",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSet:
-    """Images that a figure rests on.
-
-    generators   their names; empty where the source that was read does not name them
-    fakes        images of each generator, and `reals` in all, 0 where the source does not say; more are welcome
-    layout       how `fdetect` reads them, and `source` where the user gets them
-    """
-
-    what: str
-    generators: tuple[str, ...]
-    fakes: int
-    reals: int
-    layout: str
-    source: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reproduction:
-    """A published figure and everything that a comparison with it needs.
-
-    detector       as in `fdetect bench --detectors`, settings included; one without reference images
-    metric         one of METRICS, of images pooled over no trials: as papers do it, all at once
-    figure         what was published, on the scale of 0..1
-    margin         how far from it a measurement may be and still reproduce it, and `why` that far
-    preprocessing  what happens to an image before the detector's own views
-    """
-
-    detector: str
-    data: DataSet
-    metric: str
-    figure: float
-    margin: float
-    why: str
-    source: str
-    preprocessing: str
-    note: str = ""
-
-    @property
-    def encoder(self) -> str:
-        """The encoder that the figure was reached with; empty where the detector needs none."""
-        return str(self.settings.get("encoder", ""))
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The detector's."""
-        return detector.read(self.detector).settings
-
-    def statement(self) -> tuple[tuple[str, str], ...]:
-        """Everything that is wanted, as pairs of a word and a sentence."""
-        data, settings = self.data, (f"{k} {v}" for k, v in self.settings.items() if k != "encoder")
-        names = f"{len(data.generators)} generators: {', '.join(data.generators)}" if data.generators else (
-            "generators: not named in the source that was read, so that a run can only be shown beside the figure"
-        )  # fmt: skip
-        counts = f"{data.fakes or 'all'} images of each; {data.reals or 'all'} real images"
-        rows = (
-            ("figure", f"{self.figure:.4g} +- {self.margin:g} ({self.why})"),
-            ("source", self.source),
-            ("metric", METRICS[self.metric]),
-            ("detector", f"{self.detector} ({', '.join(settings)})"),
-            ("data", f"{data.what}; {names}; {counts}"),
-            ("layout", data.layout),
-            ("from", data.source),
-            ("weights", _weights(self.encoder)),
-            ("images", f"native, whole, as stored; {self.preprocessing}"),
-            ("note", self.note),
-        )
-        return tuple(row for row in rows if row[1])
-
-
-def _weights(name: str) -> str:
-    """What is known of the weights that a figure wants."""
-    card = CARDS.get(name)
-    if card is None:
-        return name or "none"
-    ways = [f"fdetect weights get {card.name}"]
-    if card.authors_file:
-        ways.append(f"fdetect weights import {card.authors_file} --as {card.name}")
-    known = [f"{what} sha256 {digest}" for what, digest in (("model.safetensors", card.expected_sha256),
-             (card.authors_file, card.authors_sha256)) if digest]  # fmt: skip
-    return f"{card.name} ({' or '.join(ways)}); {'; '.join(known) or 'no hash of them could be verified'}"
-
+__all__: list[str] = []
 
 # --- data ------------------------------------------------------------------------------------------------------------
 
@@ -154,9 +45,9 @@ _SYNTHBUSTER = DataSet(
 )
 
 _OF_RIGID = "T: a third party's table of RIGID (He et al. 2024, arXiv 2405.20112)"
-_SQUASHED = "squashed to 224 x 224, bilinear, ImageNet's mean and std"
-_CUT = "shorter side to 224, bicubic, centre 224 x 224, ImageNet's mean and std"
-_TILED = "squashed to 896 x 896, bicubic, 16 tiles of 224 x 224, ImageNet's mean and std"
+_SQUASHED = "native, whole, as stored; squashed to 224 x 224, bilinear, ImageNet's mean and std"
+_CUT = "native, whole, as stored; shorter side to 224, bicubic, centre 224 x 224, ImageNet's mean and std"
+_TILED = "native, whole, as stored; squashed to 896 x 896, bicubic, 16 tiles of 224 x 224, ImageNet's mean and std"
 _RANDOM_SETS = "the standard error of one AUROC of 2,000 and 2,000 images is 0.006"
 _WEPE = (
     "the number of disturbed networks, the draws and the images of each set are not stated in the source that was "
@@ -172,7 +63,7 @@ _OTHER_SIZES = "a third party's run, whose choice of images and sizes is not kno
 def rigid_imagenet() -> Reproduction:
     """RIGID on nine generators of ImageNet classes: mean AUROC 0.8358."""
     return Reproduction(
-        detector="rigid", data=_IMAGENET, metric="auroc", figure=0.8358, margin=0.02, why=_RANDOM_SETS,
+        way=TrainingFree("rigid"), data=_IMAGENET, metric="auroc", figure=0.8358, margin=0.02, why=_RANDOM_SETS,
         source=_OF_RIGID,
         preprocessing=_SQUASHED,
     )  # fmt: skip
@@ -182,7 +73,7 @@ def rigid_imagenet() -> Reproduction:
 def rigid_lsun_bedroom() -> Reproduction:
     """RIGID on generators of LSUN bedrooms: mean AUROC 0.8520."""
     return Reproduction(
-        detector="rigid", data=_BEDROOM, metric="auroc", figure=0.8520, margin=0.02, why=_RANDOM_SETS,
+        way=TrainingFree("rigid"), data=_BEDROOM, metric="auroc", figure=0.8520, margin=0.02, why=_RANDOM_SETS,
         source=_OF_RIGID,
         preprocessing=_SQUASHED,
     )  # fmt: skip
@@ -192,7 +83,7 @@ def rigid_lsun_bedroom() -> Reproduction:
 def rigid_genimage() -> Reproduction:
     """RIGID on GenImage: mean accuracy 0.7819."""
     return Reproduction(
-        detector="rigid", data=_GENIMAGE, metric="accuracy_95", figure=0.7819, margin=0.03,
+        way=TrainingFree("rigid"), data=_GENIMAGE, metric="accuracy_95", figure=0.7819, margin=0.03,
         why="the threshold is RIGID's rule; the table does not say how its own was set",
         source=_OF_RIGID,
         preprocessing=_SQUASHED,
@@ -221,25 +112,25 @@ def warpad_synthbuster() -> Reproduction:
 
 @reproduction(name="wepe-imagenet")
 def wepe_imagenet() -> Reproduction:
-    """WePe with Gaussian noise on nine generators of ImageNet classes: mean AUROC 0.8799."""
+    """WePe with Gaussian noise on 9 ImageNet generators: mean AUROC 0.8799."""
     return _wepe("wepe", 0.8799)
 
 
 @reproduction(name="wepe-uniform-imagenet")
 def wepe_uniform_imagenet() -> Reproduction:
-    """WePe with uniform noise on nine generators of ImageNet classes: mean AUROC 0.8906."""
+    """WePe with uniform noise on 9 ImageNet generators: mean AUROC 0.8906."""
     return _wepe("wepe_uniform", 0.8906)
 
 
 @reproduction(name="wepe-laplace-imagenet")
 def wepe_laplace_imagenet() -> Reproduction:
-    """WePe with Laplace noise on nine generators of ImageNet classes: mean AUROC 0.8713."""
+    """WePe with Laplace noise on 9 ImageNet generators: mean AUROC 0.8713."""
     return _wepe("wepe_laplace", 0.8713)
 
 
 @reproduction(name="wepe-dropout-imagenet")
 def wepe_dropout_imagenet() -> Reproduction:
-    """WePe with dropout on nine generators of ImageNet classes: mean AUROC 0.8163."""
+    """WePe with dropout on 9 ImageNet generators: mean AUROC 0.8163."""
     return _wepe("wepe_dropout", 0.8163)
 
 
@@ -257,14 +148,14 @@ def minder_adm() -> Reproduction:
 
 def _synthbuster(name: str, figure: float, preprocessing: str, note: str = "") -> Reproduction:
     return Reproduction(
-        detector=name, data=_SYNTHBUSTER, metric="auroc", figure=figure, margin=0.03, why=_OTHER_SIZES,
+        way=TrainingFree(name), data=_SYNTHBUSTER, metric="auroc", figure=figure, margin=0.03, why=_OTHER_SIZES,
         source="T: a third party's table of mean AUROC on Synthbuster", preprocessing=preprocessing, note=note,
     )  # fmt: skip
 
 
 def _wepe(name: str, figure: float) -> Reproduction:
     return Reproduction(
-        detector=name, data=_IMAGENET, metric="auroc", figure=figure, margin=0.03, why=_WEPE,
+        way=TrainingFree(name), data=_IMAGENET, metric="auroc", figure=figure, margin=0.03, why=_WEPE,
         source="T: a table of the variants of WePe (Nie et al. 2024, arXiv 2412.05897)", preprocessing=_SQUASHED,
     )  # fmt: skip
 
@@ -276,7 +167,7 @@ def _rerun(name: str, figure: float) -> Reproduction:
         source="the run's own choice of images is not stated with its results; U: GenImage's ADM with its reals",
     )  # fmt: skip
     return Reproduction(
-        detector=name, data=data, metric="auroc", figure=figure, margin=0.03, why=_OTHER_SIZES,
+        way=TrainingFree(name), data=data, metric="auroc", figure=figure, margin=0.03, why=_OTHER_SIZES,
         source="C: stored results of github.com/AlecImhofUni/ProjectGenAI, DINOv2 ViT-L/14 through timm",
         preprocessing=_CUT,
         note="timm resamples the table of positions with anti-aliasing, here it is done as in the authors' hub code",
