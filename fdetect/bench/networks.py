@@ -9,7 +9,7 @@ from typing import Any
 from fdetect.bench.grid import Grid, pretty
 from fdetect.nets.schedule import RIVAL
 
-__all__ = ["networks_grids", "with_weights"]
+__all__ = ["networks_grids", "weights_text", "with_weights"]
 
 _NAMED = 3  # trials without a trunk that a table names
 
@@ -20,6 +20,15 @@ def with_weights(grid: Grid, header: Mapping[str, Any]) -> Grid:
     Of a network that the run trained it says whether it is a rival or undertrained.  Without a detector that rests on
     weights the table stays as it is; those that need none get a dash.
     """
+    known = weights_text(header)
+    if not any(row[0].split(" ")[0] in known for row in grid.rows):
+        return grid
+    rows = ((row[0], known.get(row[0].split(" ")[0], "–"), *row[1:]) for row in grid.rows)
+    return replace(grid, columns=(grid.columns[0], "weights", *grid.columns[1:]), rows=tuple(rows))
+
+
+def weights_text(header: Mapping[str, Any]) -> dict[str, str]:
+    """Say, by detector, what the weights are that it rests on; those that need none are left out."""
     known = {
         name: "; ".join(dict.fromkeys(f"{card['purpose']}, {card['evidence']}" for card in cards))
         for name, cards in header.get("weights", {}).items()
@@ -28,10 +37,7 @@ def with_weights(grid: Grid, header: Mapping[str, Any]) -> Grid:
     known |= {name: f"trained here, {one['verdict'].partition(':')[0]}" for name, one in _trained(header).items()}
     if (trunk := header.get("trunk")) and trunk["network"] in known:
         known[trunk["fused"]] = f"trunk {known[trunk['network']]}"
-    if not any(row[0].split(" ")[0] in known for row in grid.rows):
-        return grid
-    rows = ((row[0], known.get(row[0].split(" ")[0], "–"), *row[1:]) for row in grid.rows)
-    return replace(grid, columns=(grid.columns[0], "weights", *grid.columns[1:]), rows=tuple(rows))
+    return known
 
 
 def networks_grids(header: Mapping[str, Any]) -> list[Grid]:

@@ -1,0 +1,369 @@
+"""The leaderboard: who competes, seeds, differences, what is refused, what is said of it, and the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+
+import naive_evaluate
+import naive_leaderboard
+import numpy as np
+import pyarrow as pa
+import pytest
+from boards import HOSTILE, header_of, rows_of, with_config, write_run
+from test_cli import fdetect  # noqa: F401 (a fixture)
+
+from fdetect.bench.compare import paired_differences
+from fdetect.bench.given import read_score_table
+from fdetect.bench.leaderboard import boards, replicates_for
+from fdetect.bench.leaderboard_page import render_leaderboard
+from fdetect.bench.leaderboard_places import BEHIND, LEADER, LEVEL, NOT_MEASURED
+from fdetect.bench.leaderboard_runs import competitors, read_runs
+from fdetect.bench.leaderboard_tables import board_grid, board_grids, boards_csv, boards_latex, runs_grid
+from fdetect.errors import DataError, FdetectError, ParameterError
+
+QUICK = {"replicates": 200}
+
+
+def one_board(folders, **how):
+    (board,) = boards(read_runs(folders), **{**QUICK, **how})
+    return board
+
+
+def places(board):
+    return {one.detector: one for one in board.places}
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """Three repetitions of a detector, and one run of two others."""
+    folders = [write_run(tmp_path / f"seed-{k}", rows_of("good", shift=1.5, seed=k, noise=1), seed=k) for k in range(3)]
+    others = rows_of("weak", shift=0.3, noise=2) + rows_of("near", shift=1.45, noise=3)
+    return [*folders, write_run(tmp_path / "others", others)]
+
+
+def test_seeds_are_repetitions_with_the_mean_and_spread_of_the_naive_reference(seeds):
+    mine = places(one_board(seeds))["good"]
+    mean, spread = naive_leaderboard.over_seeds({k: rows_of("good", shift=1.5, seed=k, noise=1) for k in range(3)})
+    assert mine.auroc == pytest.approx(mean, abs=1e-12)
+    assert mine.spread == pytest.approx(spread, abs=1e-12)
+    assert list(mine.seeds) == [0, 1, 2]
+    assert mine.runs == ("seed-0", "seed-1", "seed-2")
+    assert mine.low < mine.auroc < mine.high
+    assert math.isnan(places(one_board(seeds))["weak"].spread)
+
+
+def test_a_single_seed_has_the_figures_of_the_naive_reference(seeds):
+    rows, mine = rows_of("weak", shift=0.3, noise=2), places(one_board(seeds))["weak"]
+    assert mine.auroc == pytest.approx(naive_evaluate.macro(rows), abs=1e-12)
+    name, few = naive_evaluate.worst(rows)
+    assert mine.worst[0] == name
+    assert mine.worst[1] == pytest.approx(naive_evaluate.concordant(naive_evaluate.of_generator(rows, name)), abs=1e-12)
+    assert (mine.worst[2] < 20) == few
+    for generator, value in mine.generators.items():
+        assert value == pytest.approx(naive_evaluate.concordant(naive_evaluate.of_generator(rows, generator)))
+    called = [row["score"] > row["threshold"] for row in rows if row["label"] == 1]
+    assert mine.tpr == pytest.approx(np.mean(called))
+
+
+def test_differences_to_the_leader_are_the_paired_ones_and_p_is_corrected_over_the_board(tmp_path):
+    tables = {"a": rows_of("a", shift=2.0, noise=1), "b": rows_of("b", shift=1.2, noise=2),
+              "c": rows_of("c", shift=1.6, noise=3), "d": rows_of("d", shift=0.2, noise=4)}  # fmt: skip
+    folders = [write_run(tmp_path / name, rows) for name, rows in tables.items()]
+    board = one_board(folders)
+    leader, *others = board.places
+    assert (leader.detector, leader.verdict, leader.rank) == ("a", LEADER, 1)
+    together = pa.Table.from_pylist([row for rows in tables.values() for row in rows])
+    whole = read_score_table(tmp_path / "all.parquet", together)
+    truths = {one.detector: paired_differences(whole, one.detector, "a", **QUICK)[0] for one in others}
+    corrected = naive_leaderboard.holm([truths[one.detector].p for one in others])
+    for one, p in zip(others, corrected, strict=True):
+        truth = truths[one.detector]
+        assert (one.behind.value, one.behind.low, one.behind.high) == (truth.value, truth.low, truth.high)
+        assert one.p == pytest.approx(p)
+        assert one.verdict == (BEHIND if p < 0.05 else LEVEL)
+    assert {one.verdict for one in others} == {BEHIND, LEVEL}
+    assert [one.auroc for one in board.places] == sorted((one.auroc for one in board.places), reverse=True)
+
+
+def test_over_seeds_the_difference_is_that_of_the_seeds_that_both_have(seeds):
+    board = one_board(seeds)
+    assert board.places[0].detector == "good"
+    theirs = naive_evaluate.macro(rows_of("good", shift=1.5, seed=0, noise=1))  # seed 0 is the one that both have
+    mine = naive_evaluate.macro(rows_of("weak", shift=0.3, noise=2))
+    assert places(board)["weak"].behind.value == pytest.approx(mine - theirs, abs=1e-12)
+
+
+def test_without_a_shared_seed_the_means_over_all_of_them_are_compared(tmp_path):
+    folders = [write_run(tmp_path / f"{k}", rows_of("a", shift=1.5, seed=k), seed=k) for k in (1, 2)]
+    board = one_board([*folders, write_run(tmp_path / "b", rows_of("b", shift=0.5, noise=5))])
+    a, b = (places(board)[name] for name in "ab")
+    assert b.behind.value == pytest.approx(b.auroc - a.auroc, abs=1e-12)
+
+
+def test_equal_scores_in_two_runs_are_one_detector(tmp_path):
+    folders = [write_run(tmp_path / name, list(rows)) for name, rows in
+               (("first", rows_of("a")), ("second", list(reversed(rows_of("a"))) + rows_of("b", noise=1)))]  # fmt: skip
+    found = competitors(read_runs(folders))
+    assert [one.name for one in found] == ["a", "b"]
+    assert [run.name for run in found[0].all_runs] == ["first", "second"]
+    assert len(places(one_board(folders))["a"].seeds) == 1
+
+
+def test_other_scores_of_one_name_and_seed_are_told_apart_by_the_run(tmp_path):
+    folders = [write_run(tmp_path / name, rows_of("a", noise=k)) for k, name in enumerate(("first", "second"))]
+    assert [one.name for one in competitors(read_runs(folders))] == ["a (first)", "a (second)"]
+    assert len(one_board(folders).places) == 2
+
+
+@pytest.mark.parametrize(("table", "values", "repeated"), [
+    ("features", {"names": ["full"]}, False),
+    ("heads", {"draws": 4}, False),
+    ("heads", {"all_columns": ["svm_rbf"]}, True),  # which others were run changes no detector
+    ("metrics", {"replicates": 7}, True),
+])  # fmt: skip
+def test_a_repetition_has_the_same_settings_but_for_the_seed(tmp_path, table, values, repeated):
+    folders = [write_run(tmp_path / "first", rows_of("a")),
+               write_run(tmp_path / "second", rows_of("a", seed=1), seed=1,
+                         header=with_config(header_of(1), table, **values))]  # fmt: skip
+    names = [one.name for one in competitors(read_runs(folders))]
+    assert names == (["a"] if repeated else ["a (first)", "a (second)"])
+
+
+def test_other_versions_and_weights_are_no_repetition(tmp_path):
+    card = {"name": "w", "sha256": "ab", "purpose": "test", "evidence": "unverified weights", "licence": ""}
+    for key, value in (("versions", {"fdetect": "9", "decoder": "x"}), ("weights", {"a": [card]})):
+        first = write_run(tmp_path / key / "first", rows_of("a"))
+        other = write_run(tmp_path / key / "second", rows_of("a", seed=1), header=header_of(1, **{key: value}))
+        assert len(competitors(read_runs([first, other]))) == 2
+
+
+def changed(rows, path, **values):
+    return [{**row, **(values if row["path"] == path else {})} for row in rows]
+
+
+OTHER = {**header_of()["data"], "hash": "ffff"}
+
+
+@pytest.mark.parametrize(("rows", "header", "said"), [
+    (rows_of("a", n=20), header_of(data=OTHER), "first scores adm/20.png, which"),
+    (rows_of("a", n=30), header_of(data=OTHER), "second scores adm/24.png, which"),
+    (changed(rows_of("a"), "glide/3.png", generator="ldm"), header_of(data=OTHER), "has the generator ldm in"),
+    (changed(rows_of("a"), "coco/3.png", group="g"), header_of(data=OTHER), "coco/3.png has the group g in"),
+    (changed(rows_of("a"), "coco/3.png", id="z"), header_of(data=OTHER), "coco/3.png has the id z in"),
+    (rows_of("a"), header_of(data=OTHER), "the tested images are the same, but those of training"),
+    (rows_of("a"), with_config(header_of(), "conditions", crop=128), "conditions.crop = 128"),
+    (rows_of("a"), with_config(header_of(), "protocol", folds=5), "protocol.folds = 5"),
+    (rows_of("a"), with_config(header_of(), "protocol", name="train_on"), "protocol.name = 'train_on'"),
+    (rows_of("a"), with_config(header_of(), "protocol", calibration=0.5), "protocol.calibration = 0.5"),
+])  # fmt: skip
+def test_runs_that_cannot_be_ranked_together_are_refused_with_the_first_difference(tmp_path, rows, header, said):
+    folders = [write_run(tmp_path / "first", rows_of("a")), write_run(tmp_path / "second", rows, header=header)]
+    with pytest.raises(FdetectError) as error:
+        read_runs(folders)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_finished_run_is_refused_in_a_sentence(tmp_path):
+    good = write_run(tmp_path / "good", rows_of("a"))
+    unfinished = write_run(tmp_path / "unfinished", rows_of("a"))
+    (unfinished / "result.json").unlink()
+    for text, name in (("{", "cut"), ("[]", "list"), ('{"header": {"config": {}}}', "empty")):
+        write_run(tmp_path / name, rows_of("a"))
+        (tmp_path / name / "result.json").write_text(text)
+        with pytest.raises(DataError, match="is not the result of a run"):
+            read_runs([good, tmp_path / name])
+    with pytest.raises(DataError, match="holds no result.json, so it is no finished run"):
+        read_runs([good, unfinished])
+    with pytest.raises(DataError, match="is no folder of a run"):
+        read_runs([tmp_path / "absent"])
+    with pytest.raises(ParameterError, match="is given twice"):
+        read_runs([good, tmp_path / "unfinished" / ".." / "good"])
+    with pytest.raises(ParameterError, match="at least one"):
+        read_runs([])
+
+
+def test_equal_detectors_are_level_and_share_their_rank(tmp_path):
+    rows = rows_of("a") + [{**row, "detector": "b", "score": 2 * row["score"]} for row in rows_of("a")]
+    board = one_board([write_run(tmp_path / "run", rows + rows_of("c", shift=-0.5, noise=2))])
+    assert [one.rank for one in board.places] == [1, 1, 3]
+    assert board.places[1].p == 1
+    assert [one.verdict for one in board.places] == [LEADER, LEVEL, BEHIND]
+
+
+def test_a_leader_that_was_trained_on_a_generator_is_judged_without_it(tmp_path):
+    rows = rows_of("trained", seen=("adm",), noise=1) + rows_of("free", noise=2)
+    board = one_board([write_run(tmp_path / "run", rows)])
+    assert board.generators == ("glide",)
+    for one in board.places:
+        assert one.auroc == pytest.approx(one.generators["glide"])
+        assert set(one.generators) == {"adm", "glide"}
+
+
+def test_training_sets_have_boards_of_their_own(tmp_path):
+    rows = [{**row, "train": train, "trial": f"{train} {row['trial']}", "seen": row["generator"] == train}
+            for train in ("adm", "glide") for k, name in enumerate("ab") for row in rows_of(name, noise=k)]  # fmt: skip
+    found = boards(read_runs([write_run(tmp_path / "run", rows)]), **QUICK)
+    assert [(board.train, board.generators) for board in found] == [("adm", ("glide",)), ("glide", ("adm",))]
+    assert [len(board.places) for board in found] == [2, 2]
+    assert board_grid(found[0]).title == "Leaderboard under matched, trained on adm, trained under matched"
+
+
+def test_matched_leads_and_who_was_not_run_under_a_condition_is_named(tmp_path):
+    rows = rows_of("a", condition="jpeg70") + rows_of("a") + rows_of("b", noise=1, condition="jpeg70")
+    runs = read_runs([write_run(tmp_path / "run", rows, biased=("thumbnail",))])
+    found = boards(runs, **QUICK)
+    assert [board.condition for board in found] == ["matched", "jpeg70"]
+    assert found[0].missing == ("b",)
+    assert "Not run under matched: b." in board_grid(found[0]).note
+    assert "[biased by thumbnail]" in board_grid(found[0]).title
+    assert [board.condition for board in boards(runs, conditions=("jpeg70",), **QUICK)] == ["jpeg70"]
+    with pytest.raises(ParameterError, match="no run has the condition 'jpeg7'; did you mean 'jpeg70'"):
+        boards(runs, conditions=("jpeg7",))
+
+
+def test_lost_images_are_counted_marked_and_left_out_of_both(tmp_path):
+    failed = ("adm/0.png", "adm/1.png", "coco/5.png")
+    rows = rows_of("a", failed=failed, shift=2.0), rows_of("b", noise=1, shift=0.5)
+    board = one_board([write_run(tmp_path / "run", [*rows[0], *rows[1]])])
+    a, b = (places(board)[name] for name in "ab")
+    assert a.coverage == pytest.approx(naive_leaderboard.coverage(rows[0]))
+    assert (a.lost, b.lost) == (True, False)
+    assert "!" in board_grid(board).rows[0][2]
+    assert "more than 1 % of a class was lost" in board_grid(board).note
+    kept = [[row for row in of if row["path"] not in failed] for of in rows]
+    assert b.behind.value == pytest.approx(naive_evaluate.macro(kept[1]) - naive_evaluate.macro(kept[0]), abs=1e-12)
+
+
+def test_of_too_few_groups_nothing_is_tested(tmp_path):
+    board = one_board([write_run(tmp_path / "run", rows_of("a", n=4) + rows_of("b", n=4, shift=-2, noise=1))])
+    assert board.groups == 8
+    assert board.places[1].verdict == NOT_MEASURED
+    assert "8 groups of a class are too few to test a difference: it takes 10." in board_grid(board).note
+
+
+def test_replicates_suffice_for_the_correction_or_it_is_said(tmp_path):
+    assert replicates_for(3) == 1000
+    for n in (2, 60, 500):
+        assert 2 * n / (replicates_for(n) + 1) < 0.05
+    rows = [row for k in range(7) for row in rows_of(f"d{k}", noise=k, n=12)]
+    board = one_board([write_run(tmp_path / "run", rows)], replicates=100)
+    assert board.weak
+    assert "With 100 replicates no corrected p can fall below 0.05" in board_grid(board).note
+    assert all(one.p > 0.05 for one in board.places[1:])
+
+
+def test_the_least_cost_of_the_runs_counts_and_an_unknown_one_is_a_dash(tmp_path):
+    rows = rows_of("a") + rows_of("b", noise=1)
+    folders = [write_run(tmp_path / "slow", rows, cost={"a": 3.0, "b": None}),
+               write_run(tmp_path / "fast", rows, cost={"a": 1.25}), write_run(tmp_path / "untimed", rows)]  # fmt: skip
+    runs = read_runs(folders)
+    (board,) = boards(runs, **QUICK)
+    assert places(board)["a"].cost == 1.25
+    assert math.isnan(places(board)["b"].cost)
+    grid = board_grid(board)
+    shown = {row[0]: row[grid.columns.index("ms an image")] for row in grid.rows}
+    assert shown == {"a": "1.25", "b": "–"}
+    assert [row[-1] for row in runs_grid(runs).rows] == [
+        "one core of Linux x86_64, 2 cores; 16 images of 224 px"] * 2 + ["–"]  # fmt: skip
+
+
+def test_csv_holds_every_figure_with_all_its_digits(seeds):
+    board = one_board(seeds)
+    lines = list(csv.DictReader(io.StringIO(boards_csv([board]))))
+    assert [line["detector"] for line in lines] == [one.detector for one in board.places]
+    for line, one in zip(lines, board.places, strict=True):
+        assert float(line["macro_auroc"]) == one.auroc
+        assert (float(line["sd"]) == one.spread) if len(one.seeds) > 1 else line["sd"] == ""
+        assert {int(k): float(v) for k, v in (pair.split("=") for pair in line["by_seed"].split())} == one.seeds
+        assert (float(line["p_holm"]) == one.p) if one.verdict != LEADER else line["p_holm"] == ""
+        assert line["verdict"] == one.verdict
+
+
+def test_latex_sets_the_leader_bold_and_underlines_who_is_level(seeds):
+    text = boards_latex([one_board(seeds)])
+    line = {name: next(row for row in text.splitlines() if row.startswith(name)) for name in ("good", "near", "weak")}
+    assert r"\textbf{" in line["good"]
+    assert r"\underline{" in line["near"]
+    assert r"\underline{" not in line["weak"]
+    assert r"\textbf{" not in line["weak"]
+
+
+def test_the_terminal_explains_once_and_keeps_every_reservation(tmp_path):
+    rows = rows_of("a") + rows_of("a", condition="jpeg70") + rows_of("b", noise=1)
+    first, last = board_grids(boards(read_runs([write_run(tmp_path / "run", rows)]), **QUICK), narrow=True)
+    assert first.note == ""
+    assert last.note.endswith("Not run under jpeg70: b.")
+    assert "rank" not in first.columns
+
+
+def test_page_holds_everything_loads_nothing_and_lets_no_name_out(tmp_path):
+    from test_report import Page
+
+    data = {**header_of()["data"], "name": HOSTILE}
+    rows = rows_of(HOSTILE) + rows_of("b", noise=1)
+    folder = write_run(tmp_path / "run", rows, header=header_of(data=data), cost={HOSTILE: 2.0}, biased=(HOSTILE,))
+    runs = read_runs([folder])
+    found = boards(runs, **QUICK)
+    source = render_leaderboard(found, runs)
+    page = Page(source)
+    assert source == render_leaderboard(boards(read_runs([folder]), **QUICK), runs)
+    assert "<script>alert" not in source
+    assert page.tags.count("script") == 1
+    assert page.tags.count("svg") == 4  # colours, dots, map, cost
+    assert not [value for _, name, value in page.attributes if name in ("src", "href") and not value.startswith("#")]
+    assert "://" not in source
+    policy = next(value for tag, name, value in page.attributes if name == "content" and "default-src" in value)
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    grid = board_grid(found[0])
+    for text in (*grid.columns, *(cell for row in grid.rows for cell in row), grid.note, "no weights", "Protocol"):
+        assert re.sub(r"\s+", " ", text) in page.text
+    assert page.text.count("biased by") >= 5  # the verdict, the section, its table, every chart
+
+
+def test_the_command_writes_what_is_asked_for_and_refuses_in_a_sentence(fdetect, seeds, tmp_path):  # noqa: F811
+    code, out, err = fdetect("report", *seeds, "--latex", "t.tex", "--markdown", "t.md", "--csv", "t.csv",
+                             "--replicates", "200")  # fmt: skip
+    assert code == 0
+    assert "Leaderboard under matched" in out
+    assert "written: leaderboard.html, t.tex, t.md, t.csv" in err
+    assert (tmp_path / "leaderboard.html").read_text().startswith("<!DOCTYPE html>")
+    for name, text in (("t.tex", r"\toprule"), ("t.md", "## Runs"), ("t.csv", "condition,trained_on")):
+        assert text in (tmp_path / name).read_text(encoding="utf-8")
+    code, _, err = fdetect("report", seeds[0], "--condition", "nativ")
+    assert code == 2
+    assert "no run has the condition 'nativ'" in err
+    assert fdetect("report")[0] == 2
+    code, _, err = fdetect("report", tmp_path)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_two_real_runs_make_a_leaderboard_with_costs_and_tables_for_a_paper(fdetect, small_set, tmp_path):  # noqa: F811
+    for k in (0, 1):
+        code, _, err = fdetect(
+            "bench", small_set, "--features", "npr_statistics", "--crop", "128", "--conditions", "matched",
+            "--heads", "logreg", "--family-heads", "none", "--detectors", "none", "--replicates", "20", "--workers",
+            "0", "--seed", k, "--out", f"run-{k}",
+        )  # fmt: skip
+        assert code == 0, err
+    cost = json.loads((tmp_path / "run-0" / "run.json").read_text())["cost_ms"]
+    timed = cost["detectors"]["logreg:all"]
+    assert timed["columns"] > 0
+    assert timed["head"] > 0
+    assert timed["total"] == pytest.approx(timed["columns"] + timed["head"], abs=2e-4)
+    assert "cost" not in (tmp_path / "run-0" / "result.json").read_text()
+    code, _, err = fdetect("report", "run-0", "run-1", "--csv", "board.csv")
+    assert code == 0, err
+    (line,) = csv.DictReader((tmp_path / "board.csv").open())
+    cells = list(csv.DictReader((tmp_path / "run-1" / "cells.csv").open()))
+    (macro,) = (one for one in cells if (one["generator"], one["metric"]) == ("macro", "auroc"))
+    assert (line["detector"], line["seeds"]) == ("logreg:all", "2")
+    assert f"1={float(macro['value'])!r}" in line["by_seed"]
+    assert float(line["cost_ms"]) > 0
+    assert r"\begin{tabular}" in (tmp_path / "run-0" / "tables.tex").read_text(encoding="utf-8")
