@@ -43,8 +43,8 @@ def test_a_run_writes_every_file(finished):
     names = {path.name for path in finished.folder.iterdir()}
     assert {"result.json", "scores.parquet", "thresholds.parquet", "tables.md", "cells.csv", "report.html"} <= names
     result = json.loads((finished.folder / "result.json").read_text())
-    assert set(result) == {"schema", "header", "audit", "cells", "gains", "differences", "curves", "thresholds",
-                           "failures", "not_run"}  # fmt: skip
+    assert set(result) == {"schema", "header", "audit", "cells", "gains", "differences", "curves", "by_source",
+                           "thresholds", "failures", "not_run"}  # fmt: skip
     assert {"numpy", "pillow", "torch", "decoder"} <= set(result["header"]["versions"])
     table = pq.read_table(finished.folder / "scores.parquet")
     assert tuple(table.column_names) == SCORE_COLUMNS

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+from base64 import b64encode
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
@@ -14,9 +16,11 @@ import numpy as np
 import pytest
 
 from fdetect.bench.gains import Gain, gain_grids
+from fdetect.bench.grid import printable
 from fdetect.bench.networks import networks_grids
 from fdetect.bench.output import canonical_json
 from fdetect.bench.report import render_report
+from fdetect.bench.report_results import glance_section
 from fdetect.bench.tables import (
     audit_grids,
     failure_grid,
@@ -34,7 +38,7 @@ SOURCES = ("imagenet", "raise-1k")
 CONDITIONS = {"native": ("file_bytes", "dimensions"), "matched": ()}
 PROBES = ("file_bytes", "dimensions", "container", "tables_exif", "thumbnail")
 HOSTILE = "<script>alert('1')</script>\"&\u202e你好"
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 
 
 def values(auroc: float, n_real: int = 400, n_fake: int = 100) -> tuple[MetricValue, ...]:
@@ -176,7 +180,7 @@ def test_page_holds_everything(page: Page) -> None:
     wanted += [part for row in result.not_run for part in (row.detector, row.reason, row.fix)]
     wanted += [part for f in result.failures for part in (f.stage, f.reason)]
     wanted += ["wukong/broken 1.png", "raise-1k/small.jpg", "3 images failed", "not attainable", "1.23457"]
-    wanted += ["versions.decoder", "Pillow 12 / libjpeg-turbo 3.1", "0.485, 0.456, 0.406", "CuPy is not installed"]
+    wanted += ["decoder", "Pillow 12 / libjpeg-turbo 3.1", "0.485, 0.456, 0.406", "CuPy is not installed"]
     assert [text for text in wanted if text not in page.text] == []
 
 
@@ -190,18 +194,23 @@ def test_page_shows_the_tables_of_the_run_and_no_others(page: Page) -> None:
         assert grid.note in page.text
         for text in (*grid.columns, *(text for row in grid.rows for text in row)):
             assert re.sub(r"\s+", " ", text) in page.text
-    assert page.tags.count("table") == len(shown) + 2  # thresholds and settings
+    assert page.tags.count("table") == len(shown) + 5  # highest by condition; run, versions, thresholds and settings
 
 
 def test_biased_condition_is_marked_wherever_its_figures_stand(page: Page) -> None:
     mark = "biased by file_bytes, dimensions"
-    # the verdict, the audit's figure, the section, its two charts and its two tables; never for the other condition
-    assert page.text.count(mark) == page.text.count("biased by ") == 7
+    # the map at a glance, the audit's sentence and figure, the section, its two charts and its two
+    # tables, the paragraph; never for the other condition
+    assert page.text.count(mark) == page.text.count("biased by ") == 9
     assert "matched : not marked" in page.text
     assert "JPEG history AUC 0.710 [0.66, 0.76] (fake images, stored as PNG or JPEG, on unseen generators)" in page.text
 
 
 def test_audit_stands_above_every_result(page: Page) -> None:
+    source = render_report(example())
+    assert 0 < source.index('class="verdict marked"') < source.index("<svg") < source.index("<table")
+    verdict = page.text.index("Audit: 1 of 2 conditions biased: native by file_bytes, dimensions.")
+    assert verdict < page.text.index("Results at a glance")
     assert 0 < page.text.index("Audit: the label from facts") < page.text.index("AUROC: detector by test generator")
 
 
@@ -215,7 +224,7 @@ def test_unmeasured_probe_is_said_not_hidden() -> None:
     assert "matched : too few images for thumbnail" in text
     assert "too few images (4 real, 3 fake)" in text
     assert "not marked" not in text
-    assert text.count("too few images for thumbnail") == 7  # wherever a bias of the condition would stand
+    assert text.count("too few images for thumbnail") == 9  # wherever a bias of the condition would stand
 
 
 def test_condition_that_nothing_could_audit_is_not_called_unmarked() -> None:
@@ -307,7 +316,13 @@ def test_page_loads_nothing(page: Page) -> None:
     assert all(value.startswith("#") for _, name, value in page.attributes if name == "href")
     assert not re.search(r"url\(|@import|@font-face", source)
     policy = [value for tag, name, value in page.attributes if (tag, name) == ("meta", "content")]
-    assert any(value.startswith("default-src 'none'") for value in policy)
+    (policy,) = (value for value in policy if "default-src" in value)
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "unsafe" not in policy
+    for name in ("style", "script"):  # a browser runs what has this hash and nothing else
+        (body,) = re.findall(rf"<{name}>(.*?)</{name}>", source, re.DOTALL)
+        assert f"{name}-src 'sha256-{b64encode(sha256(body.encode()).digest()).decode()}'" in policy
+    assert not [name for _, name, _ in page.attributes if name == "style" or name.startswith("on")]
 
 
 def test_anchors_lead_somewhere(page: Page) -> None:
@@ -342,7 +357,9 @@ def test_hostile_names_stay_text() -> None:
     assert found.tags.count("script") == usual.tags.count("script") == 1
     assert {name for _, name, _ in found.attributes} <= {name for _, name, _ in usual.attributes}
     assert not [name for _, name, _ in found.attributes if name.startswith("on")]
-    assert found.text.count("<script>alert('1')</script>\"&\u202e你好") > 50
+    assert found.text.count("<script>alert('1')</script>\"&\\u202e你好") > 50, "what turns text around shows"
+    outside = re.sub(r"<svg.*?</svg>", "", render_report(hostile), flags=re.DOTALL)  # there each text is on its own
+    assert "\u202e" not in outside
 
 
 def test_same_result_gives_same_bytes() -> None:
@@ -370,7 +387,7 @@ def test_several_training_sets_make_one_map_a_detector() -> None:
     for detector in DETECTORS:
         assert text.count(f"AUROC of {detector}: training set by test generator") == len(CONDITIONS)
     assert "AUROC: detector by test generator" not in text
-    assert "logreg:spectral trained on adm, tested on adm: AUROC" in text
+    assert "logreg:spectral trained on adm, adm: AUROC" in text
     untrained = tuple(c for c in result.cells if c.detector != "rigid" or c.train == "adm")
     text = Page(render_report(replace(result, cells=untrained))).text
     assert text.count("AUROC: detector by test generator") == len(CONDITIONS)
@@ -401,10 +418,10 @@ def test_gains_of_families_stand_in_their_condition_with_every_name_escaped() ->
     for grid in gain_grids(gains):
         assert grid.title in text
         for part in (grid.note, *grid.columns, *(cell for row in grid.rows for cell in row)):
-            assert re.sub(r"\s+", " ", part) in text
+            assert re.sub(r"\s+", " ", printable(part)) in text
     assert text.index("under matched (trained") < text.index("What each family adds to logreg:all, under matched")
     assert text.index("What each family adds to logreg:all, under native") < text.index("matched, trained under")
-    assert f"Gain: spectral. No gain shown: {HOSTILE}." in text
+    assert f"Gain: spectral. No gain shown: {printable(HOSTILE)}." in text
     assert gain_grids(gains, example().audit)[0].title.endswith("  [biased by file_bytes, dimensions]")
     titles = [grid.title for grid in grids(example(), gain_grids(gains))]
     assert titles.index("What each family adds to logreg:all, under native") < titles.index("Not run")
@@ -422,3 +439,23 @@ def test_purpose_and_evidence_stand_in_every_row_that_rests_on_weights():
     page = render_report(result)
     assert "release, unverified weights" in page
     assert "<h4>Networks</h4>" in page
+
+
+def test_glance_names_the_highest_of_each_condition_and_its_lowest_generator() -> None:
+    def rows_of(result: RunResult) -> dict[str, tuple[str, ...]]:
+        (grid,) = glance_section(result).grids
+        assert grid.columns[:3] == ("condition", "audit", "highest of 4")
+        return {row[0]: row for row in grid.rows}
+
+    result = example()
+    macro = {(c.condition, c.detector): c.metric("auroc").value for c in result.cells if c.generator == "macro"}
+    for condition, row in rows_of(result).items():
+        assert row[1] == ("BIASED" if condition == "native" else "not marked")
+        assert row[2] == max(DETECTORS, key=lambda detector: macro[condition, detector])
+        assert row[3].startswith(f"{max(macro[condition, detector] for detector in DETECTORS):.3f} [")
+        assert row[4].endswith(" (96 groups)")
+    few = [replace(c, n_groups=19, flags=(*c.flags, "few groups") if c.generator == "worst" else c.flags)
+           for c in result.cells]  # fmt: skip
+    assert all(row[4].endswith(" (19 groups)") for row in rows_of(replace(result, cells=tuple(few))).values())
+    nothing = [replace(c, metrics=tuple(replace(m, value=math.nan) for m in c.metrics)) for c in result.cells]
+    assert all(row[2:] == ("–",) * 5 for row in rows_of(replace(result, cells=tuple(nothing))).values())

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from fdetect.bench.svg import SIZE, defined, group, number, shortened, svg, tag, text, width_of
 
-__all__ = ["CHANCE", "Dot", "HeatCell", "Line", "Point", "colour_scale", "contrast", "dot_plot", "heat_colour",
+__all__ = ["CHANCE", "INKS", "Dot", "HeatCell", "Line", "Point", "colour_scale", "contrast", "dot_plot", "heat_colour",
            "heat_map", "line_chart", "shortened"]  # fmt: skip
 
 CHANCE = 0.5
@@ -29,9 +29,9 @@ _STOPS = (  # orange below chance, blue above: told apart with every common colo
 )
 _CELL = (60, 30)  # px
 _ROW = 22  # px between two lines of a dot plot
-_SPAN = 300  # px that a dot plot gives to the range 0..1
+_SPAN = 240  # px that a dot plot gives to the range 0..1
 _PLOT = (360, 240)  # px of a line chart within its axes
-_INKS = ("#3f7fd0", "#d0722a", "#2d9a62", "#b4509c", "#8d7d25", "#c8484a", "#6b6fd6", "#3f8f9b")  # on light and dark
+INKS = ("#3f7fd0", "#d0722a", "#2d9a62", "#b4509c", "#8d7d25", "#c8484a", "#6b6fd6", "#3f8f9b")  # on light and dark
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def heat_map(
     turned = any(width_of(shortened(name)) > width - 6 for name in columns)
     slope = math.radians(40 if turned else 0)
     reach = max((width_of(shortened(name)) for name in columns), default=0.0)
-    left = max((width_of(shortened(name)) for name in rows), default=0.0) + 10
-    top = reach * math.sin(slope) + SIZE + 10
+    left = math.ceil(max((width_of(shortened(name)) for name in rows), default=0.0) + 10)  # whole px: short numbers
+    top = math.ceil(reach * math.sin(slope) + SIZE + 10)
     starts = [left + k * width + (8 if apart and k >= apart else 0) for k in range(len(columns))]
     spans = [width_of(shortened(name)) * math.cos(slope) for name in columns]
     ends = [x + width / 2 + span for x, span in zip(starts, spans, strict=True)]
@@ -122,7 +122,8 @@ def heat_map(
     for r, (name, line) in enumerate(zip(rows, cells, strict=True)):
         y = top + r * height
         parts.append(text(left - 8, y + height / 2, name, anchor="end"))
-        parts += [_heat_cell(cell or HeatCell(None), x, y) for cell, x in zip(line, starts, strict=True)]
+        shown = [_heat_cell(cell or HeatCell(None), x, y) for cell, x in zip(line, starts, strict=True)]
+        parts.append(group(Markup(""), shown, text_anchor="middle"))
     return svg(right, top + len(rows) * height + 4, label, parts)
 
 
@@ -167,7 +168,7 @@ def line_chart(lines: Sequence[Line], *, label: str) -> Markup:
         if x - last >= width_of(f"{at:g}") + 4:  # amounts may lie close together
             parts.append(text(x, top + height + 14, f"{at:g}", anchor="middle"))
             last = x
-    for line, y, ink in zip(lines, _line_ends(lines, top, height), cycle(_INKS), strict=False):
+    for line, y, ink in zip(lines, _line_ends(lines, top, height), cycle(INKS), strict=False):
         places = [(left + (p.at - begin) / reach * width, p) for p in line.points]
         parts.append(_line(line.label, places, top, height, ink))
         parts.append(text(left + width + 12, y, line.label, fill=ink))
@@ -197,7 +198,7 @@ def _heat_cell(cell: HeatCell, x: float, y: float) -> Markup:
             tag("rect", x=x, y=y, width=width - 1, height=height - 1, fill="#d8d8d6"),
             tag("path", d=" ".join(lines), stroke="#9a9a98"),
             tag("rect", x=middle[0] - 10, y=y + 6, width=20, height=height - 13, fill="#d8d8d6"),
-            text(*middle, "–", anchor="middle", fill="#000000"),
+            _centred(middle, "–", "#000000"),
         ]
         return group(title, parts)
     fill, ink = heat_colour(cell.value)
@@ -208,10 +209,15 @@ def _heat_cell(cell: HeatCell, x: float, y: float) -> Markup:
     if cell.value < CHANCE:
         triangle = f"M{number(x + 5)} {number(middle[1] - 3)}h7l-3.5 6z"
         parts.append(tag("path", class_="below", d=triangle, fill=ink))
-    parts.append(text(*middle, f"{cell.value:.3f}", anchor="middle", fill=ink))
+    parts.append(_centred(middle, f"{cell.value:.3f}", ink))
     if cell.marks:
         parts.append(text(middle[0] + 17, middle[1] - 4, cell.marks, fill=ink))
     return group(title, parts)
+
+
+def _centred(middle: tuple[float, float], figure: str, ink: str) -> Markup:
+    """Write the figure of a cell; a large map has thousands, whose anchor is therefore that of their row."""
+    return tag("text", Markup("{}").format(figure), x=middle[0], y=middle[1] + 4, fill=ink)
 
 
 def _dot(dot: Dot, left: float, y: float) -> Markup:

@@ -1,15 +1,18 @@
 """A run's folder: who may write to it, and the files of a finished run.
 
-    result.json         header, audit, cells, gains, differences, curves, thresholds, failures, not_run; repeatable
+    result.json         header, audit, cells, gains, differences, curves, by_source, thresholds, failures, not_run;
+                        repeatable
     scores.parquet      one row per image, detector, condition and trial
     thresholds.parquet  one row per detector, training condition and trial
-    tables.md, cells.csv, report.html, and gains.csv where heads were trained without one family, three_way.csv where
-                        heads told pristine, laundered and synthetic apart
+    tables.md, cells.csv, by_source.csv, report.html, and gains.csv where heads were trained without one family,
+                        three_way.csv where heads told pristine, laundered and synthetic apart
+    tables.tex          the protocol in a paragraph and the tables, for a paper
+    score_curves.json   points of ROC, histogram, reliability and risk of every detector under every condition
     searched.csv        settings of heads and fused branches that were tried within training images, and what heads
                         reached there where the best of them was chosen
     networks/           of each network and trial: its log, curve, record and outputs
     config.toml         what `fdetect bench config.toml` repeats
-    run.json            times and host
+    run.json            times, host, and what a score of each detector costs
     parts/              scores of finished detectors, for resuming
 """
 
@@ -25,14 +28,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fdetect.bench.by_source import by_source
+from fdetect.bench.by_source_tables import by_source_csv, source_grids
 from fdetect.bench.chosen import chosen_grids
 from fdetect.bench.differences import difference_grids, differences_of
 from fdetect.bench.gains import gain_grids, gains_csv, gains_of
-from fdetect.bench.grid import markdown
+from fdetect.bench.grid import markdown, printable
 from fdetect.bench.importances import importance_grids
+from fdetect.bench.paper import paper_tex
 from fdetect.bench.report import render_report
+from fdetect.bench.report_scores import score_sections
 from fdetect.bench.robustness import curve_grids, curves_of
-from fdetect.bench.tables import cells_csv, grids
+from fdetect.bench.score_charts import score_grids
+from fdetect.bench.score_curves import SCORE_CURVES, score_curves_json, score_curves_of
+from fdetect.bench.tables import cells_csv, grids, verdict_line
 from fdetect.bench.three_way_tables import three_way_csv, three_way_grids
 from fdetect.config import RunConfig, to_toml
 from fdetect.errors import DataError
@@ -71,27 +80,39 @@ def claim_data(folder: Path, data: str) -> None:
     _write_text(owner, data + "\n")
 
 
-def write_outputs(folder: Path, result: RunResult, scores: pa.Table, config: RunConfig) -> None:
-    """Write every file of a finished run, result.json last: where it stands, the run is complete."""
+def write_outputs(
+    folder: Path, result: RunResult, scores: pa.Table, config: RunConfig, *, images: str | None = None
+) -> None:
+    """Write every file of a finished run, result.json last: where it stands, the run is complete.
+
+    `images` is the folder of the images, from which report.html takes thumbnails of the worst errors; None for none.
+    """
     how = config.metrics
     drawn: dict[str, Any] = {"replicates": how.replicates, "level": how.level, "seed": config.seed}
     gains, differences = gains_of(scores, result.cells, **drawn), differences_of(scores, **drawn)
-    curves = curves_of(scores, **drawn)
+    curves, sources = curves_of(scores, **drawn), by_source(scores, **drawn)
     write_atomic(folder / "scores.parquet", lambda path: pq.write_table(scores, path, compression="zstd"))
     thresholds = pa.Table.from_pylist(list(result.thresholds))
     write_atomic(folder / "thresholds.parquet", lambda path: pq.write_table(thresholds, path))
     _write_text(folder / "cells.csv", cells_csv(result.cells))
-    more = [*curve_grids(curves, result.audit), *gain_grids(gains, result.audit),
+    _write_text(folder / "tables.tex", paper_tex(result))
+    on_scores = score_curves_of(scores)
+    _write_text(folder / SCORE_CURVES, canonical_json(score_curves_json(on_scores)))
+    _write_text(folder / "by_source.csv", by_source_csv(sources))
+    more = [*source_grids(sources, result.audit), *curve_grids(curves, result.audit),
+            *score_grids(on_scores, result.audit), *gain_grids(gains, result.audit),
             *difference_grids(differences, result.audit),
             *importance_grids(result.header.get("importance", []), result.audit), *chosen_grids(result.header),
             *three_way_grids(result)]  # fmt: skip
-    _write_text(folder / "tables.md", markdown(grids(result, more)))
-    _write_text(folder / "report.html", render_report(result, gains, differences, curves))
+    _write_text(folder / "tables.md", f"{printable(verdict_line(result.audit))}\n\n{markdown(grids(result, more))}")
+    sections = score_sections(result, scores, sources=sources, curves=on_scores, images=images)
+    _write_text(folder / "report.html", render_report(result, gains, differences, curves, sections))
     if gains:
         _write_text(folder / "gains.csv", gains_csv(gains))
     if three_way := result.header.get("three_way"):
         _write_text(folder / "three_way.csv", three_way_csv(three_way))
-    whole = {"schema": config.schema, **asdict(result), "gains": gains, "differences": differences, "curves": curves}
+    whole = {"schema": config.schema, **asdict(result), "gains": gains, "differences": differences, "curves": curves,
+             "by_source": sources}  # fmt: skip
     _write_text(folder / "result.json", canonical_json(whole))
 
 

@@ -30,7 +30,9 @@ from fdetect.bench.builtin_own import generators_not_run
 from fdetect.bench.chosen import BEST_SINGLE, best_single
 from fdetect.bench.computing import audit_of, computed, kept, need_both_classes, scored
 from fdetect.bench.contenders import check_names, embeddings, head_sets, heads, training_free, untrained
+from fdetect.bench.costs import Costing
 from fdetect.bench.evaluate import cells_of
+from fdetect.bench.external import run_programs
 from fdetect.bench.fusing import TRUNK, Trunk, columns_of, fused, trunk_header
 from fdetect.bench.given import read_scores
 from fdetect.bench.head_trials import write_searched
@@ -56,10 +58,11 @@ from fdetect.engine.lanes import Timing
 from fdetect.engine.loop import Progress
 from fdetect.engine.pool import TIME_LIMIT
 from fdetect.errors import ParameterError
-from fdetect.features import select_features
+from fdetect.features import feature_tasks, select_features
 from fdetect.features.base import require_native
 from fdetect.nets.evidence import identity
 from fdetect.perturb import check_crop, condition, condition_names
+from fdetect.rigid.plugged import plugged_header
 from fdetect.splits import join_same_content
 from fdetect.types import FAKE, REAL, RunResult, Table
 
@@ -76,6 +79,7 @@ class Bench:
     timing: Mapping[str, float]  # seconds by step
     engine: Timing  # of the step `extract`, by lane
     warnings: tuple[str, ...]
+    costing: Costing  # call it for what each detector costs an image, a few seconds
 
 
 def bench(
@@ -88,12 +92,14 @@ def bench(
     backend: str = "auto",
     progress: Progress | None = None,
     trunk: Trunk | None = None,
+    thumbnails: bool = True,
 ) -> Bench:
     """Run a benchmark, resuming whatever an earlier run with the same configuration and data has finished.
 
     `out` is the run folder (default `runs/<data>-<fingerprint8>`); a folder of another run is refused.  `workers`
     processes compute features and fit heads; with more than 0 a script must guard its main part by
     `if __name__ == "__main__":`.  `trunk` is one that was trained already, where the configuration names none.
+    `thumbnails` is whether report.html shows the worst errors as small pictures; it changes nothing else.
     Raises FdetectError in one sentence for data or settings that cannot be used.
     """
     clock = _Clock()
@@ -108,7 +114,8 @@ def bench(
     require_native(entries, *config.conditions.names, *config.heads.train_conditions)
     head_sets(config, entries)
     check_networks(config, len(samples.path))
-    tables_given = [given for file in config.detectors.scores for given in read_scores(Path(file), samples, conditions)]
+    tables_given = [given for file in config.detectors.scores
+                    for given in read_scores(Path(file), samples, conditions, root=root_of(manifest))]  # fmt: skip
     prepared, not_run = training_free(config, backend=backend)
     embedded, none_embedded = embeddings(config, backend=backend)
     branches, none_fused = columns_of(config, entries, [task.name for task in embedded], trunk)
@@ -137,7 +144,7 @@ def bench(
     laundered = question.launder(
         samples, crop=config.conditions.crop, root=root_of(manifest), seed=config.seed, **engine
     ) if question else None  # fmt: skip
-    need_both_classes(samples, extraction)
+    prepared, none_plugged = need_both_classes(samples, extraction, prepared)
     refuse_known(contents, extraction.ids)
     samples = replace(samples, group=join_same_content(samples.group, extraction.ids))
     trials = trials_for(samples, config)
@@ -153,7 +160,12 @@ def bench(
 
     through = next((one for one in learnt if one.embeds), trunk)
     whole, none_whole = fused(config, samples, branches, extraction, through, none_learnt)
-    not_run += none_learnt + none_whole
+    outside, none_outside = run_programs(
+        config, samples, extraction, folder=folder, root=root_of(manifest), backend=backend, workers=workers,
+        time_limit=time_limit, progress=progress,
+    )  # fmt: skip
+    tables_given += outside
+    not_run += none_learnt + none_whole + none_outside + none_plugged
     detectors = [*heads(config, samples, entries, extraction, halves, embedded), *whole,
                  *(part for one in whole for part in ablations(one)),
                  *(one for one in learnt if one.name in config.networks.names),
@@ -197,7 +209,7 @@ def bench(
     about["aligned"] = {"left_out": left_out(detectors, trials)}
     if learnt:
         about["networks"] = learnt_header(learnt, trials)
-    about |= trunk_header(whole, trials)
+    about |= trunk_header(whole, trials) | plugged_header(prepared)
     if best:
         about[BEST_SINGLE] = best[0].about(trials)
     if config.heads.importance:
@@ -208,10 +220,13 @@ def bench(
     result = RunResult(
         about, audited.as_json(), cells, tuple(thresholds_table(scores)), failures, tuple(not_run)
     )
-    write_outputs(folder, result, scores, config)
+    write_outputs(folder, result, scores, config, images=root_of(manifest) if thumbnails else None)
     clock("write")
-    warnings = (*extraction.warnings, *in_words(about["aligned"]["left_out"]), *suspicions(scores, cells))
-    return Bench(result, folder, scores, clock.seconds, extraction.timing, warnings)
+    warnings = (*extraction.warnings, *in_words(about["aligned"]["left_out"]), *suspicions(scores, cells),
+                *(note for one in tables_given for note in one.notes))  # fmt: skip
+    costing = Costing(detectors, [*feature_tasks(entries, crop=config.conditions.crop), *embedded], prepared, trials,
+                      config.conditions.names, config.conditions.crop, chosen)  # fmt: skip
+    return Bench(result, folder, scores, clock.seconds, extraction.timing, warnings, costing)
 
 
 def audit_only(

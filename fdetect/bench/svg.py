@@ -12,6 +12,7 @@ from markupsafe import Markup
 __all__ = ["SIZE", "defined", "group", "number", "shortened", "svg", "tag", "text", "width_of"]
 
 SIZE = 12  # px of all text
+SMALL = 440  # px of width up to which a picture may be shrunk to fit a phone: its text stays readable
 LONGEST = 42  # characters of a name that are shown; the tooltip holds all of it
 
 
@@ -34,7 +35,7 @@ def svg(width: float, height: float, label: str, parts: Iterable[Markup]) -> Mar
     """Put shapes into a picture of so many px; the label is for those who hear it."""
     box = f"0 0 {math.ceil(width)} {math.ceil(height)}"
     return tag("svg", Markup("").join(parts), role="img", aria_label=label, viewBox=box, width=math.ceil(width),
-                height=math.ceil(height), font_size=SIZE)  # fmt: skip
+                height=math.ceil(height), font_size=SIZE, **({"class": "small"} if width <= SMALL else {}))  # fmt: skip
 
 
 def group(title: Markup, parts: Iterable[Markup], **attributes: str) -> Markup:

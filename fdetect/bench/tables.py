@@ -18,7 +18,7 @@ from fdetect.types import Cell, Failure, MetricValue, RunResult
 
 __all__ = ["LOW_END", "audit_grids", "audit_mark", "bracketed", "by_detector", "cells_csv", "failure_grid", "grids",
            "history_text", "low_end", "marks", "not_run_grid", "result_grids", "summary_grids",
-           "trained_under"]  # fmt: skip
+           "trained_under", "verdict_line"]  # fmt: skip
 
 LOW_END = (f"worst of {FEW_GROUPS}+ groups", f"lowest below {FEW_GROUPS} groups")  # columns; see `low_end`
 
@@ -70,6 +70,27 @@ def audit_grids(audit: dict[str, Any]) -> list[Grid]:
             "0.5 = no history is left that this probe can read. It never sees the label.",
         ),
     ]
+
+
+def verdict_line(audit: Mapping[str, Any]) -> str:
+    """Say in one sentence what stands on top of every report: which conditions are biased, and which were not judged.
+
+    "Audit: 2 of 3 conditions biased: native by file_bytes, dimensions; jpeg70 by thumbnail. Not marked: matched."
+    """
+    found = audit["biased_by"]
+    if not found:
+        return "No condition was audited."
+    biased = [f"{name} by {', '.join(probes)}" for name, probes in found.items() if probes]
+    open_ = [f"{name} ({', '.join(probes)})" for name, probes in audit["unmeasured"].items() if probes]
+    clean = [name for name in found if not found[name] and not audit["unmeasured"].get(name)]
+    n = len(found)
+    parts = [f"Audit: {len(biased) or 'none'} of {n} condition{'s' if n > 1 else ''} biased"]
+    parts[0] += f": {'; '.join(biased)}." if biased else "."
+    if clean:
+        parts.append(f"Not marked: {', '.join(clean)}.")
+    if open_:
+        parts.append(f"{TOO_FEW.capitalize()} for {'; '.join(open_)}.")
+    return " ".join(parts)
 
 
 def audit_mark(audit: Mapping[str, Any], condition: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdetect.bench.ablation import wholes
+from fdetect.bench.by_source_tables import verdict_grids
+from fdetect.bench.by_source_verdict import read_by_source
 from fdetect.bench.chosen import chosen_grids
 from fdetect.bench.differences import difference_grids, read_differences
 from fdetect.bench.gains import gain_grids, left_out, read_gains
@@ -29,6 +31,7 @@ def terminal_grids(result: RunResult, folder: Path) -> list[Grid]:
     return [
         *audit_grids(result.audit),
         *(with_weights(grid, result.header) for grid in summary_grids(shown, result.audit)),
+        *verdict_grids([one for one in read_by_source(folder) if one.detector not in apart]),
         *curve_grids([one for one in read_curves(folder) if one.detector not in apart], result.audit),
         *map(narrow, paired),
         *importance_grids(result.header.get("importance", []), result.audit),

@@ -13,6 +13,7 @@ import warnings
 import rich_click as click
 
 from fdetect import __version__
+from fdetect.cli.attack import attack
 from fdetect.cli.benchmark import bench
 from fdetect.cli.common import say
 from fdetect.cli.data import data
@@ -21,6 +22,7 @@ from fdetect.cli.gate import compare
 from fdetect.cli.info import doctor, list_
 from fdetect.cli.judging import audit, evaluate
 from fdetect.cli.perturb import perturb
+from fdetect.cli.report import report
 from fdetect.cli.reproduce import reproduce
 from fdetect.cli.single import extract, fit, score
 from fdetect.cli.weights import weights
@@ -39,8 +41,8 @@ def cli() -> None:
     """
 
 
-for command in (bench, extract, fit, score, explain, evaluate, compare, audit, data, perturb, reproduce, weights, list_,
-                doctor):  # fmt: skip
+for command in (bench, extract, fit, score, explain, attack, evaluate, compare, audit, data, perturb, report,
+                reproduce, weights, list_, doctor):  # fmt: skip
     cli.add_command(command)
 
 

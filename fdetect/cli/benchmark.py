@@ -72,14 +72,19 @@ __all__ = ["bench", "fail_if_biased", "run_config"]
 @click.option("--networks", help="Detector networks that are trained in every trial, by commas (fdetect list "
               "networks); default none.")  # fmt: skip
 @click.option("--steps", type=int, help="Steps of each training of --networks; default 600.")
-@click.option("--detectors", help="Training-free detectors, also with settings (rigid:sigma=0.02), and networks with "
-              "weights (pretrained:weights=NAME); default rigid.")  # fmt: skip
+@click.option("--detectors", help="Training-free detectors, also with settings (rigid:sigma=0.02), networks with "
+              "weights (pretrained:weights=NAME), and anybody's classes (FILE.py:Class); default rigid.")  # fmt: skip
 @click.option("--encoder", help="For detectors that need one: a name (fdetect weights list), a hub id or a folder.")
 @click.option("--autoencoder", help="The same for those that reconstruct; several are joined by +.")
-@click.option("--scores", multiple=True, type=click.Path(), help="Scores made elsewhere, CSV or Parquet; repeatable.")
+@click.option("--scores", multiple=True, type=click.Path(), help="Scores made elsewhere: CSV, Parquet or JSON; "
+              "repeatable.")  # fmt: skip
+@click.option("--external", multiple=True, metavar="NAME=COMMAND", help="A program that scores pictures, run under "
+              "each condition with --manifest, --out and --device (docs/external.md); repeatable.")  # fmt: skip
 @click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
 @click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
 @click.option("--dry-run", is_flag=True, help="Show counts, sizes, formats, JPEG qualities and trials; run nothing.")
+@click.option("--no-thumbnails", is_flag=True, help="No small pictures of the worst errors in report.html; a page with "
+              "them shows images of DATA to whoever gets it.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if a condition is marked, or could not be judged.")
 @read_options
@@ -97,6 +102,7 @@ def bench(data: str | None, **flags: Any) -> None:
     from fdetect.bench.learnt import check_networks
     from fdetect.bench.output import write_run_json
     from fdetect.bench.run import bench as run_bench
+    from fdetect.bench.tables import verdict_line
     from fdetect.bench.terminal import terminal_grids
     from fdetect.features import select_features
 
@@ -111,8 +117,9 @@ def bench(data: str | None, **flags: Any) -> None:
     out = Path(flags["out"]) if flags["out"] else None
     with progress_bar() as progress:
         settings = engine_settings(flags, progress)
-        done = run_bench(config, out=out, **settings)
-    about_run = {"seconds": dict(done.timing), "workers": settings["workers"], "host": host(), "engine": done.engine}
+        done = run_bench(config, out=out, thumbnails=not flags["no_thumbnails"], **settings)
+    about_run = {"seconds": dict(done.timing), "workers": settings["workers"], "host": host(), "engine": done.engine,
+                 "cost_ms": done.costing()}  # fmt: skip
     write_run_json(done.folder, about_run)
     for warning in done.warnings:
         say(warning)
@@ -121,11 +128,12 @@ def bench(data: str | None, **flags: Any) -> None:
     click.secho(printable(about["detected"] or about["description"]), bold=bool(about["detected"]))
     click.echo(f"{about['n_real']} real and {about['n_fake']} fake images in {about['n_groups']} groups, "
                f"{result.header['trials']} trials of {config.protocol.name}")  # fmt: skip
+    click.secho(printable(verdict_line(result.audit)), bold=True)
     for grid in terminal_grids(result, done.folder):
         show(grid)
     seconds = sum(done.timing.values())
     more = (name for name in ("gains.csv", "three_way.csv", SEARCHED) if (done.folder / name).exists())
-    files = ", ".join(["report.html", "tables.md", "cells.csv", *more])
+    files = ", ".join(["report.html", "tables.md", "cells.csv", "by_source.csv", *more])
     click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ ({files}) "
                f"in {seconds:.0f} s")  # fmt: skip
     if flags["fail_if_biased"]:
@@ -171,6 +179,7 @@ def run_config(data: str | None, flags: dict[str, Any]) -> RunConfig:
         "networks.steps": flags.get("steps"),
         "detectors.names": words(flags.get("detectors")), "detectors.encoder": flags.get("encoder"),
         "detectors.autoencoder": flags.get("autoencoder"), "detectors.scores": flags.get("scores") or None,
+        "detectors.external": flags.get("external") or None,
         "metrics.replicates": flags.get("replicates"), "seed": flags.get("seed"),
     }  # fmt: skip
     return override(config, keys)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from fdetect.cli.benchmark import fail_if_biased, run_config
-from fdetect.cli.common import engine_options, engine_settings, progress_bar, read_options, say, show
+from fdetect.cli.common import engine_options, engine_settings, printable, progress_bar, read_options, say, show
 
 if TYPE_CHECKING:
     from fdetect.bench.compare import PairedDifference
@@ -29,6 +29,8 @@ def evaluate(
     """Judge score tables (scores.parquet of a run, or anybody's with its columns); nothing but them is read."""
     import pyarrow as pa
 
+    from fdetect.bench.by_source import by_source
+    from fdetect.bench.by_source_tables import source_grids
     from fdetect.bench.compare import paired_differences
     from fdetect.bench.differences import difference_grids, differences_of
     from fdetect.bench.evaluate import cells_of
@@ -55,10 +57,12 @@ def evaluate(
             cells = cells_of(table, progress=progress, **settings)
             gains = gains_of(table, cells, progress=progress, **settings)
             fused = differences_of(table, progress=progress, **settings)
+            sources = source_grids(by_source(table, progress=progress, **settings))
         for warning in suspicions(table, cells):
             say(warning)
         curves = curve_grids(curves_of(table, **settings))
-        for grid in (*result_grids(cells), *curves, *map(narrow, (*gain_grids(gains), *difference_grids(fused)))):
+        paired = map(narrow, (*gain_grids(gains), *difference_grids(fused)))
+        for grid in (*result_grids(cells), *sources, *curves, *paired):
             show(grid)
         if csv:
             Path(csv).write_text(cells_csv(cells), encoding="utf-8")
@@ -77,11 +81,12 @@ def audit(data: str | None, **flags: Any) -> None:
     """Show what the labels of DATA can be told from without any trace: sizes, formats, JPEG tables, content."""
     from fdetect.bench.audit import LABEL_PROBES
     from fdetect.bench.run import audit_only
-    from fdetect.bench.tables import audit_grids, failure_grid
+    from fdetect.bench.tables import audit_grids, failure_grid, verdict_line
 
     config = run_config(data, flags)
     with progress_bar() as progress:
         found = audit_only(config, **engine_settings(flags, progress))
+    click.secho(printable(verdict_line(found.as_json())), bold=True)
     for grid in (*audit_grids(found.as_json()), failure_grid(found.failures)):
         show(grid)
     if all(len(names) == len(LABEL_PROBES) for names in found.unmeasured.values()):
