@@ -27,7 +27,7 @@ import numpy as np
 import xxhash
 from PIL import Image, features
 
-from fdetect import parity, sharing  # noqa: F401 (their operations register themselves)
+from fdetect import equalise, parity, sharing  # noqa: F401 (their operations register themselves)
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.images import Decoded, decode
 from fdetect.registry import Entry, Registry, nearest

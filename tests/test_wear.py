@@ -28,7 +28,7 @@ OWN = {
     "median": ("median5", 64), "noise": ("noise5", 64), "gamma": ("gamma150", 64), "colour": ("colour30", 64),
     "crop": ("crop75", 64), "rotate": ("rotate8", 64), "overlay": ("overlay20", 64), "screenshot": ("screenshot", 64),
     "social_feed": ("social_feed", 32), "social_square": ("social_square", 32), "social_chat": ("social_chat", 32),
-    "chain": ("chain3", 64), "parity": ("parity", 64),
+    "chain": ("chain3", 64), "parity": ("parity", 64), "equalise": ("equalise100", 64),
 }  # fmt: skip
 RUNNABLE = {name: one for name, one in OWN.items() if name != "avif" or HAS_AVIF}
 

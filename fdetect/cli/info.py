@@ -26,6 +26,7 @@ KINDS = {
     "calibrators": "fdetect.classifiers:calibrator",
     "networks": "fdetect.nets.detectors:network",
     "explanations": "fdetect.nets.explaining:explanation",
+    "attacks": "fdetect.nets.gradient_attacks:attack",
     "reproductions": "fdetect.bench.published:reproduction",
     "protocols": "fdetect.bench.protocols:protocol",
     "layouts": "fdetect.bench.layouts:layout",

@@ -21,8 +21,9 @@ from fdetect.nets.autoencoders import AUTOENCODERS, Autoencoder, autoencoder_car
 from fdetect.nets.evidence import identity
 from fdetect.nets.shipped import SHIPPED
 from fdetect.nets.threads import one_thread
+from fdetect.nets.unprinting import DENOISER, Unprinting
 from fdetect.nets.weights import FOLDER_NAME, INSTALL_DEEP, torch_missing, weights_home
-from fdetect.perturb import launderer
+from fdetect.perturb import Launder, launderer
 from fdetect.registry import nearest, source_digest
 
 __all__ = ["Laundering", "autoencoder"]
@@ -32,12 +33,15 @@ _TRAINING = ("card", "critic", "data", "textures")  # of nets/own: no round trip
 
 
 @launderer
-def autoencoder(*, name: str = "") -> Laundering:
+def autoencoder(*, name: str = "") -> Launder:
     """Round trip through an autoencoder, as `launder_NAME`: (H, W, 3) uint8 -> the same shape.
 
+    `launder_dncnn` takes a denoiser's residual away instead (unprinting.py).
     Raises WeightsError, with its fix, where it or torch is absent; ParameterError for a path in place of a name, which
     would stand in every table and mean another network in another folder.
     """
+    if name == DENOISER:
+        return Unprinting.of()
     known = (*AUTOENCODERS, *SHIPPED)
     if name not in known and not (FOLDER_NAME.fullmatch(name) and (weights_home() / name).is_dir()):
         hint = nearest(name, known)
