@@ -14,7 +14,9 @@
     fusion.py                                branches of a fused model, and the gates between them
     explaining/                              which places of a picture a network's answer rests on
     distances.py, lpips.py                   how far a reconstruction is from its picture
-    denoiser.py                              a map that needs weights
+    denoiser.py                              a map that needs weights; unprinting.py takes its residual away
+    laundering.py                            round trips through autoencoders, as conditions and for aligned pairs
+    gradient_attacks.py                      pixels moved along a network's gradient
     memory.py, threads.py                    chunks that fit into memory; one thread where sums must be alike
 
 Importing those of the first four lines, `autoencoders`, `distances`, `denoiser`, `own`, `detectors`, `explaining`,
