@@ -22,10 +22,10 @@ from pathlib import Path
 from figures import about, by_generator, cells, detectors, reals, shown, tell
 from racing import write_between
 
-from fdetect.bench.compare import paired_differences
-from fdetect.bench.grid import Grid, markdown
 from fdetect.bench.protocols import ALIGNED
+from fdetect.bench.report.grid import Grid, markdown
 from fdetect.bench.run import Bench, bench
+from fdetect.bench.scores.compare import paired_differences
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers

@@ -101,7 +101,7 @@ def main() -> None:
 
     from fdetect.bench.layouts import read_manifest
     from fdetect.bench.protocols import samples_of, trials_of
-    from fdetect.bench.scoring import train_condition
+    from fdetect.bench.scores.scoring import train_condition
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")

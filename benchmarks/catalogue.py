@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fdetect.bench.contenders import head_sets
-from fdetect.bench.gains import gain_grids, read_gains
-from fdetect.bench.grid import Grid, interval_text, markdown
+from fdetect.bench.report.grid import Grid, interval_text, markdown
+from fdetect.bench.report.tables import LOW_END, audit_mark, low_end, marks
 from fdetect.bench.run import Bench, bench
-from fdetect.bench.tables import LOW_END, audit_mark, low_end, marks
+from fdetect.bench.scores.gains import gain_grids, read_gains
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers

@@ -31,7 +31,7 @@ from PIL import Image
 from racing import race, ratios, spread, write_between
 from scipy.stats import kendalltau, spearmanr
 
-from fdetect.bench.inputs import any_images
+from fdetect.bench.data.inputs import any_images
 from fdetect.engine import Store, run
 from fdetect.engine.work import content_id
 from fdetect.errors import FdetectError

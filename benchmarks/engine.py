@@ -239,7 +239,7 @@ def below(pid: int) -> list[int]:
 
 def make_crops(options: argparse.Namespace, folder: Path, count: int) -> list[Path]:
     """Cut `count` different crops from the images of the data, in turn, and write each as JPEG (quality 90)."""
-    from fdetect.bench.builtin import builtin_manifest  # here, since workers import this file
+    from fdetect.bench.data.builtin import builtin_manifest  # here, since workers import this file
     from fdetect.bench.steps import any_images
 
     folder.mkdir(parents=True)

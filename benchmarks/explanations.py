@@ -20,11 +20,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from fdetect.bench.explaining import judge, told_apart
-from fdetect.bench.explaining_table import explanation_table
-from fdetect.bench.inputs import any_images
-from fdetect.bench.pair_sources import find_sources
-from fdetect.bench.splices import splices_of
+from fdetect.bench.data.inputs import any_images
+from fdetect.bench.data.splices import splices_of
+from fdetect.bench.explaining.explaining import judge, told_apart
+from fdetect.bench.explaining.table import explanation_table
+from fdetect.bench.training.pair_sources import find_sources
 from fdetect.classifiers.explain import NetworkView, read_methods
 from fdetect.errors import FdetectError
 from fdetect.nets.detector_cards import training_contents

@@ -7,9 +7,9 @@ import datetime
 import os
 import sys
 
-from fdetect.bench.grid import Grid, interval_text, pretty
+from fdetect.bench.report.grid import Grid, interval_text, pretty
+from fdetect.bench.report.tables import audit_mark
 from fdetect.bench.run import Bench
-from fdetect.bench.tables import audit_mark
 from fdetect.types import Cell
 
 

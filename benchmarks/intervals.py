@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pyarrow as pa
 
-from fdetect.bench.evaluate import cells_of
+from fdetect.bench.scores.evaluate import cells_of
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from fdetect.bench.inputs import root_of
+from fdetect.bench.data.inputs import root_of
+from fdetect.bench.data.near_duplicates import NEAR_BITS, dct_hash, shrunk
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.near_duplicates import NEAR_BITS, dct_hash, shrunk
 from fdetect.engine.sources import Reader
 from fdetect.images import decode
 from fdetect.types import records

@@ -38,14 +38,14 @@ import pyarrow.parquet as pq
 from trainings import file_of, scored_rows
 
 from fdetect.augment import draws
+from fdetect.bench.data.inputs import root_of
 from fdetect.bench.header import versions
-from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.learnt import NetworkPictures, apart
-from fdetect.bench.network_outputs import Outputs, write_arrays
-from fdetect.bench.network_training import code_digest
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
-from fdetect.bench.scoring import shown_and_trained, train_condition
+from fdetect.bench.scores.scoring import shown_and_trained, train_condition
+from fdetect.bench.training.learnt import NetworkPictures, apart
+from fdetect.bench.training.network_outputs import Outputs, write_arrays
+from fdetect.bench.training.network_training import code_digest
 from fdetect.config import fingerprint
 from fdetect.engine.pictures import Pictures, pictures
 from fdetect.errors import FdetectError, ParameterError

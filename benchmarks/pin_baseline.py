@@ -2,9 +2,9 @@
 
     python benchmarks/pin_baseline.py WORK
 
-Writes fdetect/bench/pinned/scores.parquet, which `fdetect compare builtin RUN` reads.  To be made anew whenever the
-built-in images, the conditions, the standard features or these heads change; tests/test_pinned.py says when the first
-two did.
+Writes fdetect/bench/gate/pinned/scores.parquet, which `fdetect compare builtin RUN` reads.  To be made anew whenever
+the built-in images, the conditions, the standard features or these heads change; tests/test_pinned.py says when the
+first two did.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fdetect.bench.builtin import builtin_manifest
+from fdetect.bench.data.builtin import builtin_manifest
+from fdetect.bench.gate.pinned import COLUMNS, CONDITIONS, CROP, DETECTORS, FILE, recipe
 from fdetect.bench.header import versions
-from fdetect.bench.pinned import COLUMNS, CONDITIONS, CROP, DETECTORS, FILE, recipe
 from fdetect.bench.run import bench
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store

@@ -18,7 +18,7 @@ from racing import write_between
 from skimage import data
 from train_generators import fine_power
 
-from fdetect.bench.grid import Grid, markdown
+from fdetect.bench.report.grid import Grid, markdown
 from fdetect.nets.laundering import Laundering
 from fdetect.nets.shipped import SHIPPED
 from fdetect.perturb import Box, with_surroundings

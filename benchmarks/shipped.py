@@ -29,15 +29,15 @@ import pyarrow as pa
 
 import fdetect
 from fdetect.augment import draws
-from fdetect.bench.columns import Columns
-from fdetect.bench.cross_validation import LabelledRows
-from fdetect.bench.fit_parts import calibrations, data_of
-from fdetect.bench.head_fit import asked_of
-from fdetect.bench.inputs import root_of
+from fdetect.bench.data.inputs import root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import Samples, samples_of
 from fdetect.bench.running import Running
 from fdetect.bench.steps import tables_of
+from fdetect.bench.training.columns import Columns
+from fdetect.bench.training.cross_validation import LabelledRows
+from fdetect.bench.training.fit_parts import calibrations, data_of
+from fdetect.bench.training.head_fit import asked_of
 from fdetect.classifiers.calibration import Platt, platt
 from fdetect.classifiers.expert import in_float32
 from fdetect.classifiers.fused_head import FusedHead

@@ -25,13 +25,13 @@ from hard_photographs import CASES, make
 from racing import write_between
 from shipped import FREE, free_photographs
 
-from fdetect.bench.evaluate import cells_of
-from fdetect.bench.given import read_score_table
-from fdetect.bench.grid import Grid, interval_text, markdown
+from fdetect.bench.data.inputs import any_images, root_of
 from fdetect.bench.header import versions
-from fdetect.bench.inputs import any_images, root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import samples_of
+from fdetect.bench.report.grid import Grid, interval_text, markdown
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.given import read_score_table
 from fdetect.bench.steps import score, score_table
 from fdetect.classifiers.saved import FittedDetector, load_detector
 from fdetect.classifiers.shipped import MODEL

@@ -35,7 +35,7 @@ from PIL import Image
 from racing import write_between
 from safetensors.torch import save_file
 
-from fdetect.bench.inputs import any_images, root_of
+from fdetect.bench.data.inputs import any_images, root_of
 from fdetect.engine.sources import Reader
 from fdetect.engine.work import content_id
 from fdetect.errors import FdetectError, ParameterError

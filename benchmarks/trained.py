@@ -29,13 +29,13 @@ from figures import about, by_generator, cells, detectors, reals, shown, tell
 from racing import write_between
 from trainings import Trainings
 
-from fdetect.bench.compare import paired_differences
-from fdetect.bench.differences import difference_grids, read_differences
-from fdetect.bench.evaluate import cells_of
-from fdetect.bench.grid import Grid, markdown
-from fdetect.bench.learnt_tables import verdict
-from fdetect.bench.networks import networks_grids
+from fdetect.bench.report.grid import Grid, markdown
 from fdetect.bench.run import Bench, bench
+from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.scores.differences import difference_grids, read_differences
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.training.learnt_tables import verdict
+from fdetect.bench.training.networks import networks_grids
 from fdetect.classifiers import head
 from fdetect.classifiers.fused_choice import FORMS
 from fdetect.config import FusedConfig, RunConfig, override

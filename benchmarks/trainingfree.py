@@ -19,10 +19,10 @@ from pathlib import Path
 
 from racing import write_between
 
-from fdetect.bench.grid import Grid, markdown
-from fdetect.bench.networks import networks_grids, with_weights
+from fdetect.bench.report.grid import Grid, markdown
+from fdetect.bench.report.tables import audit_mark, not_run_grid, summary_grids
 from fdetect.bench.run import Bench, bench
-from fdetect.bench.tables import audit_mark, not_run_grid, summary_grids
+from fdetect.bench.training.networks import networks_grids, with_weights
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.pool import default_workers

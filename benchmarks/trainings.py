@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fdetect.bench.network_outputs import Outputs, embedding_columns
 from fdetect.bench.protocols import Trial
+from fdetect.bench.training.network_outputs import Outputs, embedding_columns
 from fdetect.config import fingerprint
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError

@@ -23,12 +23,12 @@ __all__ = [
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from fdetect.bench.calibrating import fit_detector
-    from fdetect.bench.evaluate import cells_of as evaluate
-    from fdetect.bench.fitting import fit, fit_aligned
     from fdetect.bench.layouts import read_manifest
     from fdetect.bench.run import bench as benchmark
+    from fdetect.bench.scores.evaluate import cells_of as evaluate
     from fdetect.bench.steps import extract, extract_to, score
+    from fdetect.bench.training.calibrating import fit_detector
+    from fdetect.bench.training.fitting import fit, fit_aligned
     from fdetect.config import RunConfig
     from fdetect.engine import Store
     from fdetect.errors import FdetectError
@@ -39,12 +39,12 @@ _HOMES = {
     "RunConfig": "fdetect.config",
     "Store": "fdetect.engine",
     "benchmark": "fdetect.bench.run:bench",
-    "evaluate": "fdetect.bench.evaluate:cells_of",
+    "evaluate": "fdetect.bench.scores.evaluate:cells_of",
     "extract": "fdetect.bench.steps",
     "extract_to": "fdetect.bench.steps",
-    "fit": "fdetect.bench.fitting",
-    "fit_aligned": "fdetect.bench.fitting",
-    "fit_detector": "fdetect.bench.calibrating",
+    "fit": "fdetect.bench.training.fitting",
+    "fit_aligned": "fdetect.bench.training.fitting",
+    "fit_detector": "fdetect.bench.training.calibrating",
     "read_features": "fdetect.features.read",
     "read_manifest": "fdetect.bench.layouts",
     "score": "fdetect.bench.steps",

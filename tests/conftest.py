@@ -74,7 +74,7 @@ def _tiny_denoiser(tiny_dncnn: Path | None, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="session")
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of 36 reals and 36 simulated fakes (two decoders) in 12 groups, from the built-in photographs."""
-    from fdetect.bench.builtin import builtin_manifest
+    from fdetect.bench.data.builtin import builtin_manifest
 
     base = tmp_path_factory.mktemp("small")
     table = builtin_manifest(base, networks=())

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from fdetect.bench.builtin import PHOTOGRAPHS
+from fdetect.bench.data.builtin import PHOTOGRAPHS
 from fdetect.errors import DataError
 from fdetect.images import Geometry, decode
 from fdetect.types import Batch

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench import fitting, steps
-from fdetect.bench.adapting import AdaptedModel, adapt_model
-from fdetect.bench.fit_parts import set_apart
+from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.training import fitting
+from fdetect.bench.training.adapting import AdaptedModel, adapt_model
+from fdetect.bench.training.fit_parts import set_apart
 from fdetect.classifiers.adapt import Adapted, Change, adapt
 from fdetect.classifiers.fused import FusedRows, FusedSettings
 from fdetect.classifiers.fused_fit import fit_fused

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fdetect.bench.aligned import Aligned, aligned_name, in_words, left_out, training_set
-from fdetect.bench.pair_sources import (
+from fdetect.bench.protocols import Samples, Trial
+from fdetect.bench.training.aligned import Aligned, aligned_name, in_words, left_out, training_set
+from fdetect.bench.training.pair_sources import (
     PairSource,
     cards_of,
     find_sources,
@@ -27,8 +28,7 @@ from fdetect.bench.pair_sources import (
     sources_of,
     usable_sources,
 )  # fmt: skip
-from fdetect.bench.pairing import Pairs
-from fdetect.bench.protocols import Samples, Trial
+from fdetect.bench.training.pairing import Pairs
 from fdetect.classifiers import head
 from fdetect.config import AlignedConfig, RunConfig, override, read_config, to_toml
 from fdetect.errors import DataError, ParameterError, WeightsError

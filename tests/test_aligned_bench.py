@@ -16,10 +16,10 @@ import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.pair_sources import find_sources
-from fdetect.bench.pairing import Halves
 from fdetect.bench.protocols import samples_of
 from fdetect.bench.run import Bench, bench, trials_for
+from fdetect.bench.training.pair_sources import find_sources
+from fdetect.bench.training.pairing import Halves
 from fdetect.classifiers import fit_head, head
 from fdetect.config import AlignedConfig, RunConfig, override, read_config
 from fdetect.engine import Store, run

@@ -19,10 +19,10 @@ from test_perturb import applied, content, photo
 import fdetect as package
 from fdetect.attacks import attack, random, square
 from fdetect.bench.applying import score
-from fdetect.bench.attacking import attack_detector, read_attacks
-from fdetect.bench.attacking_tables import attack_grids, attack_rows
-from fdetect.bench.crop_scores import CropJudge
-from fdetect.bench.inputs import any_images
+from fdetect.bench.attacks.attacking import attack_detector, read_attacks
+from fdetect.bench.attacks.crop_scores import CropJudge
+from fdetect.bench.attacks.tables import attack_grids, attack_rows
+from fdetect.bench.data.inputs import any_images
 from fdetect.bench.running import Running
 from fdetect.classifiers.saved import FittedDetector, save_detector
 from fdetect.decide import Calibration, exact_interval
@@ -350,7 +350,7 @@ def test_what_cannot_be_attacked_is_refused_in_a_sentence(fitted, small_set, sto
 
 def test_pgd_follows_the_logit_of_a_network(small_set, store, tmp_path) -> None:
     torch = pytest.importorskip("torch", reason="the extra 'deep' is not installed")
-    from fdetect.bench.calibrating import fit_detector
+    from fdetect.bench.training.calibrating import fit_detector
     from fdetect.nets.detectors import build, network
     from fdetect.nets.detectors.loading import load_network_folder, save_network
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from fdetect.bench.audit import BIASED, HISTORY, LABEL_PROBES, Audit, Probe, audit, placebo_rows
 from fdetect.bench.protocols import samples_of
+from fdetect.bench.report.tables import audit_grids, audit_mark
 from fdetect.bench.run import audit_only
-from fdetect.bench.tables import audit_grids, audit_mark
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.types import MANIFEST_COLUMNS, FeatureTable

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fdetect.bench.run import bench
-from fdetect.bench.scoring import SCORE_COLUMNS
+from fdetect.bench.scores.scoring import SCORE_COLUMNS
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.errors import DataError, ParameterError

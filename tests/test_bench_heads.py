@@ -13,13 +13,13 @@ import pytest
 from test_bench import quick
 from test_scoring import COLUMNS, ids, samples, trained, trials, values  # noqa: F401 (fixtures)
 
-from fdetect.bench import head_trials
-from fdetect.bench.aligned import Aligned
 from fdetect.bench.contenders import embeddings, head_sets
-from fdetect.bench.head_trials import SEARCHED, TrialFit, check_heads, grid_of
-from fdetect.bench.pairing import Pairs
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.bench.run import bench
+from fdetect.bench.training import head_trials
+from fdetect.bench.training.aligned import Aligned
+from fdetect.bench.training.head_trials import SEARCHED, TrialFit, check_heads, grid_of
+from fdetect.bench.training.pairing import Pairs
 from fdetect.classifiers import fit_head, head, search
 from fdetect.classifiers.heads import LOG_ODDS, scale_of
 from fdetect.classifiers.search import GRIDS

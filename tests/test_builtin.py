@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import xxhash
 
-from fdetect.bench import builtin
-from fdetect.bench.builtin import CROPS_PER_PHOTOGRAPH, DESCRIPTION, PHOTOGRAPHS, SIDE, is_flat
-from fdetect.bench.builtin_files import png
-from fdetect.bench.simulate import DECODERS
+from fdetect.bench.data import builtin
+from fdetect.bench.data.builtin import CROPS_PER_PHOTOGRAPH, DESCRIPTION, PHOTOGRAPHS, SIDE, is_flat
+from fdetect.bench.data.builtin_files import png
+from fdetect.bench.data.simulate import DECODERS
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import decode
 from fdetect.types import MANIFEST_COLUMNS, records
@@ -285,7 +285,7 @@ def test_png_matches_pillow_on_other_sizes():
 
 def test_needs_neither_sklearn_nor_torch_nor_skimage(tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom fdetect.bench.builtin import builtin_manifest\n"
+        "import sys\nfrom pathlib import Path\nfrom fdetect.bench.data.builtin import builtin_manifest\n"
         "rows = builtin_manifest(Path(sys.argv[1]), networks=()).num_rows\n"
         "print(rows, sorted({'sklearn', 'torch', 'skimage', 'scipy', 'transformers'} & set(sys.modules)))"
     )

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 import xxhash
 
-from fdetect.bench import builtin
-from fdetect.bench.builtin import DESCRIPTION, PHOTOGRAPHS, SIDE, builtin_manifest
-from fdetect.bench.builtin_own import MARGIN, NETWORKS, generators_not_run, window_around
-from fdetect.bench.simulate import DECODERS
+from fdetect.bench.data import builtin
+from fdetect.bench.data.builtin import DESCRIPTION, PHOTOGRAPHS, SIDE, builtin_manifest
+from fdetect.bench.data.builtin_own import MARGIN, NETWORKS, generators_not_run, window_around
+from fdetect.bench.data.simulate import DECODERS
 from fdetect.images import decode
 from fdetect.nets import shipped
 from fdetect.nets.shipped import SHIPPED

@@ -15,10 +15,13 @@ from test_cli import fdetect  # noqa: F401 (a fixture)
 from test_complaints import copied, scored
 from test_evaluate import Row, cell, fakes, reals, run_like, table
 
-from fdetect.bench.by_source import MOST, by_source, histories
-from fdetect.bench.by_source_pairs import pairs_of
-from fdetect.bench.by_source_tables import by_source_csv, source_grids, verdict_grids, verdict_text
-from fdetect.bench.by_source_verdict import (
+from fdetect.bench.output import canonical_json
+from fdetect.bench.report.tables import verdict_line
+from fdetect.bench.report.terminal import terminal_grids
+from fdetect.bench.scores.by_source import MOST, by_source, histories
+from fdetect.bench.scores.by_source_pairs import pairs_of
+from fdetect.bench.scores.by_source_tables import by_source_csv, source_grids, verdict_grids, verdict_text
+from fdetect.bench.scores.by_source_verdict import (
     ALL,
     HISTORY,
     NO_FAKES,
@@ -32,10 +35,7 @@ from fdetect.bench.by_source_verdict import (
     read_by_source,
     verdicts,
 )
-from fdetect.bench.evaluate import ScoreTable, cells_of
-from fdetect.bench.output import canonical_json
-from fdetect.bench.tables import verdict_line
-from fdetect.bench.terminal import terminal_grids
+from fdetect.bench.scores.evaluate import ScoreTable, cells_of
 from fdetect.errors import DataError
 from fdetect.metrics import group_weights
 

@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.numpy import load, save
 
 from fdetect.bench import steps
-from fdetect.bench.calibrating import fit_detector
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.training.calibrating import fit_detector
 from fdetect.classifiers import model_folder
 from fdetect.classifiers.calibrated import CalibratedDetector, KeptBank, Pictures, calibrate, identity
 from fdetect.classifiers.saved import load_detector, save_detector

@@ -7,7 +7,16 @@ import re
 import numpy as np
 import pytest
 
-from fdetect.bench.charts import Dot, HeatCell, colour_scale, contrast, dot_plot, heat_colour, heat_map, shortened
+from fdetect.bench.report.charts import (
+    Dot,
+    HeatCell,
+    colour_scale,
+    contrast,
+    dot_plot,
+    heat_colour,
+    heat_map,
+    shortened,
+)
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,17 @@ from click.testing import CliRunner
 from test_bench import quick
 from test_scoring import COLUMNS, ids, rows_of, samples, trained, trials, values  # noqa: F401 (fixtures)
 
-from fdetect.bench.ablation import ablations, wholes
-from fdetect.bench.chosen import BEST_SINGLE, BestSingle, best_single, chosen_grids
-from fdetect.bench.compare import paired_differences
 from fdetect.bench.contenders import check_names
-from fdetect.bench.differences import difference_grids, differences_of, read_differences
-from fdetect.bench.draws import Draws
-from fdetect.bench.fusing import FusedContender
-from fdetect.bench.head_trials import SEARCHED, TrialFit, write_searched
 from fdetect.bench.models import Fixed
 from fdetect.bench.run import bench
-from fdetect.bench.scoring import score_trials
+from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.scores.differences import difference_grids, differences_of, read_differences
+from fdetect.bench.scores.scoring import score_trials
+from fdetect.bench.training.ablation import ablations, wholes
+from fdetect.bench.training.chosen import BEST_SINGLE, BestSingle, best_single, chosen_grids
+from fdetect.bench.training.draws import Draws
+from fdetect.bench.training.fusing import FusedContender
+from fdetect.bench.training.head_trials import SEARCHED, TrialFit, write_searched
 from fdetect.classifiers import head, search
 from fdetect.cli import cli
 from fdetect.config import RunConfig, override, read_config

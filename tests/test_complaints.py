@@ -24,18 +24,20 @@ from test_layouts import plant
 from tiny_tasks import CROP, MATCHED, NATIVE, Moments, extract, image_bytes
 
 from fdetect import metrics
-from fdetect.bench import audit, by_source, by_source_verdict, evaluate, gate_checks, header, protocols
-from fdetect.bench.by_source_tables import source_grids
+from fdetect.bench import audit, header, protocols
 from fdetect.bench.contenders import training_free
-from fdetect.bench.gate import gate
+from fdetect.bench.gate import checks as gate_checks
+from fdetect.bench.gate.gate import gate
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.layouts.genimage import GenImage
 from fdetect.bench.layouts.real_fake import RealFake
 from fdetect.bench.models import Fixed, Trained
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
+from fdetect.bench.report.tables import result_grids, summary_grids
 from fdetect.bench.run import bench
-from fdetect.bench.scoring import score_trials
-from fdetect.bench.tables import result_grids, summary_grids
+from fdetect.bench.scores import by_source, by_source_verdict, evaluate
+from fdetect.bench.scores.by_source_tables import source_grids
+from fdetect.bench.scores.scoring import score_trials
 from fdetect.classifiers import head
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
@@ -347,7 +349,7 @@ def test_one_image_with_two_scores_is_refused(off: Off):
     again = [{**row, "score": -row["score"]} for row in rows]  # somebody else's scores under the same name
     with pytest.raises(DataError, match="two rows for real 0"):
         run(rows + again)
-    off.setattr("fdetect.bench.score_table.refuse_repeats", lambda table: None)
+    off.setattr("fdetect.bench.scores.score_table.refuse_repeats", lambda table: None)
     assert cell(run(rows + again), "gan").metric("auroc").value == 0.5
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fdetect.bench.costs import BATCH, FIT_ROWS, _few
+from fdetect.bench.leaderboard.costs import BATCH, FIT_ROWS, _few
 from fdetect.bench.run import Bench, bench
 from fdetect.config import RunConfig, override
 
@@ -63,7 +63,7 @@ def test_what_is_not_timed_says_why(done):
 def test_draws_are_paid_for_each(done):
     from dataclasses import replace
 
-    from fdetect.bench.draws import Draws
+    from fdetect.bench.training.draws import Draws
 
     one = next(each for each in done.costing.detectors if each.name == "logreg:all")
     four = replace(one, name="four", draws=Draws(4))

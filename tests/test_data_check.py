@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import ndimage
 from test_layouts import write
 
-from fdetect.bench.data_check import check_data
-from fdetect.bench.near_duplicates import (
+from fdetect.bench.data.check import check_data
+from fdetect.bench.data.near_duplicates import (
     FLAT,
     NEAR_BITS,
     Fingerprint,

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from test_data_check import encoded, picture, put
 from test_layouts import write
 
-from fdetect.bench.data_subset import draw_subset, portable
+from fdetect.bench.data.subset import draw_subset, portable
 from fdetect.bench.layouts import read_manifest
 from fdetect.cli import cli
 from fdetect.errors import DataError, ParameterError

@@ -16,10 +16,10 @@ from test_bench import quick
 from test_scoring import COLUMNS, CONDITIONS, ids, of, rows_of, samples, trained, trials, values  # noqa: F401
 from tiny_tasks import CROP, MATCHED, NATIVE, RESCALED, FromBatch, Moments, extract, paths_of, settle
 
-from fdetect.bench.draws import Draws
-from fdetect.bench.head_trials import SEARCHED, TrialFit
 from fdetect.bench.run import bench
-from fdetect.bench.scoring import score_trials
+from fdetect.bench.scores.scoring import score_trials
+from fdetect.bench.training.draws import Draws
+from fdetect.bench.training.head_trials import SEARCHED, TrialFit
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.search import inner_folds
 from fdetect.cli import cli

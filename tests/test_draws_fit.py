@@ -10,13 +10,14 @@ import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 from test_fit_options import larger_set, toy  # noqa: F401
 
-from fdetect.bench import fitting, steps
-from fdetect.bench.cross_validation import cross_validated
-from fdetect.bench.drawn_fit import OnDraws
-from fdetect.bench.fit_parts import set_apart
-from fdetect.bench.head_fit import HeadFit, asked_of
+from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import trials_of
+from fdetect.bench.training import fitting
+from fdetect.bench.training.cross_validation import cross_validated
+from fdetect.bench.training.drawn_fit import OnDraws
+from fdetect.bench.training.fit_parts import set_apart
+from fdetect.bench.training.head_fit import HeadFit, asked_of
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.calibration import calibrator
 from fdetect.classifiers.mean_head import MOST_DRAWS, MeanHead

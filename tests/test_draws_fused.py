@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_fusing import TRIAL, N, told
 
-from fdetect.bench.ablation import ablations
-from fdetect.bench.draws import Draws
-from fdetect.bench.fusing import TRUNK, FusedContender
-from fdetect.bench.network_outputs import Outputs, embedding_columns
 from fdetect.bench.protocols import Samples
-from fdetect.bench.scoring import score_trials
+from fdetect.bench.scores.scoring import score_trials
+from fdetect.bench.training.ablation import ablations
+from fdetect.bench.training.draws import Draws
+from fdetect.bench.training.fusing import TRUNK, FusedContender
+from fdetect.bench.training.network_outputs import Outputs, embedding_columns
 from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings
 from fdetect.classifiers.fused_fit import fit_fused
 from fdetect.draws import drawn_names

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 from test_evaluate import fakes, reals, run_like, table
 
-from fdetect.bench.compare import compare, paired_differences
 from fdetect.bench.contenders import head_sets
-from fdetect.bench.evaluate import ScoreTable, cells_of
-from fdetect.bench.gains import Gain, gain_grids, gains_csv, gains_of, left_out, read_gains
 from fdetect.bench.run import bench
+from fdetect.bench.scores.compare import compare, paired_differences
+from fdetect.bench.scores.evaluate import ScoreTable, cells_of
+from fdetect.bench.scores.gains import Gain, gain_grids, gains_csv, gains_of, left_out, read_gains
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.errors import ParameterError, UnknownName

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fdetect.bench.compare import paired_differences
-from fdetect.bench.evaluate import (
+from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.scores.evaluate import (
     FEW_GROUPS,
     REAL_ONLY,
     SEEN,

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageFont
 
-from fdetect.bench.columns import Columns
-from fdetect.bench.drawing import _broken, bars, colours, overlay, scale_of, side_by_side
-from fdetect.bench.explained import _reading
+from fdetect.bench.explaining.explained import _reading
 from fdetect.bench.steps import extract
+from fdetect.bench.training.columns import Columns
+from fdetect.bench.training.drawing import _broken, bars, colours, overlay, scale_of, side_by_side
 from fdetect.classifiers import head
 from fdetect.classifiers.explain import explain_fused, explain_head, read_methods
 from fdetect.classifiers.fused import FusedRows, FusedSettings

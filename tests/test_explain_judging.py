@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, ImageFilter
 from tiny_tasks import write_images
 
-from fdetect.bench.explaining import RANDOM, judge, mean_of, told_apart
-from fdetect.bench.explaining_measures import area, mass_in, random_map, rank_correlation, removal_curves
-from fdetect.bench.explaining_table import COLUMNS, explanation_table
-from fdetect.bench.splices import SIDES, Splice, half, splice, splices_of
+from fdetect.bench.data.splices import SIDES, Splice, half, splice, splices_of
+from fdetect.bench.explaining.explaining import RANDOM, judge, mean_of, told_apart
+from fdetect.bench.explaining.measures import area, mass_in, random_map, rank_correlation, removal_curves
+from fdetect.bench.explaining.table import COLUMNS, explanation_table
 from fdetect.bootstrap import group_weights
 from fdetect.classifiers.explain import NetworkView, read_methods
 from fdetect.errors import DataError, ParameterError
@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch", reason="the extra 'deep' is not installed")
 
 from tiny_explained import Brightness  # noqa: E402
 
-from fdetect.bench.pair_sources import find_sources  # noqa: E402
+from fdetect.bench.training.pair_sources import find_sources  # noqa: E402
 from fdetect.nets.detectors import build, network  # noqa: E402
 
 SIDE = 48

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from fdetect.bench.audit import PROBE_FEATURES
-from fdetect.bench.external import run_programs
-from fdetect.bench.external_runs import Program, programs_of, run_once, scores_in
-from fdetect.bench.given import Given
 from fdetect.bench.header import portable
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import Samples, samples_of
 from fdetect.bench.run import bench
+from fdetect.bench.scores.external import run_programs
+from fdetect.bench.scores.external_runs import Program, programs_of, run_once, scores_in
+from fdetect.bench.scores.given import Given
 from fdetect.config import RunConfig, override
 from fdetect.engine import Extraction, Store, run
 from fdetect.errors import DataError, ParameterError

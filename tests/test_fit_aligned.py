@@ -13,8 +13,8 @@ from test_aligned_bench import fragile, sum_of  # noqa: F401 (a fixture)
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
 from fdetect.bench import steps
-from fdetect.bench.fitting import fit_aligned
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.training.fitting import fit_aligned
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.saved import load_detector, save_detector
 from fdetect.config import AlignedConfig

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench import fitting, steps
-from fdetect.bench.cross_validation import LEFT_OUT, NOT_LEFT_OUT, LabelledRows, cross_validated, in_words
-from fdetect.bench.head_fit import HeadFit, constant_columns
+from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import trials_of
+from fdetect.bench.training import fitting
+from fdetect.bench.training.cross_validation import LEFT_OUT, NOT_LEFT_OUT, LabelledRows, cross_validated, in_words
+from fdetect.bench.training.head_fit import HeadFit, constant_columns
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.calibration import calibrator
 from fdetect.classifiers.card import data_record
@@ -44,7 +45,7 @@ def rows_of(manifest: pa.Table, values: np.ndarray, columns: tuple[str, ...], id
 @pytest.fixture(scope="module")
 def larger_set(small_set) -> pa.Table:
     """More crops of the photographs that the small set is of: probabilities need ten of each class."""
-    from fdetect.bench.builtin import builtin_manifest
+    from fdetect.bench.data.builtin import builtin_manifest
 
     whole, taken = builtin_manifest(small_set.parent.parent, networks=()), dict[tuple[str, str], int]()
     keep = []

@@ -14,9 +14,10 @@ from safetensors.numpy import load, save
 from test_cli import fdetect  # noqa: F401 (a fixture)
 from test_model_folder import resigned
 
-from fdetect.bench import fitting, steps
-from fdetect.bench.columns import Columns
+from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.training import fitting
+from fdetect.bench.training.columns import Columns
 from fdetect.classifiers.branches import branch_of, by_branch
 from fdetect.classifiers.fused_fit import fit_fused
 from fdetect.classifiers.fused_head import FusedHead

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from test_bench import quick
 
-from fdetect.bench.fusing import FusedContender, columns_of
-from fdetect.bench.head_trials import SEARCHED
 from fdetect.bench.protocols import Samples, Trial
 from fdetect.bench.run import bench
+from fdetect.bench.training.fusing import FusedContender, columns_of
+from fdetect.bench.training.head_trials import SEARCHED
 from fdetect.classifiers.fused import BranchSettings, FusedRows, FusedSettings
 from fdetect.classifiers.fused_choice import choose, choose_all
 from fdetect.classifiers.fused_fit import fit_fused
@@ -165,7 +165,7 @@ def test_one_thread_is_one_thread_of_mkl_too() -> None:
 
 
 def test_without_torch_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fdetect.bench.fusing.torch_missing", lambda: "torch is not installed")
+    monkeypatch.setattr("fdetect.bench.training.fusing.torch_missing", lambda: "torch is not installed")
     config = override(RunConfig(), {"fused.branches": ("handmade",)})
     branches, (row,) = columns_of(config, select_features("fast"), [])
     assert (branches, row.detector, row.reason) == ({}, "fused:handmade", "torch is not installed")

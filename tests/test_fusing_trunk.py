@@ -14,16 +14,16 @@ from test_fusing import TRIAL, auroc, contender, told
 
 pytest.importorskip("torch", reason="the extra 'deep' is not installed")
 
-from fdetect.bench.fusing import TRUNK, FusedContender, columns_of, fused
-from fdetect.bench.inputs import root_of
+from fdetect.bench.data.inputs import root_of
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.learnt import Network, check_networks, networks
-from fdetect.bench.network_outputs import Outputs, embedding_columns, write_arrays
-from fdetect.bench.network_pictures import NetworkPictures
-from fdetect.bench.networks import networks_grids
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.run import Bench, bench
-from fdetect.bench.scoring import score_trials
+from fdetect.bench.scores.scoring import score_trials
+from fdetect.bench.training.fusing import TRUNK, FusedContender, columns_of, fused
+from fdetect.bench.training.learnt import Network, check_networks, networks
+from fdetect.bench.training.network_outputs import Outputs, embedding_columns, write_arrays
+from fdetect.bench.training.network_pictures import NetworkPictures
+from fdetect.bench.training.networks import networks_grids
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine import run as extract

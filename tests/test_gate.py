@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench.compare import paired_differences
-from fdetect.bench.gate import Gate, gate
-from fdetect.bench.gate_checks import Margins
-from fdetect.bench.gate_sides import Side, paired, read_scores_alone, read_side, refuse_other_settings
-from fdetect.bench.given import read_score_table
+from fdetect.bench.gate.checks import Margins
+from fdetect.bench.gate.gate import Gate, gate
+from fdetect.bench.gate.sides import Side, paired, read_scores_alone, read_side, refuse_other_settings
+from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.scores.given import read_score_table
 from fdetect.errors import DataError, FdetectError, ParameterError
 
 QUICK = {"replicates": 200}

@@ -12,10 +12,10 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from fdetect.bench.evaluate import cells_of
-from fdetect.bench.given import read_score_table, read_scores
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
-from fdetect.bench.scoring import score_failures, score_trials
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.given import read_score_table, read_scores
+from fdetect.bench.scores.scoring import score_failures, score_trials
 from fdetect.errors import DataError
 from fdetect.perturb import condition
 from fdetect.types import MANIFEST_COLUMNS

@@ -9,11 +9,11 @@ import pytest
 from test_chosen import anew
 from test_scoring import ids, samples, trained, trials, values  # noqa: F401 (fixtures)
 
-from fdetect.bench.draws import Draws
-from fdetect.bench.evaluate import cells_of
-from fdetect.bench.fusing import FusedContender
-from fdetect.bench.importances import REPEATS, importance_grids, importances
-from fdetect.bench.scoring import score_trials
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.scoring import score_trials
+from fdetect.bench.training.draws import Draws
+from fdetect.bench.training.fusing import FusedContender
+from fdetect.bench.training.importances import REPEATS, importance_grids, importances
 from fdetect.classifiers.importance import permuted_scores
 from fdetect.config import RunConfig, override
 

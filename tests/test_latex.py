@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdetect.bench.audit import Audit
-from fdetect.bench.evaluate import cells_of
-from fdetect.bench.given import read_score_table
-from fdetect.bench.grid import Grid
-from fdetect.bench.latex import best_cells, latex_comment, latex_escape, latex_table, latex_tables
-from fdetect.bench.paper import paper_tex
+from fdetect.bench.report.grid import Grid
+from fdetect.bench.report.latex import best_cells, latex_comment, latex_escape, latex_table, latex_tables
+from fdetect.bench.report.paper import paper_tex
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.given import read_score_table
 from fdetect.types import RunResult
 
 GRID = Grid("AUROC of 2 & 3", ("detector", "macro", "a_b (20 groups)", "what"), (

@@ -10,7 +10,7 @@ import pytest
 from test_layouts import about, plant, write
 from test_layouts_trees import facts, named
 
-from fdetect.bench.inputs import any_images
+from fdetect.bench.data.inputs import any_images
 from fdetect.bench.layouts import read_manifest
 from fdetect.errors import DataError
 from fdetect.types import records

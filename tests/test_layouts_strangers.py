@@ -12,7 +12,7 @@ from test_layouts import about, plant, write
 from test_layouts_lists import frames, shard
 from test_layouts_trees import facts, named, small
 
-from fdetect.bench.inputs import any_images, check_output, labels_or_real
+from fdetect.bench.data.inputs import any_images, check_output, labels_or_real
 from fdetect.bench.layouts import read_manifest
 from fdetect.errors import DataError, ParameterError
 

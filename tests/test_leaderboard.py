@@ -16,13 +16,13 @@ import pytest
 from boards import HOSTILE, header_of, rows_of, with_config, write_run
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench.compare import paired_differences
-from fdetect.bench.given import read_score_table
-from fdetect.bench.leaderboard import boards, replicates_for
-from fdetect.bench.leaderboard_page import render_leaderboard
-from fdetect.bench.leaderboard_places import BEHIND, LEADER, LEVEL, NOT_MEASURED
-from fdetect.bench.leaderboard_runs import competitors, read_runs
-from fdetect.bench.leaderboard_tables import board_grid, board_grids, boards_csv, boards_latex, runs_grid
+from fdetect.bench.leaderboard.boards import boards, replicates_for
+from fdetect.bench.leaderboard.page import render_leaderboard
+from fdetect.bench.leaderboard.places import BEHIND, LEADER, LEVEL, NOT_MEASURED
+from fdetect.bench.leaderboard.runs import competitors, read_runs
+from fdetect.bench.leaderboard.tables import board_grid, board_grids, boards_csv, boards_latex, runs_grid
+from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.scores.given import read_score_table
 from fdetect.errors import DataError, FdetectError, ParameterError
 
 QUICK = {"replicates": 200}

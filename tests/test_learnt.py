@@ -18,15 +18,15 @@ import pytest
 pytest.importorskip("torch")
 
 from fdetect.bench.computing import scored
-from fdetect.bench.learnt import Network, apart, check_networks
-from fdetect.bench.learnt_tables import learnt_header, read_record, safe_name, verdict
-from fdetect.bench.network_outputs import Outputs
-from fdetect.bench.network_pictures import NetworkPictures, check_memory
-from fdetect.bench.network_training import schedule_of
-from fdetect.bench.networks import networks_grids, with_weights
 from fdetect.bench.protocols import Samples, Trial, trials_of
+from fdetect.bench.report.tables import result_grids
 from fdetect.bench.run import Bench, bench
-from fdetect.bench.tables import result_grids
+from fdetect.bench.training.learnt import Network, apart, check_networks
+from fdetect.bench.training.learnt_tables import learnt_header, read_record, safe_name, verdict
+from fdetect.bench.training.network_outputs import Outputs
+from fdetect.bench.training.network_pictures import NetworkPictures, check_memory
+from fdetect.bench.training.network_training import schedule_of
+from fdetect.bench.training.networks import networks_grids, with_weights
 from fdetect.config import NetworksConfig, RunConfig, override
 from fdetect.decide import conformal_threshold
 from fdetect.engine import Store

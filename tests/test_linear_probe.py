@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench import fitting, steps
-from fdetect.bench.columns import Columns
+from fdetect.bench import steps
 from fdetect.bench.contenders import embeddings
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.training import fitting
+from fdetect.bench.training.columns import Columns
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.embedding import embedding_task
 from fdetect.classifiers.saved import load_detector, save_detector

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from fdetect.bench.data.overview import OverviewRow, Spread, overview
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.overview import OverviewRow, Spread, overview
 from fdetect.errors import DataError
 from fdetect.images import decode, read_facts
 from fdetect.types import records

@@ -10,8 +10,8 @@ import pytest
 from boards import HOSTILE, header_of, with_config
 
 from fdetect.bench.audit import BIASED, LABEL_PROBES
-from fdetect.bench.paragraph import protocol_paragraph
 from fdetect.bench.protocols import protocol
+from fdetect.bench.report.paragraph import protocol_paragraph
 from fdetect.perturb import FINAL_QUALITY
 from fdetect.types import Failure, NotRun, RunResult
 

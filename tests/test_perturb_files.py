@@ -16,9 +16,9 @@ from PIL import Image
 from test_cli import fdetect  # noqa: F401 (a fixture)
 from test_perturb import photo
 
-from fdetect.bench.inputs import any_images
-from fdetect.bench.perturbing import perturb_to
-from fdetect.bench.perturbing_places import places_of
+from fdetect.bench.data.inputs import any_images
+from fdetect.bench.data.perturbing import perturb_to
+from fdetect.bench.data.perturbing_places import places_of
 from fdetect.engine.pictures import pictures
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import decode

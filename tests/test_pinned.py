@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench import pinned
-from fdetect.bench.builtin import builtin_manifest
-from fdetect.bench.gate import gate
-from fdetect.bench.gate_checks import Margins
-from fdetect.bench.gate_sides import Side
+from fdetect.bench.data.builtin import builtin_manifest
+from fdetect.bench.gate import pinned
+from fdetect.bench.gate.checks import Margins
+from fdetect.bench.gate.gate import gate
+from fdetect.bench.gate.sides import Side
 from fdetect.errors import DataError
 
 

@@ -13,9 +13,10 @@ import pyarrow.compute
 import pytest
 from PIL import ExifTags, Image
 
-from fdetect.bench import fitting, steps
+from fdetect.bench import steps
 from fdetect.bench.contenders import head_sets
 from fdetect.bench.run import bench
+from fdetect.bench.training import fitting
 from fdetect.config import RunConfig, override
 from fdetect.errors import DataError, ParameterError, UnknownName
 from fdetect.features import PRESETS, column_names, compute, feature, select_features

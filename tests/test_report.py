@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fdetect.bench.gains import Gain, gain_grids
-from fdetect.bench.grid import printable
-from fdetect.bench.networks import networks_grids
 from fdetect.bench.output import canonical_json
-from fdetect.bench.report import render_report
-from fdetect.bench.report_results import glance_section
-from fdetect.bench.tables import (
+from fdetect.bench.report.grid import printable
+from fdetect.bench.report.results_part import glance_section
+from fdetect.bench.report.run_page import render_report
+from fdetect.bench.report.tables import (
     audit_grids,
     failure_grid,
     grids,
@@ -30,6 +28,8 @@ from fdetect.bench.tables import (
     result_grids,
     summary_grids,
 )
+from fdetect.bench.scores.gains import Gain, gain_grids
+from fdetect.bench.training.networks import networks_grids
 from fdetect.types import Cell, Failure, MetricValue, NotRun, RunResult
 
 GENERATORS = ("adm", "biggan", "dalle-3", "glide", "midjourney-v5", "stable-diffusion-v1-4", "stylegan3", "wukong")
@@ -402,7 +402,7 @@ def test_empty_run_is_a_page() -> None:
 
 
 def test_template_is_in_the_package() -> None:
-    assert files("fdetect.bench").joinpath("templates/report.html.j2").is_file()
+    assert files("fdetect.bench.report").joinpath("templates/report.html.j2").is_file()
 
 
 def test_gains_of_families_stand_in_their_condition_with_every_name_escaped() -> None:

@@ -16,15 +16,15 @@ from click.testing import CliRunner
 from naive_errors import naive_worst
 from PIL import Image
 
-from fdetect.bench.errors_shown import SHOWN, best_detectors, main_condition, worst_errors
-from fdetect.bench.evaluate import cells_of
 from fdetect.bench.output import write_outputs
-from fdetect.bench.report import render_report
-from fdetect.bench.report_parts import Figure, Section
-from fdetect.bench.report_scores import errors_section
-from fdetect.bench.scoring import thresholds_table
-from fdetect.bench.svg import svg
-from fdetect.bench.thumbnails import LARGEST, SIDE, thumbnail
+from fdetect.bench.report.errors_shown import SHOWN, best_detectors, main_condition, worst_errors
+from fdetect.bench.report.parts import Figure, Section
+from fdetect.bench.report.run_page import render_report
+from fdetect.bench.report.scores_part import errors_section
+from fdetect.bench.report.svg import svg
+from fdetect.bench.report.thumbnails import LARGEST, SIDE, thumbnail
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.scoring import thresholds_table
 from fdetect.cli import cli
 from fdetect.config import RunConfig
 from fdetect.engine.sources import Reader

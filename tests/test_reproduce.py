@@ -20,8 +20,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from tiny_reproduce import run_command
 
-from fdetect.bench.published import METRICS, DataSet, Reproduction, TrainingFree, reproduction
-from fdetect.bench.reproduce import Outcome, record, reproduce, reproductions_grid
+from fdetect.bench.reproduce.outcome import Outcome, record, reproduce, reproductions_grid
+from fdetect.bench.reproduce.published import METRICS, DataSet, Reproduction, TrainingFree, reproduction
 from fdetect.engine.work import content_id
 from fdetect.errors import ParameterError, UnknownName
 from fdetect.images import Geometry

@@ -20,10 +20,10 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 from tiny_reproduce import entered, run_command, texture, tree
 
-from fdetect.bench.published import Checkpoint, DataSet, Reproduction, reproduction
-from fdetect.bench.published.geometry import RepeatedCrop
-from fdetect.bench.reproduce import Outcome, reproduce
-from fdetect.bench.reproduce_measured import differences, judged_rows
+from fdetect.bench.reproduce.measured import differences, judged_rows
+from fdetect.bench.reproduce.outcome import Outcome, reproduce
+from fdetect.bench.reproduce.published import Checkpoint, DataSet, Reproduction, reproduction
+from fdetect.bench.reproduce.published.geometry import RepeatedCrop
 from fdetect.engine import Store
 from fdetect.errors import DataError
 from fdetect.images import Geometry

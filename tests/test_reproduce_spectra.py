@@ -11,9 +11,9 @@ from conftest import SHARED
 from sklearn.linear_model import LogisticRegression
 from tiny_reproduce import run_command
 
-from fdetect.bench.published import OnSpectra, Reproduction, reproduction
-from fdetect.bench.reproduce import reproduce
-from fdetect.bench.reproduce_spectra import read_spectra, split_accuracies
+from fdetect.bench.reproduce.outcome import reproduce
+from fdetect.bench.reproduce.published import OnSpectra, Reproduction, reproduction
+from fdetect.bench.reproduce.spectra import read_spectra, split_accuracies
 from fdetect.errors import DataError
 from fdetect.perturb import rng_for
 

@@ -13,9 +13,9 @@ from PIL import Image
 from tiny_reproduce import entered, run_command, tree
 
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.published import DataSet, Reproduction, Training, reproduction
-from fdetect.bench.reproduce import reproduce
-from fdetect.bench.reproduce_training import crops_of, training_rows
+from fdetect.bench.reproduce.outcome import reproduce
+from fdetect.bench.reproduce.published import DataSet, Reproduction, Training, reproduction
+from fdetect.bench.reproduce.training import crops_of, training_rows
 from fdetect.engine import Store
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError

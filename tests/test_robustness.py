@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench.charts import Line, Point, line_chart
-from fdetect.bench.evaluate import cells_of
 from fdetect.bench.output import canonical_json
-from fdetect.bench.robustness import (
+from fdetect.bench.report.charts import Line, Point, line_chart
+from fdetect.bench.run import resolved
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.robustness import (
     Course,
     area_under,
     courses,
@@ -25,7 +26,6 @@ from fdetect.bench.robustness import (
     curves_of,
     read_curves,
 )
-from fdetect.bench.run import resolved
 from fdetect.config import ConditionsConfig, HeadsConfig, RunConfig
 from fdetect.errors import ParameterError
 from fdetect.perturb import CONDITION_LISTS

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_evaluate import Row, cell, fakes, reals, run, run_like, table
 
-from fdetect.bench.evaluate import cells_of
 from fdetect.bench.output import canonical_json, write_outputs
-from fdetect.bench.plots import Axis, Frame, key, pens, probit
-from fdetect.bench.score_charts import DRAWN, score_charts, score_grids
-from fdetect.bench.score_curves import SCORE_CURVES, ScoreCurves, read_score_curves, score_curves_json, score_curves_of
-from fdetect.bench.score_shapes import COVERAGE, FPR, UNITS, least_area
+from fdetect.bench.report.plots import Axis, Frame, key, pens, probit
+from fdetect.bench.report.score_charts import DRAWN, score_charts, score_grids
+from fdetect.bench.scores.curves import SCORE_CURVES, ScoreCurves, read_score_curves, score_curves_json, score_curves_of
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.shapes import COVERAGE, FPR, UNITS, least_area
 from fdetect.config import RunConfig
 from fdetect.decide import exact_interval
 from fdetect.types import RunResult

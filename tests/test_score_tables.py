@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench import fitting, steps
+from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.training import fitting
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
 from fdetect.errors import DataError, ParameterError
 from fdetect.features.read import read_features

@@ -13,7 +13,7 @@ import pytest
 
 from fdetect.bench.models import Fixed, Trained
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
-from fdetect.bench.scoring import (
+from fdetect.bench.scores.scoring import (
     SCORE_COLUMNS,
     score_failures,
     score_trials,

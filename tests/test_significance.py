@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from fdetect.bench.compare import paired_differences
-from fdetect.bench.given import read_score_table
+from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.scores.given import read_score_table
 from fdetect.errors import ParameterError
 from fdetect.significance import delong, holm
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from fdetect.bench.simulate import DECODERS, halve
+from fdetect.bench.data.simulate import DECODERS, halve
 from fdetect.errors import ParameterError
 
 PLAIN = {

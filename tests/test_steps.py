@@ -18,8 +18,9 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from fdetect.bench import fitting, steps
+from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
+from fdetect.bench.training import fitting
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
 from fdetect.decide import Calibration

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from test_evaluate import COLUMNS, fakes, reals, run_like, table
 
-from fdetect.bench.compare import paired_differences
-from fdetect.bench.evaluate import ScoreTable, cells_of
+from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.scores.evaluate import ScoreTable, cells_of
 
 TEXT = ("generator", "real_source", "group", "trial", "path")
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from fdetect.bench.protocols import Samples, Trial, trials_of
-from fdetect.bench.three_way import ThreeWay, three_way_not_run
-from fdetect.bench.three_way_answers import (
+from fdetect.bench.training.three_way import ThreeWay, three_way_not_run
+from fdetect.bench.training.three_way_answers import (
     CLASSES,
     Answers,
     Shown,
@@ -23,7 +23,7 @@ from fdetect.bench.three_way_answers import (
     taken_in_turn,
     turns,
 )
-from fdetect.bench.three_way_tables import BALANCED, Count, counted, counts_of, three_way_grids
+from fdetect.bench.training.three_way_tables import BALANCED, Count, counted, counts_of, three_way_grids
 from fdetect.bootstrap import group_weights
 from fdetect.classifiers import NO_ANSWER, fit_classes, fit_head, head
 from fdetect.config import RunConfig, override, read_config

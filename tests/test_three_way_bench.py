@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from fdetect.bench.pair_sources import find_sources
-from fdetect.bench.report import render_report
+from fdetect.bench.report.run_page import render_report
 from fdetect.bench.run import bench
-from fdetect.bench.three_way import laundered_condition
-from fdetect.bench.three_way_answers import CLASSES
-from fdetect.bench.three_way_tables import three_way_grids
+from fdetect.bench.training.pair_sources import find_sources
+from fdetect.bench.training.three_way import laundered_condition
+from fdetect.bench.training.three_way_answers import CLASSES
+from fdetect.bench.training.three_way_tables import three_way_grids
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
 from fdetect.engine.work import content_id

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench import fitting, steps
+from fdetect.bench import steps
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.tiled import score_tiles, tiles_of
+from fdetect.bench.training import fitting
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
 from fdetect.classifiers.tiles import AGGREGATES, aggregate
 from fdetect.engine import Store

@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter, features
 from test_perturb import C, applied, content, photo
 
 from fdetect import parity, perturb, sharing
-from fdetect.bench.splices import splice
+from fdetect.bench.data.splices import splice
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import decode, jpeg_quality
 from fdetect.perturb import CONDITION_LISTS, condition, condition_names, perturbation

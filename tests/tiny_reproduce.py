@@ -10,7 +10,7 @@ import numpy as np
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from fdetect.bench.published import Reproduction, reproduction
+from fdetect.bench.reproduce.published import Reproduction, reproduction
 from fdetect.cli.reproduce import reproduce as command
 from fdetect.errors import FdetectError
 

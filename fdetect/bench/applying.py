@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fdetect.bench.columns import Columns
 from fdetect.bench.contenders import configured, tasks_of
-from fdetect.bench.inputs import Data, any_images
+from fdetect.bench.data.inputs import Data, any_images
 from fdetect.bench.running import Running
 from fdetect.bench.same_table import refuse_other
+from fdetect.bench.training.columns import Columns
 from fdetect.classifiers.branches import branch_of
 from fdetect.classifiers.calibrated import CalibratedDetector, judge
 from fdetect.classifiers.fused_head import FusedHead

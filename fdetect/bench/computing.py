@@ -23,13 +23,13 @@ import fdetect
 from fdetect.bench.audit import PROBE_FEATURES, Audit, audit, placebo_rows
 from fdetect.bench.both_classes import need_usable
 from fdetect.bench.contenders import Prepared
-from fdetect.bench.draws import Draws
-from fdetect.bench.head_trials import Tried
+from fdetect.bench.data.inputs import root_of
 from fdetect.bench.header import versions
-from fdetect.bench.inputs import root_of
 from fdetect.bench.models import Contender
 from fdetect.bench.protocols import Samples, Trial
-from fdetect.bench.scoring import score_trials, shown_and_trained, train_condition
+from fdetect.bench.scores.scoring import score_trials, shown_and_trained, train_condition
+from fdetect.bench.training.draws import Draws
+from fdetect.bench.training.head_trials import Tried
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Extraction, Task, run
 from fdetect.engine.loop import Progress
@@ -164,16 +164,19 @@ def _key(one: Contender, name: str, code: Sequence[str]) -> str:
     return fingerprint(name, one.name, files, inputs, versions())
 
 
-_JUDGING_CODE = ("bench/chosen.py", "bench/importances.py", "bench/evaluate.py", "bench/compare.py",
-                 "classifiers/importance.py", "bootstrap.py")  # fmt: skip
+_JUDGING_CODE = (
+    "bench/training/chosen.py", "bench/training/importances.py", "bench/scores/evaluate.py",
+    "bench/scores/score_table.py", "bench/scores/compare.py", "classifiers/importance.py", "bootstrap.py", "roc.py",
+    "sums.py",
+)  # fmt: skip
 
 _SCORING_CODE = (
-    "draws.py", "bench/draws.py", "bench/scoring.py", "bench/models.py", "bench/aligned.py", "bench/pair_sources.py",
-    "bench/pairing.py",
-    "bench/protocols.py", "bench/given.py", "bench/score_files.py", "bench/head_trials.py", "bench/fusing.py",
-    "bench/network_outputs.py", "bench/ablation.py",
-    "classifiers/heads.py", "classifiers/estimators.py", "classifiers/stacking.py", "classifiers/balance.py",
-    "classifiers/search.py", "classifiers/calibration.py", "classifiers/embedding.py", "classifiers/fused.py",
-    "classifiers/fused_fit.py", "classifiers/fused_choice.py", "classifiers/fused_head.py", "nets/fusion.py",
-    "decide.py", "splits.py", "metrics.py", "perturb.py", "rigid/base.py", "rigid/references.py",
+    "decide.py", "draws.py", "metrics.py", "perturb.py", "splits.py", "bench/models.py", "bench/protocols.py",
+    "bench/scores/files.py", "bench/scores/given.py", "bench/scores/scoring.py", "bench/training/ablation.py",
+    "bench/training/aligned.py", "bench/training/draws.py", "bench/training/fusing.py",
+    "bench/training/head_trials.py", "bench/training/network_outputs.py", "bench/training/pair_sources.py",
+    "bench/training/pairing.py", "classifiers/balance.py", "classifiers/calibration.py", "classifiers/embedding.py",
+    "classifiers/estimators.py", "classifiers/fused.py", "classifiers/fused_choice.py", "classifiers/fused_fit.py",
+    "classifiers/fused_head.py", "classifiers/heads.py", "classifiers/search.py", "classifiers/stacking.py",
+    "nets/fusion.py", "rigid/base.py", "rigid/references.py",
 )  # fmt: skip

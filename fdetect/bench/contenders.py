@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from fdetect.backend import torch_device
-from fdetect.bench.aligned import Aligned, aligned_name
-from fdetect.bench.draws import Draws
-from fdetect.bench.head_trials import TrialFit, check_heads
 from fdetect.bench.models import Banked, Contender, Fixed, Trained
-from fdetect.bench.pairing import Halves, Pairs
 from fdetect.bench.protocols import ALIGNED, Samples
-from fdetect.bench.scoring import shown_and_trained
+from fdetect.bench.scores.scoring import shown_and_trained
+from fdetect.bench.training.aligned import Aligned, aligned_name
+from fdetect.bench.training.draws import Draws
+from fdetect.bench.training.head_trials import TrialFit, check_heads
+from fdetect.bench.training.pairing import Halves, Pairs
 from fdetect.classifiers import head
 from fdetect.classifiers.embedding import AS_PROBES, EMBEDDING, EmbeddingTask, embedding_task
 from fdetect.config import RunConfig

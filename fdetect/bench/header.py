@@ -15,9 +15,9 @@ from typing import Any
 import fdetect
 from fdetect import images
 from fdetect.backend import Backend
-from fdetect.bench import builtin
-from fdetect.bench.external_runs import programs_of
+from fdetect.bench.data import builtin
 from fdetect.bench.protocols import Samples, Trial
+from fdetect.bench.scores.external_runs import programs_of
 from fdetect.config import RunConfig
 from fdetect.engine import Extraction
 from fdetect.engine.work import content_id

@@ -1,6 +1,6 @@
 """What is compared in a trial: a `Contender` gets ready under the training condition and becomes a `Model` that scores.
 
-    Trained   a head on columns, fitted anew in every trial (on aligned pairs: fdetect/bench/aligned.py)
+    Trained   a head on columns, fitted anew in every trial (on aligned pairs: fdetect/bench/training/aligned.py)
     Banked    a training-free detector that compares with reference images of the trial
     Fixed     scores that no trial changes
 """
@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fdetect.bench.draws import Draws
-from fdetect.bench.head_trials import TrialFit, Tried
 from fdetect.bench.protocols import Samples, Trial
+from fdetect.bench.training.draws import Draws
+from fdetect.bench.training.head_trials import TrialFit, Tried
 from fdetect.decide import Threshold, conformal_threshold
 from fdetect.draws import mean_of_draws
 from fdetect.registry import Entry, source_digest

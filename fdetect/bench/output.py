@@ -28,21 +28,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fdetect.bench.by_source import by_source
-from fdetect.bench.by_source_tables import by_source_csv, source_grids
-from fdetect.bench.chosen import chosen_grids
-from fdetect.bench.differences import difference_grids, differences_of
-from fdetect.bench.gains import gain_grids, gains_csv, gains_of
-from fdetect.bench.grid import markdown, printable
-from fdetect.bench.importances import importance_grids
-from fdetect.bench.paper import paper_tex
-from fdetect.bench.report import render_report
-from fdetect.bench.report_scores import score_sections
-from fdetect.bench.robustness import curve_grids, curves_of
-from fdetect.bench.score_charts import score_grids
-from fdetect.bench.score_curves import SCORE_CURVES, score_curves_json, score_curves_of
-from fdetect.bench.tables import cells_csv, grids, verdict_line
-from fdetect.bench.three_way_tables import three_way_csv, three_way_grids
+from fdetect.bench.report.grid import markdown, printable
+from fdetect.bench.report.paper import paper_tex
+from fdetect.bench.report.run_page import render_report
+from fdetect.bench.report.score_charts import score_grids
+from fdetect.bench.report.scores_part import score_sections
+from fdetect.bench.report.tables import cells_csv, grids, verdict_line
+from fdetect.bench.scores.by_source import by_source
+from fdetect.bench.scores.by_source_tables import by_source_csv, source_grids
+from fdetect.bench.scores.curves import SCORE_CURVES, score_curves_json, score_curves_of
+from fdetect.bench.scores.differences import difference_grids, differences_of
+from fdetect.bench.scores.gains import gain_grids, gains_csv, gains_of
+from fdetect.bench.scores.robustness import curve_grids, curves_of
+from fdetect.bench.training.chosen import chosen_grids
+from fdetect.bench.training.importances import importance_grids
+from fdetect.bench.training.three_way_tables import three_way_csv, three_way_grids
 from fdetect.config import RunConfig, to_toml
 from fdetect.errors import DataError
 from fdetect.files import write_atomic

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdetect.bench.evaluate import OVERALL
+from fdetect.bench.scores.evaluate import OVERALL
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import Registry, nearest
 from fdetect.splits import group_folds, hold_out
@@ -19,7 +19,7 @@ from fdetect.types import FAKE, REAL, Table
 
 __all__ = ["ALIGNED", "Samples", "Trial", "protocol", "samples_of", "trials_of"]
 
-ALIGNED = "aligned"  # among the names of `train_on`: photographs against their round trips (fdetect/bench/aligned.py)
+ALIGNED = "aligned"  # among the names of `train_on`: photographs against their round trips (training/aligned.py)
 
 protocol = Registry("protocol")  # (samples, folds) -> trials before calibration is set apart
 

@@ -22,36 +22,36 @@ import pyarrow as pa
 
 import fdetect
 from fdetect.backend import resolve, torch_device
-from fdetect.bench import builtin
-from fdetect.bench.ablation import ablations
-from fdetect.bench.aligned import Aligned, in_words, left_out
 from fdetect.bench.audit import Audit
-from fdetect.bench.builtin_own import generators_not_run
-from fdetect.bench.chosen import BEST_SINGLE, best_single
 from fdetect.bench.computing import audit_of, computed, kept, need_both_classes, scored
 from fdetect.bench.contenders import check_names, embeddings, head_sets, heads, training_free, untrained
-from fdetect.bench.costs import Costing
-from fdetect.bench.evaluate import cells_of
-from fdetect.bench.external import run_programs
-from fdetect.bench.fusing import TRUNK, Trunk, columns_of, fused, trunk_header
-from fdetect.bench.given import read_scores
-from fdetect.bench.head_trials import write_searched
+from fdetect.bench.data import builtin
+from fdetect.bench.data.builtin_own import generators_not_run
+from fdetect.bench.data.inputs import root_of
 from fdetect.bench.header import data_name, header, portable
-from fdetect.bench.importances import importances
-from fdetect.bench.inputs import root_of
 from fdetect.bench.layouts import read_manifest
-from fdetect.bench.learnt import check_networks, networks, shown_to_networks
-from fdetect.bench.learnt_tables import learnt_header
+from fdetect.bench.leaderboard.costs import Costing
 from fdetect.bench.models import Trained
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
-from fdetect.bench.pair_sources import cards_of, passed_through, refuse_known, sources_of
-from fdetect.bench.pairing import Halves
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.running import Running
-from fdetect.bench.scoring import score_failures, thresholds_table, train_condition
-from fdetect.bench.suspicions import suspicions
-from fdetect.bench.three_way import ThreeWay, failures_of, three_way_not_run
-from fdetect.bench.three_way_tables import counted
+from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.external import run_programs
+from fdetect.bench.scores.given import read_scores
+from fdetect.bench.scores.scoring import score_failures, thresholds_table, train_condition
+from fdetect.bench.scores.suspicions import suspicions
+from fdetect.bench.training.ablation import ablations
+from fdetect.bench.training.aligned import Aligned, in_words, left_out
+from fdetect.bench.training.chosen import BEST_SINGLE, best_single
+from fdetect.bench.training.fusing import TRUNK, Trunk, columns_of, fused, trunk_header
+from fdetect.bench.training.head_trials import write_searched
+from fdetect.bench.training.importances import importances
+from fdetect.bench.training.learnt import check_networks, networks, shown_to_networks
+from fdetect.bench.training.learnt_tables import learnt_header
+from fdetect.bench.training.pair_sources import cards_of, passed_through, refuse_known, sources_of
+from fdetect.bench.training.pairing import Halves
+from fdetect.bench.training.three_way import ThreeWay, failures_of, three_way_not_run
+from fdetect.bench.training.three_way_tables import counted
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Store
 from fdetect.engine.lanes import Timing

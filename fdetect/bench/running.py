@@ -9,7 +9,7 @@ from typing import Any
 
 from fdetect import perturb
 from fdetect.backend import resolve
-from fdetect.bench.inputs import root_of
+from fdetect.bench.data.inputs import root_of
 from fdetect.draws import drawn
 from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.loop import Progress

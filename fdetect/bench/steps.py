@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from fdetect.bench.applying import Scorer, feature_table, score, score_table
-from fdetect.bench.columns import Columns
-from fdetect.bench.inputs import Data, any_images, check_output
+from fdetect.bench.data.inputs import Data, any_images, check_output
 from fdetect.bench.running import Running
 from fdetect.bench.tiled import score_tiles
+from fdetect.bench.training.columns import Columns
 from fdetect.draws import drawn_names
 from fdetect.engine.lanes import Timing
 from fdetect.errors import DataError

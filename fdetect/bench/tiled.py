@@ -19,9 +19,9 @@ import numpy as np
 from fdetect import perturb
 from fdetect.backend import asnumpy, resolve
 from fdetect.bench.applying import columns_of_model
-from fdetect.bench.columns import Columns
-from fdetect.bench.inputs import Data, any_images, root_of
+from fdetect.bench.data.inputs import Data, any_images, root_of
 from fdetect.bench.running import Running
+from fdetect.bench.training.columns import Columns
 from fdetect.classifiers.embedding import is_embedding
 from fdetect.classifiers.fused_head import FusedHead, in_all
 from fdetect.classifiers.saved import FittedDetector

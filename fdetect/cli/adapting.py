@@ -43,8 +43,8 @@ def adapt_options(command: F) -> F:
 
 def adapt_to(data: str, out: str, flags: dict[str, Any]) -> int:
     """Adapt, write the model, say what it did to each generator, and return the number of images that failed."""
-    from fdetect.bench.adapting import adapt_model
     from fdetect.bench.layouts import read_manifest
+    from fdetect.bench.training.adapting import adapt_model
     from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
     from fdetect.errors import ParameterError
 

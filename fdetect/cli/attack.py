@@ -54,9 +54,9 @@ def attack(data: str, out: str | None, model: str | None, **flags: Any) -> None:
     no merit in. Everything but decoding runs in this process, and nothing is stored.
     """
     from fdetect.attacks import attack as registry
-    from fdetect.bench.attacking import attack_detector, read_attacks
-    from fdetect.bench.attacking_tables import attack_grids, check_folder, write_attacks
-    from fdetect.bench.inputs import any_images
+    from fdetect.bench.attacks.attacking import attack_detector, read_attacks
+    from fdetect.bench.attacks.tables import attack_grids, check_folder, write_attacks
+    from fdetect.bench.data.inputs import any_images
     from fdetect.classifiers.saved import load_detector
     from fdetect.classifiers.shipped import model_of
     from fdetect.errors import ParameterError

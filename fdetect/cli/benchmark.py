@@ -96,14 +96,14 @@ def bench(data: str | None, **flags: Any) -> None:
     what could be told without any trace. A killed run resumes when the same command is given again.
     """
     from fdetect.bench.contenders import head_sets
-    from fdetect.bench.fusing import columns_of
-    from fdetect.bench.head_trials import SEARCHED
     from fdetect.bench.header import host
-    from fdetect.bench.learnt import check_networks
     from fdetect.bench.output import write_run_json
+    from fdetect.bench.report.tables import verdict_line
+    from fdetect.bench.report.terminal import terminal_grids
     from fdetect.bench.run import bench as run_bench
-    from fdetect.bench.tables import verdict_line
-    from fdetect.bench.terminal import terminal_grids
+    from fdetect.bench.training.fusing import columns_of
+    from fdetect.bench.training.head_trials import SEARCHED
+    from fdetect.bench.training.learnt import check_networks
     from fdetect.features import select_features
 
     config = run_config(data, flags)
@@ -144,7 +144,7 @@ def bench(data: str | None, **flags: Any) -> None:
 
 def fail_if_biased(audit: dict[str, Any]) -> None:
     """Exit with 1 unless every condition was judged and none is biased; a probe without images vouches for nothing."""
-    from fdetect.bench.tables import audit_mark
+    from fdetect.bench.report.tables import audit_mark
 
     failed = {name: mark for name in audit["biased_by"] if (mark := audit_mark(audit, name))}
     for name, mark in failed.items():
@@ -186,7 +186,7 @@ def run_config(data: str | None, flags: dict[str, Any]) -> RunConfig:
 
 
 def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
-    from fdetect.bench.overview import overview
+    from fdetect.bench.data.overview import overview
     from fdetect.bench.protocols import ALIGNED, samples_of
     from fdetect.bench.run import load_data, resolved, trials_for
     from fdetect.perturb import check_condition

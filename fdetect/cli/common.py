@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from fdetect.bench.grid import printable
+from fdetect.bench.report.grid import printable
 
 if TYPE_CHECKING:
-    from fdetect.bench.grid import Grid
+    from fdetect.bench.report.grid import Grid
     from fdetect.engine import Store
 
 __all__ = [

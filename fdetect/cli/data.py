@@ -21,8 +21,8 @@ from fdetect.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from fdetect.bench.data_check import DataCheck
-    from fdetect.bench.data_subset import Subset
+    from fdetect.bench.data.check import DataCheck
+    from fdetect.bench.data.subset import Subset
     from fdetect.types import Table
 
 __all__ = ["data"]
@@ -52,7 +52,7 @@ def check(data: str, crop: int, near_bits: int, out: str | None, strict: bool, *
     frequencies (encoded again or scaled: found; cropped by a twentieth or mirrored: not). Formats, sizes and JPEG
     qualities stand beside each other by class.
     """
-    from fdetect.bench.data_check import check_data
+    from fdetect.bench.data.check import check_data
 
     manifest = _read(data, out, flags, json_too=True)
     with progress_bar() as progress:
@@ -83,7 +83,7 @@ def subset(
     The choice depends on contents and seed alone: the same images on every machine and in any order. Groups are taken
     whole or not at all, copies of one content once. Images are not copied.
     """
-    from fdetect.bench.data_subset import draw_subset, portable
+    from fdetect.bench.data.subset import draw_subset, portable
     from fdetect.files import write_table
 
     data_table = _read(data, out, flags)
@@ -103,7 +103,7 @@ def subset(
 
 def _read(data: str, out: str | None, flags: dict[str, Any], *, json_too: bool = False) -> Table:
     """Read DATA, and refuse an output that would take the place of what is read, or of anything that is not ours."""
-    from fdetect.bench.inputs import check_output
+    from fdetect.bench.data.inputs import check_output
     from fdetect.bench.layouts import read_manifest
     from fdetect.errors import ParameterError
     from fdetect.files import check_table, check_writable
@@ -152,7 +152,7 @@ def _write_check(found: DataCheck, out: Path) -> None:
 
 
 def _show_check(found: DataCheck) -> None:
-    from fdetect.bench.grid import Grid
+    from fdetect.bench.report.grid import Grid
 
     click.secho(printable(found.overview.detected), bold=True)
     columns = {"label": "label", "name": "name", "images": "images", "formats": "formats", "size": "size",
@@ -181,7 +181,7 @@ def _show_check(found: DataCheck) -> None:
 
 def _show_findings(found: DataCheck) -> None:
     """Show the first images of each kind of finding."""
-    from fdetect.bench.grid import Grid
+    from fdetect.bench.report.grid import Grid
 
     kinds = (
         ("unreadable", [(one.path, f"{one.stage}: {one.reason}") for one in found.failures]),
@@ -198,7 +198,7 @@ def _show_findings(found: DataCheck) -> None:
 
 
 def _show_subset(drawn: Subset, per_generator: int, per_source: int) -> None:
-    from fdetect.bench.grid import Grid
+    from fdetect.bench.report.grid import Grid
 
     rows = []
     for (label, name, split), n in drawn.available.items():

@@ -24,7 +24,7 @@ from fdetect.cli.common import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fdetect.bench.explained import Explained
+    from fdetect.bench.explaining.explained import Explained
     from fdetect.types import Failure
 
 __all__ = ["explain"]
@@ -57,7 +57,7 @@ def explain(data: tuple[str, ...], out: str, model: str | None, **flags: Any) ->
     --backend, --workers, --time-limit and --store concern heads, whose columns are computed first; a network is
     explained on the CPU, in this process, and nothing of it is stored.
     """
-    from fdetect.bench import explained
+    from fdetect.bench.explaining import explained
     from fdetect.errors import ParameterError
 
     given = listed_inputs(data, flags["files_from"])

@@ -130,10 +130,10 @@ def fit(data: str, out: str, detector: str | None, **flags: Any) -> None:
 
 def _fit_head(data: str, out: str, flags: dict[str, Any]) -> int:
     """Fit a head, say what came of it, and return the number of images that failed."""
-    from fdetect.bench import fitting
-    from fdetect.bench.cross_validation import in_words
-    from fdetect.bench.inputs import any_images
+    from fdetect.bench.data.inputs import any_images
     from fdetect.bench.layouts import read_manifest
+    from fdetect.bench.training import fitting
+    from fdetect.bench.training.cross_validation import in_words
     from fdetect.classifiers.saved import save_detector
 
     read = any_images if flags["aligned"] else read_manifest
@@ -202,8 +202,8 @@ def _aligned(flags: dict[str, Any]) -> AlignedConfig:
 
 def _calibrate(data: str, out: str, name: str, flags: dict[str, Any]) -> int:
     """Calibrate a training-free detector, say what came of it, and return the number of images that failed."""
-    from fdetect.bench.calibrating import fit_detector
-    from fdetect.bench.inputs import any_images
+    from fdetect.bench.data.inputs import any_images
+    from fdetect.bench.training.calibrating import fit_detector
     from fdetect.classifiers.saved import save_detector
 
     manifest = any_images(data, layout=flags["layout"] or "auto", root=flags["root"])

@@ -45,10 +45,10 @@ def compare(baseline: str, run: str | None, **flags: Any) -> None:
     import math
     from functools import partial
 
-    from fdetect.bench.gate import gate
-    from fdetect.bench.gate_checks import Margins, gate_grids
-    from fdetect.bench.gate_sides import read_scores_alone, read_side
-    from fdetect.bench.pinned import NAME, pinned_side
+    from fdetect.bench.gate.checks import Margins, gate_grids
+    from fdetect.bench.gate.gate import gate
+    from fdetect.bench.gate.pinned import NAME, pinned_side
+    from fdetect.bench.gate.sides import read_scores_alone, read_side
     from fdetect.errors import ParameterError
     from fdetect.files import write_atomic
 

@@ -27,7 +27,7 @@ KINDS = {
     "networks": "fdetect.nets.detectors:network",
     "explanations": "fdetect.nets.explaining:explanation",
     "attacks": "fdetect.nets.gradient_attacks:attack",
-    "reproductions": "fdetect.bench.published:reproduction",
+    "reproductions": "fdetect.bench.reproduce.published:reproduction",
     "protocols": "fdetect.bench.protocols:protocol",
     "layouts": "fdetect.bench.layouts:layout",
     "perturbations": "fdetect.perturb:perturbation",

@@ -11,7 +11,7 @@ from fdetect.cli.benchmark import fail_if_biased, run_config
 from fdetect.cli.common import engine_options, engine_settings, printable, progress_bar, read_options, say, show
 
 if TYPE_CHECKING:
-    from fdetect.bench.compare import PairedDifference
+    from fdetect.bench.scores.compare import PairedDifference
 
 __all__ = ["audit", "evaluate"]
 
@@ -29,17 +29,17 @@ def evaluate(
     """Judge score tables (scores.parquet of a run, or anybody's with its columns); nothing but them is read."""
     import pyarrow as pa
 
-    from fdetect.bench.by_source import by_source
-    from fdetect.bench.by_source_tables import source_grids
-    from fdetect.bench.compare import paired_differences
-    from fdetect.bench.differences import difference_grids, differences_of
-    from fdetect.bench.evaluate import cells_of
-    from fdetect.bench.gains import gain_grids, gains_of
-    from fdetect.bench.given import read_score_table
-    from fdetect.bench.robustness import curve_grids, curves_of
-    from fdetect.bench.suspicions import suspicions
-    from fdetect.bench.tables import cells_csv, result_grids
-    from fdetect.bench.terminal import narrow
+    from fdetect.bench.report.tables import cells_csv, result_grids
+    from fdetect.bench.report.terminal import narrow
+    from fdetect.bench.scores.by_source import by_source
+    from fdetect.bench.scores.by_source_tables import source_grids
+    from fdetect.bench.scores.compare import paired_differences
+    from fdetect.bench.scores.differences import difference_grids, differences_of
+    from fdetect.bench.scores.evaluate import cells_of
+    from fdetect.bench.scores.gains import gain_grids, gains_of
+    from fdetect.bench.scores.given import read_score_table
+    from fdetect.bench.scores.robustness import curve_grids, curves_of
+    from fdetect.bench.scores.suspicions import suspicions
     from fdetect.errors import ParameterError
 
     if csv and Path(csv).resolve() in {Path(file).resolve() for file in scores}:
@@ -80,8 +80,8 @@ def evaluate(
 def audit(data: str | None, **flags: Any) -> None:
     """Show what the labels of DATA can be told from without any trace: sizes, formats, JPEG tables, content."""
     from fdetect.bench.audit import LABEL_PROBES
+    from fdetect.bench.report.tables import audit_grids, failure_grid, verdict_line
     from fdetect.bench.run import audit_only
-    from fdetect.bench.tables import audit_grids, failure_grid, verdict_line
 
     config = run_config(data, flags)
     with progress_bar() as progress:

@@ -9,7 +9,7 @@ import rich_click as click
 from fdetect.cli.common import counted, leave, printable, progress_bar, read_options, say, words
 
 if TYPE_CHECKING:
-    from fdetect.bench.perturbing import Perturbed
+    from fdetect.bench.data.perturbing import Perturbed
 
 __all__ = ["perturb"]
 
@@ -35,7 +35,7 @@ def perturb(data: str, out: str, condition: str, crop: int, seed: int, strict: b
     folders are kept, and OUT/manifest.csv has the labels, for fdetect bench OUT/manifest.csv; what has none is read
     again as a folder. With several conditions each has its folder in OUT.
     """
-    from fdetect.bench.perturbing import perturb_to
+    from fdetect.bench.data.perturbing import perturb_to
     from fdetect.engine.pool import default_workers
 
     workers = default_workers() if flags["workers"] is None else flags["workers"]

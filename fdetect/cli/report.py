@@ -33,12 +33,12 @@ def report(runs: tuple[str, ...], **flags: Any) -> None:
     """
     from functools import partial
 
-    from fdetect.bench.grid import markdown
-    from fdetect.bench.leaderboard import boards
-    from fdetect.bench.leaderboard_page import render_leaderboard
-    from fdetect.bench.leaderboard_runs import read_runs
-    from fdetect.bench.leaderboard_tables import board_grids, boards_csv, boards_latex, runs_grid
-    from fdetect.bench.paragraph import protocol_paragraph
+    from fdetect.bench.leaderboard.boards import boards
+    from fdetect.bench.leaderboard.page import render_leaderboard
+    from fdetect.bench.leaderboard.runs import read_runs
+    from fdetect.bench.leaderboard.tables import board_grids, boards_csv, boards_latex, runs_grid
+    from fdetect.bench.report.grid import markdown
+    from fdetect.bench.report.paragraph import protocol_paragraph
     from fdetect.files import write_atomic
 
     read = read_runs([Path(run) for run in runs])

@@ -22,7 +22,7 @@ from fdetect.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from fdetect.bench.published import Reproduction
+    from fdetect.bench.reproduce.published import Reproduction
 
 __all__ = ["reproduce"]
 
@@ -43,9 +43,9 @@ def reproduce(name: str | None, data: str | None, **flags: Any) -> None:
     margin stated beforehand raises the evidence level of the weights; otherwise the exit code is 1, and 2 where it
     was not run for what is missing here.
     """
-    from fdetect.bench.published import reproduction
-    from fdetect.bench.reproduce import NOT_RUN, REACHED, reproductions_grid
-    from fdetect.bench.reproduce import reproduce as measure
+    from fdetect.bench.reproduce.outcome import NOT_RUN, REACHED, reproductions_grid
+    from fdetect.bench.reproduce.outcome import reproduce as measure
+    from fdetect.bench.reproduce.published import reproduction
 
     if name is None:
         show(reproductions_grid())

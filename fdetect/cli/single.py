@@ -167,7 +167,7 @@ def _tiles(scorer: Scorer, table: str | None, asked: str | None) -> str:
 
 def _rows_of(features: FeatureTable, place: str, out: str | None, flags: dict[str, Any]) -> Table:
     """Return the manifest of a table of features, after it was seen that nothing was asked that needs images."""
-    from fdetect.bench.inputs import check_output
+    from fdetect.bench.data.inputs import check_output
     from fdetect.errors import ParameterError
     from fdetect.files import check_table
 
@@ -195,7 +195,7 @@ def _show_scores(table: Table) -> None:
 
 def _images(given: list[str], out: str | None, flags: dict[str, Any]) -> Table:
     """Return the manifest of all inputs, said in one line, after it was seen that `out`, if any, can be written."""
-    from fdetect.bench.inputs import any_images, check_output
+    from fdetect.bench.data.inputs import any_images, check_output
     from fdetect.files import check_table
 
     if out:

@@ -1,0 +1,1 @@
+"""Attacks on a detector, and what is left of it."""

@@ -1,0 +1,1 @@
+"""Looking at data before a run: overview, checks, subsets, perturbed copies, the built-in benchmark."""

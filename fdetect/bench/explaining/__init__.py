@@ -1,0 +1,1 @@
+"""What a score comes from, and how good such explanations are."""

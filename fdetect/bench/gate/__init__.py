@@ -1,0 +1,1 @@
+"""The gate of a CI job: a run against a baseline, and the baseline that ships."""

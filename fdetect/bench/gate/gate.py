@@ -1,0 +1,113 @@
+"""The gate: scores of two sides in, checks out, as a table, JUnit XML, Markdown and JSON.
+
+    Side, Side --gate_sides.paired--> rows on the same images --gate_checks.check_pair--> Check ... --> Gate
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from fdetect.bench.gate.checks import Check, Margins, check_pair, gate_grids
+from fdetect.bench.gate.sides import Side, paired, pairs_of, refuse_other_settings
+from fdetect.bench.report.grid import markdown, printable
+from fdetect.classifiers.model_folder import plain
+from fdetect.errors import ParameterError
+from fdetect.metrics import metric
+
+__all__ = ["FEWEST_REPLICATES", "Gate", "gate"]
+
+FEWEST_REPLICATES = 100
+
+
+@dataclass(frozen=True)
+class Gate:
+    """All checks of a comparison, and what was compared."""
+
+    baseline: str
+    run: str
+    margins: Margins
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check did."""
+        return bool(self.checks) and all(one.passed for one in self.checks)
+
+    @property
+    def text(self) -> str:
+        """The outcome in one sentence."""
+        failed = [one for one in self.checks if not one.passed]
+        if not failed:
+            return f"passed: {len(self.checks)} checks of {self.run} against {self.baseline}"
+        first = failed[0]
+        return (f"failed: {len(failed)} of {len(self.checks)} checks; the first is {first.what} of {first.detector} "
+                f"under {first.condition}: {first.verdict}, {first.reason}")  # fmt: skip
+
+    def markdown(self) -> str:
+        """Return a summary for the page of a CI job."""
+        margins = self.margins
+        fpr = f"by less than {margins.fpr:g}" if math.isfinite(margins.fpr) else "is not gated, as was asked for"
+        terms = (
+            f"{margins.metric} may get worse by less than {margins.margin:g}, the false-positive rate {fpr}. A "
+            "difference is the detector minus the baseline, on the same images, with its paired group-bootstrap "
+            f"interval at {margins.level:.0%}; every verdict but passed fails."
+        )
+        run, baseline = (printable(one).replace("`", "'") for one in (self.run, self.baseline))
+        title = f"# Gate {self.text.partition(':')[0]}\n\n`{run}` against `{baseline}`: {terms}"
+        return f"{title}\n\n{markdown(gate_grids(self.checks))}"
+
+    def junit(self) -> bytes:
+        """Return JUnit XML, a test case for each check, as CI systems read it."""
+        failures = str(sum(not one.passed for one in self.checks))
+        suite = ElementTree.Element("testsuite", name="fdetect compare", tests=str(len(self.checks)), failures=failures,
+                                    errors="0")  # fmt: skip
+        for one in self.checks:
+            name = f"{one.what}, {one.condition}, against {one.baseline}"
+            case = ElementTree.SubElement(suite, "testcase", classname=printable(one.detector), name=printable(name))
+            if not one.passed:
+                failure = ElementTree.SubElement(case, "failure", type=one.verdict, message=printable(one.reason))
+                failure.text = printable(f"{one.verdict}: {one.reason}")
+        return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values; figures that do not exist are None."""
+        found: Mapping[str, Any] = {
+            "schema": 1, "passed": self.passed, "text": self.text, "baseline": self.baseline, "run": self.run,
+            "margins": asdict(self.margins), "checks": [{**asdict(one), "passed": one.passed} for one in self.checks],
+        }  # fmt: skip
+        return dict(plain(found))
+
+
+def gate(
+    baseline: Side, run: Side, *, margins: Margins, detectors: Sequence[str] = (), against: str = "",
+    conditions: Sequence[str] = ("matched",), replicates: int = 1000, seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Gate:  # fmt: skip
+    """Gate detectors of a run by those of a baseline, on the same images under the same conditions.
+
+    detectors  of the run; empty: all.  `against`: of the baseline; "": that of the same name, or its only one
+
+    Raises UnknownName for a metric that does not exist, ParameterError for margins that are no loss and where the sides
+    cannot be paired, DataError for the first image that differs.
+    """
+    metric.get(margins.metric)
+    for name, value in (("--margin", margins.margin), ("--fpr-margin", margins.fpr)):
+        if value <= 0 or math.isinf(value):
+            raise ParameterError(f"{name} is {value:g}; give how much may be lost, above 0, such as 0.01")
+    if replicates < FEWEST_REPLICATES or not conditions:
+        raise ParameterError(f"the gate takes {FEWEST_REPLICATES} replicates at least and a condition; got "
+                             f"{replicates} and {len(conditions)}")  # fmt: skip
+    refuse_other_settings(baseline, run)
+    todo = [(one, other, condition) for condition in conditions
+            for one, other in pairs_of(baseline, run, detectors, against)]  # fmt: skip
+    checks: list[Check] = []
+    for k, (one, other, condition) in enumerate(todo):
+        table, name = paired(baseline, run, one, other, condition)
+        checks += check_pair(table, one, name, condition, margins, replicates=replicates, seed=seed)
+        if progress:
+            progress("comparing", k + 1, len(todo))
+    return Gate(baseline.name, run.name, margins, tuple(checks))

@@ -1,0 +1,128 @@
+"""A leaderboard as one HTML page: for each board its table, detectors by generators, and cost against AUROC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from fdetect.bench.leaderboard.boards import Board
+from fdetect.bench.leaderboard.places import Place
+from fdetect.bench.leaderboard.runs import Run
+from fdetect.bench.leaderboard.tables import board_grid, runs_grid
+from fdetect.bench.report.charts import INKS, Dot, HeatCell, colour_scale, dot_plot, heat_map
+from fdetect.bench.report.grid import interval_text
+from fdetect.bench.report.page import render_page
+from fdetect.bench.report.paragraph import protocol_paragraph
+from fdetect.bench.report.parts import Figure, Section
+from fdetect.bench.report.plots import Axis, Frame, Pen, titled
+from fdetect.bench.report.svg import SIZE, defined, group, shortened, svg, text, width_of
+from fdetect.bench.report.tables import not_run_grid
+
+__all__ = ["render_leaderboard"]
+
+_PLOT = (290, 240)  # px of the cost chart within its axes, so that a narrow screen shows all of it
+_LINE = SIZE * 1.35  # px between two names below it
+
+
+def render_leaderboard(boards: Sequence[Board], runs: Sequence[Run]) -> str:
+    """Write boards as one self-contained page, the same bytes for the same boards; every name is escaped."""
+    sections = [_section(board, f"board-{k + 1}") for k, board in enumerate(boards)]
+    marked = {board.condition: board.mark for board in boards if board.mark}
+    not_run = [Section(run.name, f"not-run-{k + 1}", grids=(not_run_grid(run.result),), words=True)
+               for k, run in enumerate(runs) if run.result.not_run]  # fmt: skip
+    others = f" That of {runs[0].name}; the others differ in what the table of runs shows." if len(runs) > 1 else ""
+    data = runs[0].result.header["data"]
+    tail = [
+        Section("Runs", "runs", grids=(runs_grid(runs),), words=True),
+        Section("Not run", "not-run", parts=tuple(not_run)),
+        Section("Protocol", "protocol", (protocol_paragraph(runs[0].result),), f"For a paper.{others}"),
+    ]
+    return render_page(
+        "leaderboard.html.j2", name=data.get("name", ""), description=data.get("description", ""), marked=marked,
+        summary=_summary(boards, runs), scale=colour_scale(),
+        sections=[one for one in (*sections, *tail) if not one.empty],
+        conditions=list(dict.fromkeys(board.condition for board in boards)),
+    )  # fmt: skip
+
+
+def cost_chart(places: Sequence[Place], *, label: str) -> Markup:
+    """Draw macro AUROC with its interval against the cost, on a logarithmic axis; names below, highest first.
+
+    Places without a cost or an AUROC are left out; nothing is drawn where none is left.
+    """
+    known = [one for one in places if defined(one.cost) and one.cost > 0 and defined(one.auroc)]
+    if not known:
+        return Markup("")
+    costs = [one.cost for one in known]
+    ends = math.floor(math.log10(min(costs))), math.ceil(math.log10(max(costs)))
+    ends = (ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1)
+    ticks = tuple((10.0**k, f"{10.0**k:g}") for k in range(ends[0], ends[1] + 1))
+    lowest = min((one.low if defined(one.low) else one.auroc for one in known), default=0.0)
+    floor = min(math.floor(lowest * 10) / 10, 0.5)
+    frame = Frame(
+        Axis("ms an image, one core (logarithmic)", ticks[0][0], ticks[-1][0], ticks, math.log10),
+        Axis.even("macro AUROC", floor, 1.0, round((1 - floor) * 10)), 0, 10, *_PLOT,
+    )  # fmt: skip
+    frame = Frame(frame.x, frame.y, frame.gutter + 2, frame.top, frame.width, frame.height)
+    below = frame.top + frame.height + 52
+    parts = [frame.axes(), frame.rule((frame.x.low, frame.x.high), (0.5, 0.5))]
+    for k, one in enumerate(known):
+        ink, y = INKS[k % len(INKS)], below + k * _LINE
+        ends_of = (one.low, one.high) if defined(one.low) and defined(one.high) else (one.auroc, one.auroc)
+        words = f"{one.detector}: {one.cost:.3g} ms, macro AUROC {interval_text(one.auroc, one.low, one.high)}"
+        parts.append(frame.point(one.cost, one.auroc, *ends_of, Pen(ink), title=words))
+        at = frame.at(one.cost, one.auroc)
+        parts.append(text(at[0] + 6, at[1] - 7, str(k + 1), fill=ink))
+        parts.append(group(titled(words), [text(frame.left, y, f"{k + 1}  {one.detector}", fill=ink)]))
+    names = max(width_of(f"{k + 1}  {shortened(one.detector)}") for k, one in enumerate(known))
+    return svg(frame.left + max(frame.width + 14, names), below + len(known) * _LINE, label, parts)
+
+
+def _section(board: Board, anchor: str) -> Section:
+    grid = board_grid(board, marked=False)  # the section says it, and its table
+    about = f"under {board.condition}{f', trained on {board.train}' if board.train else ''}"
+    figures = [
+        Figure("Macro AUROC with its interval; diamond: the worst generator", _dots(board, about)),
+        Figure("AUROC: detector by test generator", _heat_map(board, about)),
+    ]
+    if chart := cost_chart(board.places, label=f"Macro AUROC against cost {about}"):
+        unknown = [one.detector for one in board.places if not defined(one.cost)]
+        lacking = f"; cost not measured: {', '.join(unknown)}" if unknown else ""
+        figures.append(Figure(f"Cost against macro AUROC, numbers by rank among those with a cost{lacking}", chart))
+    title = f"{board.condition}{f', trained on {board.train}' if board.train else ''}"
+    charts = Section(f"{title}: charts", f"{anchor}-charts", figures=tuple(figures), mark=board.mark)
+    return Section(title, anchor, grids=(grid,), parts=(charts,), mark=board.mark, condition=board.condition)
+
+
+def _dots(board: Board, about: str) -> Markup:
+    dots = [
+        Dot(one.detector, one.auroc, one.low, one.high, one.worst[1],
+            title=f"{one.detector}: macro AUROC {interval_text(one.auroc, one.low, one.high)}, {one.verdict}; worst "
+            f"{one.worst[0]} {one.worst[1]:.3f}")
+        for one in board.places
+    ]  # fmt: skip
+    return dot_plot(dots, label=f"Macro AUROC of every detector {about}")
+
+
+def _heat_map(board: Board, about: str) -> Markup:
+    names = list(dict.fromkeys(name for one in board.places for name in one.generators))
+    matrix = []
+    for one in board.places:
+        values = {"macro": one.auroc, **one.generators}
+        matrix.append([
+            HeatCell(values[name], outlined=name != "macro" and name not in board.generators,
+                     title=f"{one.detector}, {name}: AUROC {values[name]:.3f}") if name in values else None
+            for name in ("macro", *names)
+        ])  # fmt: skip
+    return heat_map([one.detector for one in board.places], ("macro", *names), matrix, apart=1,
+                    label=f"AUROC by generator {about}")  # fmt: skip
+
+
+def _summary(boards: Sequence[Board], runs: Sequence[Run]) -> str:
+    data, seeds = runs[0].result.header["data"], dict.fromkeys(str(run.seed) for run in runs)
+    detectors = {one.detector for board in boards for one in board.places}
+    return (f"{len(detectors)} detectors of {len(runs)} run{'s' * (len(runs) != 1)} (seed{'s' * (len(seeds) != 1)} "
+            f"{', '.join(seeds)}) on the same images: {data['n_real']:,} real and {data['n_fake']:,} generated ones in "
+            f"{data['n_groups']:,} groups.")  # fmt: skip

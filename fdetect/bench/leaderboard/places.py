@@ -1,0 +1,183 @@
+"""The lines of a leaderboard: a detector's figures over its seeds, its rank, and how it stands against the leader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fdetect.bench.gate.checks import FEWEST_GROUPS
+from fdetect.bench.leaderboard.runs import Competitor
+from fdetect.bench.scores.compare import bootstrap_p, macro_of
+from fdetect.bench.scores.evaluate import FEW_GROUPS, LOST, ScoreTable, group_estimates
+from fdetect.bench.training.networks import weights_text
+from fdetect.metrics import Difference, Estimate, GroupWeights, difference, interval, macro
+from fdetect.significance import holm
+from fdetect.types import FAKE, REAL
+
+__all__ = ["BEHIND", "LEADER", "LEVEL", "NOT_MEASURED", "Place", "Repetition", "groups_of", "judged_places", "place_of",
+           "ranked"]  # fmt: skip
+
+LEADER, LEVEL, BEHIND, NOT_MEASURED = "leader", "level", "behind", "not measured"
+
+_BESIDE = ("tpr_frozen_5", "fpr_achieved_5", "ece")  # macro means beside the AUROC
+_UNKNOWN = Difference(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of a board.  NaN is what is not defined or not known.
+
+    seeds       macro AUROC by seed
+    generators  AUROC by generator, the tested ones in their order
+    worst       (generator, AUROC, groups) of the lowest with at least FEW_GROUPS groups; of all, where none has them
+    behind      its macro AUROC minus the leader's, over the seeds that both have (all of each where they share none)
+    p           of "no difference to the leader", corrected by Holm over the board
+    verdict     LEADER, LEVEL (no difference to the leader is shown), BEHIND, or NOT_MEASURED
+    cost        ms of one core an image, on the machine of its run
+    """
+
+    detector: str
+    runs: tuple[str, ...]
+    auroc: float
+    low: float
+    high: float
+    seeds: dict[int, float]
+    generators: dict[str, float]
+    worst: tuple[str, float, int]
+    tpr: float
+    fpr: float
+    ece: float
+    coverage: float
+    lost: bool
+    cost: float
+    weights: str
+    trained_under: str
+    rank: int = 0
+    behind: Difference = _UNKNOWN
+    p: float = math.nan
+    verdict: str = NOT_MEASURED
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the seeds' macro AUROCs, n - 1 in the divisor."""
+        return float(np.std(list(self.seeds.values()), ddof=1)) if len(self.seeds) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A detector's rows of one seed under one condition, and their macro AUROC."""
+
+    rows: np.ndarray
+    auroc: Estimate
+
+
+def place_of(
+    scores: ScoreTable, weights: GroupWeights, one: Competitor, repetitions: Mapping[int, Repetition],
+    trained_under: str, generators: tuple[str, ...], level: float,
+) -> Place:  # fmt: skip
+    """Return the line of a detector, without what depends on the others."""
+    whole = macro(of.auroc for of in repetitions.values())
+    low, high = interval(whole.replicates, level=level)
+    none_drawn = GroupWeights(weights.groups, weights.counts[:0])
+    by_generator: dict[str, list[float]] = {}
+    beside: dict[str, list[float]] = {name: [] for name in _BESIDE}
+    for of in repetitions.values():
+        found = group_estimates(scores, of.rows, none_drawn, ("auroc", *_BESIDE))
+        for generator, (_, estimates) in found.items():
+            by_generator.setdefault(generator, []).append(estimates["auroc"].value)
+        for name in _BESIDE:
+            beside[name].append(float(np.mean([found[g][1][name].value if g in found else np.nan for g in generators])))
+    means = {name: float(np.mean(values)) for name, values in by_generator.items()}
+    first = next(iter(repetitions.values())).rows
+    share, lost = _coverage(scores, [of.rows for of in repetitions.values()])
+    of_weights = dict.fromkeys(weights_text(run.result.header).get(one.detector, "") for run in one.all_runs)
+    tpr, fpr, ece = (float(np.mean(beside[name])) for name in _BESIDE)
+    return Place(
+        detector=one.name, runs=tuple(run.name for run in one.all_runs), auroc=whole.value, low=low, high=high,
+        seeds={k: of.auroc.value for k, of in repetitions.items()}, generators=means,
+        worst=_worst(scores, first, means, generators), tpr=tpr, fpr=fpr, ece=ece, coverage=share, lost=lost,
+        cost=_cost(one), weights="; ".join(filter(None, of_weights)), trained_under=trained_under,
+    )  # fmt: skip
+
+
+def ranked(places: Sequence[Place]) -> list[Place]:
+    """Return lines in order, the highest macro AUROC first; equal ones share their rank, undefined ones are last."""
+    order = sorted(places, key=lambda one: -one.auroc if math.isfinite(one.auroc) else math.inf)
+    above = [sum(other.auroc > one.auroc for other in order) if math.isfinite(one.auroc) else
+             sum(math.isfinite(other.auroc) for other in order) for one in order]  # fmt: skip
+    return [replace(one, rank=1 + n) for one, n in zip(order, above, strict=True)]
+
+
+def judged_places(
+    places: Sequence[Place], repeated: Mapping[str, Mapping[int, Repetition]], scores: ScoreTable,
+    weights: GroupWeights, generators: tuple[str, ...], fewest: int, level: float,
+) -> tuple[Place, ...]:  # fmt: skip
+    """Compare every detector with the first one, all p-values corrected together.
+
+    repeated  the repetitions of each, by its name
+    fewest    groups of the class that has fewer of them; of too few no difference is tested
+    """
+    if not places or not math.isfinite(places[0].auroc):
+        return tuple(places)
+    leader, *others = places
+    gaps = [_gap(repeated[one.detector], repeated[leader.detector], scores, weights, generators) for one in others]
+    known = fewest >= FEWEST_GROUPS  # intervals of a bootstrap of fewer are too narrow to judge by
+    p_values = holm([bootstrap_p(mine.replicates - theirs.replicates) if known else math.nan for mine, theirs in gaps])
+    judged = [replace(leader, verdict=LEADER)]
+    for one, (mine, theirs), p in zip(others, gaps, p_values, strict=True):
+        verdict = NOT_MEASURED if math.isnan(p) else BEHIND if p < 1 - level and mine.value < theirs.value else LEVEL
+        judged.append(replace(one, behind=difference(mine, theirs, level=level), p=p, verdict=verdict))
+    return tuple(judged)
+
+
+def _gap(
+    mine: Mapping[int, Repetition], theirs: Mapping[int, Repetition], scores: ScoreTable, weights: GroupWeights,
+    generators: tuple[str, ...],
+) -> tuple[Estimate, Estimate]:  # fmt: skip
+    """Return the macro AUROCs of two detectors over the same seeds, on the images that both scored in all of them."""
+    shared = [k for k in mine if k in theirs]
+    pair = [[of[k] for k in shared or of] for of in (mine, theirs)]
+    failed = {path for of in pair for one in of for path in scores.path[one.rows[~np.isfinite(scores.score[one.rows])]]}
+    if not failed:
+        return macro(one.auroc for one in pair[0]), macro(one.auroc for one in pair[1])
+    known = ~np.isin(scores.path.astype(str), sorted(failed))
+    first, second = (macro(macro_of(scores, one.rows[known[one.rows]], weights, generators) for one in of)
+                     for of in pair)  # fmt: skip
+    return first, second
+
+
+def _worst(
+    scores: ScoreTable, rows: np.ndarray, means: dict[str, float], generators: tuple[str, ...]
+) -> tuple[str, float, int]:
+    groups = {name: groups_of(scores, rows, FAKE, (name,)) for name in generators}
+    known = [name for name in generators if math.isfinite(means.get(name, math.nan))]
+    enough = [name for name in known if groups[name] >= FEW_GROUPS] or known
+    worst = min(enough, key=lambda name: means[name], default="")
+    return worst, means.get(worst, math.nan), groups.get(worst, 0)
+
+
+def groups_of(scores: ScoreTable, rows: np.ndarray, label: int, generators: Sequence[str]) -> int:
+    """Count the groups of a class that have a score; of fakes, those of some generators."""
+    chosen = (scores.label[rows] == label) & np.isfinite(scores.score[rows])
+    if label == FAKE:
+        chosen &= np.isin(scores.generator[rows].astype(str), generators)
+    return len(np.unique(scores.group[rows[chosen]].astype(str)))
+
+
+def _coverage(scores: ScoreTable, each: Sequence[np.ndarray]) -> tuple[float, bool]:
+    """Return the share of images with a score in every trial, and whether more than LOST of a class lack one."""
+    rows = np.concatenate(each)
+    failed = set(scores.path[rows[~np.isfinite(scores.score[rows])]])
+    of_class = [set(scores.path[rows[scores.label[rows] == label]]) for label in (REAL, FAKE)]
+    lost = any(len(failed & paths) > LOST * len(paths) for paths in of_class)
+    return 1 - len(failed) / max(sum(map(len, of_class)), 1), lost
+
+
+def _cost(one: Competitor) -> float:
+    """Return the least of the runs' costs: other work on a machine only adds to a time."""
+    known = [run.about.get("cost_ms", {}).get("detectors", {}).get(one.detector, {}).get("total")
+             for run in one.all_runs]  # fmt: skip
+    return min((float(value) for value in known if value is not None), default=math.nan)

@@ -1,0 +1,1 @@
+"""What people read of a run: the HTML page, its charts, tables, LaTeX and the paragraph for a paper."""

@@ -1,0 +1,1 @@
+"""Published figures: what each rests on, and whether it is reached here."""
