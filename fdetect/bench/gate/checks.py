@@ -86,7 +86,7 @@ def check_pair(
     """Gate a detector by a baseline on a table that holds the same images of both, the metric first.
 
     table  rows of both under the condition: first all of the detector, then the same images of the baseline, in the
-           same order (`gate_sides.paired`)
+           same order (`sides.paired`)
     """
     scores = ScoreTable.of(table)
     names = table.column("detector").to_pylist()

@@ -1,6 +1,6 @@
 """The gate: scores of two sides in, checks out, as a table, JUnit XML, Markdown and JSON.
 
-    Side, Side --gate_sides.paired--> rows on the same images --gate_checks.check_pair--> Check ... --> Gate
+    Side, Side --sides.paired--> rows on the same images --checks.check_pair--> Check ... --> Gate
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The leaderboard of several runs: who leads, who is level with the leader, at what cost.
 
-    runs -> competitors                                     leaderboard_runs.py
-    their scores, one table for each condition -> `Board`   here; its lines: leaderboard_places.py
-    boards -> tables, CSV, LaTeX, page                      leaderboard_tables.py, leaderboard_page.py
+    runs -> competitors                                     runs.py
+    their scores, one table for each condition -> `Board`   here; its lines: places.py
+    boards -> tables, CSV, LaTeX, page                      tables.py, page.py
 
 All figures are made anew from the scores, with the same draws of groups for all, so that differences are paired.  A
 figure of a detector with several seeds is the mean over them, in every replicate; `spread` is the standard deviation

@@ -1,7 +1,7 @@
 """What the report is made of: a page is sections in order, and a section is words, charts, tables and smaller sections.
 
 Whoever has something to show returns a `Section` and is placed by one line, in `report.py` if it comes from the
-result, in `report_scores.py` if it needs the score table.  All text is escaped by the template; what is `Markup`
+result, in `scores_part.py` if it needs the score table.  All text is escaped by the template; what is `Markup`
 already (charts, a text with a badge in it) is written as it is, and its names were escaped where it was made.
 """
 

@@ -36,7 +36,7 @@ def render_report(
 
     `gains` are the drop-one gains of the run, `differences` those of its fused detector: each condition's stand below
     its results.  `curves` are those of robustness, which stand below all conditions.  `sections` are those that need
-    more than the result (see `report_scores.py`); they stand between the results and what is missing.
+    more than the result (see `scores_part.py`); they stand between the results and what is missing.
 
     Every text is escaped, whatever files and detectors are called, and the page forbids browsers to load anything.
     """
