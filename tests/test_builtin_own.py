@@ -166,7 +166,7 @@ def test_what_is_complete_is_kept_and_loads_no_torch(whole: tuple[Path, dict[str
     root, files = whole
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     code = (
-        "import sys\nfrom pathlib import Path\nfrom fdetect.bench import builtin\n"
+        "import sys\nfrom pathlib import Path\nfrom fdetect.bench.data import builtin\n"
         "builtin.PHOTOGRAPHS = tuple(p for p in builtin.PHOTOGRAPHS if p.name in ('chelsea', 'coins'))\n"
         f"table = builtin.builtin_manifest(Path(sys.argv[1]), networks={TWO})\n"
         "print(table.num_rows, 'torch' in sys.modules)"
