@@ -12,6 +12,7 @@ comparison fair: the decoded images under each condition, and the trials.  Its t
 from __future__ import annotations
 
 import argparse
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -94,6 +95,12 @@ def read_features(path: str, root: str, conditions: list[str], crop: int, seed: 
     return found
 
 
+def tell(what: str, done: int, total: int) -> None:
+    """Say on stderr, now and then, how far it is."""
+    if done % max(total // 10, 1) == 0 or done == total:
+        print(f"{what}: {done} of {total}", file=sys.stderr)
+
+
 def main() -> None:
     """Write the table: detector, trial, condition, path, score, of test rows and of calibration reals."""
     import pyarrow as pa
@@ -119,15 +126,20 @@ def main() -> None:
     conditions = list(dict.fromkeys([*tested, *map(train_condition, tested)]))
     one = partial(read_features, root=manifest.schema.metadata[b"fdetect.root"].decode(), conditions=conditions,
                   crop=options.crop, seed=options.seed)  # fmt: skip
+    found = []
     with ProcessPoolExecutor() as pool:
-        found = list(pool.map(one, samples.path, chunksize=8))
+        for rows in pool.map(one, samples.path, chunksize=8):
+            found.append(rows)
+            tell("images read", len(found), len(samples.path))
     width = max(len(row) for rows in found for row in rows if row is not None)
     empty = np.full(width, np.nan)
     values = {name: np.array([empty if rows[k] is None else rows[k] for rows in found])
               for k, name in enumerate(conditions)}  # fmt: skip
 
     table = []
-    for trial in trials_of(samples, name=options.protocol, folds=options.folds, seed=options.seed):
+    trials = trials_of(samples, name=options.protocol, folds=options.folds, seed=options.seed)
+    for k, trial in enumerate(trials):
+        tell("trials trained", k, len(trials))
         for trained_under in dict.fromkeys(map(train_condition, tested)):
             x = values[trained_under]
             fit = trial.fit[np.isfinite(x[trial.fit]).all(axis=1)]
@@ -140,6 +152,7 @@ def main() -> None:
                     ok = np.isfinite(values[name][row]).all()
                     score = model.decision_function(values[name][row : row + 1])[0] if ok else None
                     table.append(("baseline", trial.name, name, samples.path[row], score))
+    tell("trials trained", len(trials), len(trials))
     names = ("detector", "trial", "condition", "path", "score")
     pq.write_table(pa.table(dict(zip(names, zip(*table, strict=True), strict=True))), options.out)
 

@@ -171,6 +171,11 @@ class MetricsConfig:
     replicates: int = 1000
     level: float = 0.95
 
+    def __post_init__(self) -> None:
+        if self.replicates < 0:
+            raise ParameterError(f"replicates is {self.replicates}; give 0 or more, such as 1000 "
+                                 "(--replicates)")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class RunConfig:

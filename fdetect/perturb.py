@@ -18,6 +18,7 @@ The operations and their amounts are in wear.py and sharing.py (`fdetect list pe
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -30,19 +31,20 @@ from PIL import Image, features
 from fdetect import equalise, parity, sharing  # noqa: F401 (their operations register themselves)
 from fdetect.errors import DataError, ParameterError, WeightsError
 from fdetect.images import Decoded, decode
-from fdetect.registry import Entry, Registry, nearest
+from fdetect.registry import Entry, Registry
 from fdetect.wear import amounts_of, encode_jpeg, jpeg, perturbation
 
 __all__ = [
-    "CONDITION_LISTS", "FINAL_QUALITY", "GRID", "MARGIN", "MIN_CROP", "Box", "Condition", "Launder", "check_condition",
-    "check_crop", "condition", "condition_names", "jpeg", "launderer", "perturbation", "rng_for", "with_surroundings",
-]  # fmt: skip
+    "CONDITION_LISTS", "FINAL_QUALITY", "GRID", "LAUNDER", "MARGIN", "MIN_CROP", "Box", "Condition", "Launder",
+    "check_condition", "check_crop", "condition", "condition_names", "jpeg", "launderer", "perturbation", "rng_for",
+    "with_surroundings"]  # fmt: skip
 
 MARGIN = 8  # px by which both sides must exceed the window, so that a crop can take any phase of the JPEG grid
 FINAL_QUALITY = 90
 MIN_CROP = 64  # px: the smallest crop of a run; crops are multiples of 8
 GRID = 16  # px from the picture's corner at which a window begins: the blocks of 4:2:0, and every latent's cells
 HALO = 32  # px at least that go through a network around a crop, where the picture has them
+LAUNDER = "launder_"  # and the name of an autoencoder: what stands before all else of a chain
 
 CONDITION_LISTS = {  # a name among conditions that stands for several of them; jpeg90 is what matched is
     "wear": ("matched", "jpeg95", "jpeg80", "jpeg70", "jpeg50", "jpeg30", "webp80", "blur0.5", "blur1", "blur2",
@@ -193,9 +195,6 @@ class Condition:
         return data
 
 
-_LAUNDER = "launder_"
-
-
 def condition(name: str) -> Condition:
     """Read a condition's name; raises ParameterError for an operation or an amount that cannot be used.
 
@@ -204,7 +203,7 @@ def condition(name: str) -> Condition:
     if name == "native":
         return Condition("native")
     words = [] if name == "matched" else name.split("+")
-    front = words.pop(0) if words and words[0].startswith(_LAUNDER) else ""
+    front = words.pop(0) if words and words[0].startswith(LAUNDER) else ""
     rescaled = bool(words) and words[0] == "rescaled"
     steps = [_step(word, name) for word in words[rescaled:]]
     for step, _ in steps[:-1]:
@@ -214,7 +213,7 @@ def condition(name: str) -> Condition:
     if "encode" not in last:
         steps.append(("jpeg", last.get("quality", FINAL_QUALITY)))
     # last, so that a name that cannot be used is refused without the weights too
-    launder = launderer.get("autoencoder")(name=front.removeprefix(_LAUNDER)) if front else None
+    launder = launderer.get("autoencoder")(name=front.removeprefix(LAUNDER)) if front else None
     return Condition(name, tuple(steps), rescaled, launder=launder)
 
 
@@ -277,12 +276,24 @@ def _unknown(word: str, name: str) -> str:
         bare = amounts_of(perturbation.get(stem)) is None
         hint = f"; '{stem}' takes {'no' if bare else 'one'} number as its amount"
     else:
-        hint = nearest(stem, ["native", "matched", "rescaled", *CONDITION_LISTS, *perturbation.names()])
+        known = {name: name for name in ("native", "matched", "rescaled", *CONDITION_LISTS)}
+        known |= {name: _usable(name, word[len(stem) :]) for name in perturbation.names()}
+        close = difflib.get_close_matches(stem, known, n=1)
+        hint = f"; did you mean '{known[close[0]]}'?" if close else ""
     return (
         f"no condition '{name}'{hint} "
         "(native, matched, rescaled, jpeg70, resize50, blur1, noise2, webp80, or a chain such as resize50+blur1; "
-        "launder_NAME alone or at its front; fdetect list perturbations)"
+        "launder_NAME alone or at its front; fdetect list conditions)"
     )
+
+
+def _usable(name: str, number: str) -> str:
+    """Return an operation with this number as its amount, where it takes it; else with one that it takes, or none."""
+    amounts = amounts_of(perturbation.get(name))
+    if amounts is None:
+        return name
+    fits = re.fullmatch(r"\d+(\.\d+)?", number) and _plain(number) == number and not amounts.refusal(float(number))
+    return name + (number if fits else f"{amounts.usual[0] if amounts.usual else min(50, amounts.high):g}")
 
 
 def _rescaled_side(crop: int) -> int:

@@ -180,7 +180,7 @@ class Registry:
                 found = point.load()  # the module registers itself with the decorator, as ours do
                 if self.adopt:
                     self.adopt(found)
-            except Exception as error:  # a broken plug-in must not take the suite down; `fdetect list` shows it
+            except (Exception, SystemExit) as error:  # a broken plug-in must not take the suite down; `list` shows it
                 self.broken[point.name] = f"plug-in {point.value} failed: {' '.join(str(error).split())}"
 
 

@@ -24,3 +24,13 @@ def naive_worst(rows: list[dict[str, Any]], label: int, shown: int) -> tuple[int
             worst[row["path"]] = distance
     order = sorted(worst, key=lambda path: (-abs(worst[path]), path))
     return len(worst), len(judged), [(path, worst[path]) for path in order[:shown]]
+
+
+def naive_decisions(rows: list[dict[str, Any]], label: int) -> dict[str, list[bool]]:
+    """Return whether each decision about each image of a class, one a trial, is wrong, by path."""
+    found: dict[str, list[bool]] = {}
+    for row in rows:
+        if row["label"] == label and row["score"] is not None and row["threshold"] is not None:
+            called_fake = row["score"] > row["threshold"]
+            found.setdefault(row["path"], []).append(called_fake != (label == 1))
+    return found

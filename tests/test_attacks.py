@@ -24,8 +24,11 @@ from fdetect.bench.attacks.crop_scores import CropJudge
 from fdetect.bench.attacks.tables import attack_grids, attack_rows
 from fdetect.bench.data.inputs import any_images
 from fdetect.bench.running import Running
+from fdetect.classifiers.card import data_record
 from fdetect.classifiers.saved import FittedDetector, save_detector
+from fdetect.classifiers.seen import known
 from fdetect.decide import Calibration, exact_interval
+from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.nets.gradient_attacks import pgd
 from fdetect.perturb import condition, perturbation
@@ -319,6 +322,35 @@ def test_figures_are_counts_of_the_scores(done) -> None:
     assert attack_grids(done)[0].rows[0][4] == "–"
 
 
+def test_pictures_that_the_detector_knows_are_told(fitted, done, small_set, store) -> None:
+    fit, threshold = (set(np.flatnonzero(one).tolist()) for one in known(fitted, done.ids))
+    assert min(len(fit), len(threshold)) > 0  # or nothing would be tested
+    (told,) = done.cautions
+    assert told.startswith(f"{len(fit)} of 10 images were among those that this model was fitted on, {len(threshold)}")
+    assert attack_grids(done)[0].note.endswith(f" {told}.")
+
+
+def test_a_model_without_a_list_knows_its_data_by_their_hash(fitted, small_set, store) -> None:
+    table, methods = any_images(str(small_set)), read_attacks(("random",), queries=1)
+    label, generator = (np.array(table.column(name).to_pylist()) for name in ("label", "generator"))
+    few = table.filter((label == 0) | (generator == generator[label == 1][0]))
+    assert len(few) < len(table)
+    paths = [path for path, one in zip(table["path"].to_pylist(), label, strict=True) if one == 0]
+    ids = [content_id((small_set.parent / path).read_bytes()) for path in paths]
+    reals = {"data": data_record(ids, np.zeros(len(ids), np.int64))}
+    for data, record, words in (
+        (table, fitted.record, "these pictures are those of the fit"),
+        (few, fitted.record, "this model does not say which images it was fitted on"),
+        (few, reals, "these photographs are those of the fit"),  # a fit on photographs alone
+        (few, {"data": None, "adapted": reals}, "these photographs are those of the fit"),
+    ):
+        said: list[str] = []
+        old = FittedDetector(**{**vars(fitted), "record": record, "seen": None})
+        (told,) = attack_detector(data, old, methods, per_class=1, notice=said.append, store=store).cautions
+        assert told.startswith(words)
+        assert told == said[0]
+
+
 def test_neither_order_nor_neighbours_nor_copies_change_an_attack(fitted, done, small_set, store) -> None:
     table = any_images(str(small_set))
     turned = table.take(list(reversed(range(len(table)))))
@@ -383,6 +415,10 @@ def test_the_command_writes_what_it_shows(fdetect, fitted, small_set, tmp_path) 
     found = json.loads((tmp_path / "out" / "attack.json").read_text())
     assert (found["schema"], found["condition"], len(found["rows"])) == (1, "matched", 6)
     assert found["attacks"]["square"] == {"epsilon": 2, "queries": 3, "share": 0.8}
+    (caution,) = found["cautions"]
+    assert "of 4 images were among those that this model was fitted on" in caution
+    assert caution in " ".join(err.split())
+    assert caution in (tmp_path / "out" / "tables.md").read_text()
     rows = pyarrow.csv.read_csv(tmp_path / "out" / "images.csv").to_pylist()
     assert len(rows) == 8
     count = sum(r["attacked"] > found["threshold"]["value"] for r in rows if r["attack"] == "square" and r["label"])
@@ -390,7 +426,9 @@ def test_the_command_writes_what_it_shows(fdetect, fitted, small_set, tmp_path) 
     files = sorted((tmp_path / "out" / "pictures").glob("*.png"))
     assert len(files) == 8
     assert Image.open(files[0]).size == (64, 128)
-    assert "## Attacks on" in (tmp_path / "out" / "tables.md").read_text()
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "## Attacks on" in text
+    assert "| change of fakes' score | change of reals' score |" in text
     code, _, err = fdetect(*call, "--out", tmp_path / "out")
     assert code == 2
     assert "exists and is not empty" in err

@@ -135,6 +135,7 @@ def test_trials_without_mass_are_left_out_and_nothing_left_is_nan():
     values = np.array([[0.2, np.nan, np.nan], [0.8, 0.8, np.nan]])
     mass = np.array([[1.0, 0.0, 0.0], [3.0, 2.0, 0.0]])
     np.testing.assert_allclose(metrics.pooled(values, mass), [0.65, 0.8, np.nan])
+    np.testing.assert_allclose(metrics.pooled(values, np.ones_like(mass)), [0.5, 0.8, np.nan])  # mass, but no value
 
 
 def test_an_uncalibrated_or_thresholdless_trial_makes_the_cell_undefined_not_partial():

@@ -69,7 +69,7 @@ def test_the_installed_command_and_the_module_are_the_same():
 def test_bench_prints_the_audit_first_and_says_where_it_wrote(fdetect, small_set, tmp_path):
     code, out, err = fdetect("bench", small_set, *BENCH, "--out", tmp_path / "run")
     assert code == 0, err
-    order = [out.index(text) for text in ("Audit: the label", "JPEG history", "native, trained under", "Not run")]
+    order = [out.index(text) for text in ("Audit: the label", "Audit: JPEG history", "\nnative, ", "Not run")]
     assert order == sorted(order)
     assert "report.html" in out
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
@@ -85,7 +85,62 @@ def test_dry_run_runs_nothing(fdetect, small_set, tmp_path):
     assert "sim-nearest" in out
     assert "PNG" in out
     assert "sim-nearest/0" in out  # the trials
+    assert "heads (8): logreg:harmonics, " in out
+    assert "not run: rigid: " in out
+    table = out.split("\nfiles\n")[1].split("\n\n")[0].splitlines()
+    assert len(table) == 5  # one line each: names of columns, a real source, two generators, the note
+    assert "total_bytes" not in out
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (("--detectors", "foo"), "no detector 'foo'"),
+    (("--detectors", "nofile.py:X"), "nofile.py: no such file"),
+    (("--scores", "nofile.csv"), "nofile.csv"),
+    (("--external", "x=nocmd"), "there is no program 'nocmd'"),
+    (("--encoder", "dinov2-base", "--detectors", "none"), "none of the detectors (none is run) takes it"),
+    (("--replicates", "-1"), "replicates is -1; give 0 or more"),
+    (("--heads", "none", "--family-heads", "none", "--detectors", "none"), "no detector is left to run"),
+    (("--detectors", "rigid", "--heads", "none", "--family-heads", "none"), "rigid did not run: "),
+    (("--out", "."), "is not empty and holds no run"),
+])  # fmt: skip
+def test_a_dry_run_refuses_what_the_run_refuses(fdetect, small_set, tmp_path, options, words):
+    """It settles what the run settles; the run itself says the same before its first image."""
+    (tmp_path / "something").write_text("")
+    found = {}
+    for how in (("--dry-run",), ()):
+        code, out, err = fdetect("bench", small_set, *options, *how)
+        assert (code, out) == (2, "")
+        assert words in err
+        found[how] = err
+    assert len(set(found.values())) == 1
+
+
+def test_a_folder_of_another_run_names_the_first_setting_that_differs(fdetect, small_set, tmp_path):
+    fewest = ("--features", "radial_spectrum", "--heads", "none", "--detectors", "none", "--workers", "1")
+    common = (small_set, *fewest, "--crop", "128", "--replicates", "20", "-o", "run")
+    code, out, err = fdetect("bench", *common, "--condition", "matched")
+    assert code == 0, err
+    assert "\nhighest under matched: logreg:spectrum, macro AUROC 0." in out
+    for more, words in (
+        (("--condition", "jpeg70"), "conditions.names was matched there and is jpeg70 now"),
+        (("--condition", "matched", "--seed", "3"), "seed was 0 there and is 3 now"),
+    ):
+        for how in ((), ("--dry-run",)):
+            code, _, err = fdetect("bench", *common, *more, *how)
+            assert code == 2
+            assert words in err
+
+
+def test_data_without_a_readable_file_names_root(fdetect, small_set, tmp_path):
+    (tmp_path / "moved.csv").write_bytes(small_set.read_bytes())
+    for command in (("data", "check", "moved.csv", "--workers", "1"), ("bench", "moved.csv", "--dry-run")):
+        code, out, err = fdetect(*command)
+        assert code == 2
+        assert "name it as --root" in err
+        assert "No such file or directory" in err
+        assert "cannot be read" in out  # what was found is shown all the same
+        assert fdetect(*command, "--root", small_set.parent)[0] == 0
 
 
 def test_a_biased_set_fails_on_request(fdetect, small_set, tmp_path):
@@ -186,8 +241,7 @@ def test_every_command_says_what_it_read_what_failed_and_how_fast(fdetect, small
         assert code == 3
         assert "cut.tar" in said[0]
         assert any(line.startswith("fdetect: cut.tar: read: ") for line in said)
-        assert said[-1].startswith("fdetect: ")
-        assert " images in " in said[-1]
+        assert sum(line.startswith("fdetect: ") and " images in " in line for line in said) == 1
 
 
 @pytest.mark.parametrize(
@@ -286,7 +340,41 @@ def test_layouts_are_drawn_where_texts_say_they_are(fdetect):
 
 
 def test_an_unknown_option_is_bad_usage(fdetect):
-    assert fdetect("bench", "--condition", "native")[0] == 2
+    assert fdetect("bench", "--conditional", "native")[0] == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_option_has_one_name_in_all_commands(command):
+    """--condition and --conditions are one option wherever there is either, and so are -o and --out."""
+    for name in ("condition", "out"):
+        for option in (one for one in cli.commands[command].params if one.name in (name, f"{name}s")):
+            also = {"out": ("-o", "--out"), "condition": ("--condition", "--conditions")}[name]
+            if option.opts != [name]:  # an argument, as OUT of perturb, has its name alone
+                assert set(also) <= set(option.opts)
+
+
+def test_conditions_are_listed_and_kinds_are_found(fdetect):
+    code, out, _ = fdetect("list", "conditions")
+    assert code == 0
+    assert all(name in out for name in ("native", "matched", "rescaled", "launder_NAME", "wear", "sharing", "jpeg95"))
+    assert fdetect("list", "conditions", "wear")[1].split()[:2] == ["matched", "jpeg95"]
+    assert fdetect("list", "conditions", "resize50+blur1")[1] == "resize50+blur1: crop, resize 50, blur 1, jpeg 90\n"
+    code, _, err = fdetect("list", "condition")
+    assert code == 2
+    assert err.startswith("fdetect: no kind 'condition'; did you mean 'conditions'? (features, ")
+    assert len(err.splitlines()) == 1
+    for kind, first in (("heads", "logreg"), ("metrics", "auroc")):
+        assert fdetect("list", kind)[1].splitlines()[1].split()[0] == first
+    said = fdetect("list")[1].splitlines()
+    assert said[0] == "kinds"
+    assert "conditions" in " ".join(said[1:4])
+
+
+def test_a_detector_without_a_threshold_says_how_it_gets_one(fdetect, small_set):
+    code, _, err = fdetect("score", small_set, "--detector", "feature_drift", "--crop", "128", "-o", "s.csv",
+                           "--workers", "1")  # fmt: skip
+    assert code == 0, err
+    assert err.count("feature_drift has no threshold, so every decision is undecided; fdetect fit PHOTOS") == 1
 
 
 def test_gpu_that_is_not_there_is_an_error_and_never_a_fallback(fdetect, small_set):

@@ -20,6 +20,7 @@ from fdetect.config import (
     AlignedConfig,
     FusedConfig,
     HeadsConfig,
+    MetricsConfig,
     NetworksConfig,
     RunConfig,
     fingerprint,
@@ -73,6 +74,8 @@ def tables(kind: type) -> st.SearchStrategy[Any]:
         chosen["train_conditions"] = st.lists(text.filter(lambda name: name != "native"), max_size=4, unique=True).map(
             tuple
         )
+    if kind is MetricsConfig:
+        chosen["replicates"] = st.integers(0, 2**70)
     return st.builds(kind, **chosen)
 
 
@@ -160,6 +163,7 @@ def test_configurations_are_frozen_and_hashable() -> None:
         ("[metrics]\nlevel = 'high'", "metrics: level must be of type float, got 'high'"),
         ("[metrics]\nlevel = true", "metrics: level must be of type float, got True"),
         ("[metrics]\nreplicates = 10.5", "metrics: replicates must be of type int, got 10.5"),
+        ("[metrics]\nreplicates = -1", "metrics: replicates is -1; give 0 or more, such as 1000 (--replicates)"),
         ("schema = 2", "schema = 2 is not supported; this version reads schema = 1"),
         ("schema = 2\nnew_key = 1", "schema = 2 is not supported; this version reads schema = 1"),
         ("schema = true", "schema must be of type int, got True"),

@@ -46,6 +46,29 @@ def test_heads_and_training_free_detectors_are_timed(done):
     assert drift["total"] == drift["columns"] > 0
 
 
+def test_a_head_costs_what_its_score_of_a_batch_takes_for_each_image(done):
+    """Against calls that are timed here: nothing is divided once too often."""
+    import time
+
+    from fdetect.classifiers import fit_head, in_parallel
+
+    one = next(each for each in done.costing.detectors if each.name == "svm_rbf:all")
+    rows = _few(done.costing.trials[0].fit, one.samples.label)
+    values = one.values[one.draws.shown("matched")[0]]
+    fitted = fit_head(one.head, one.columns, values[rows], one.samples.label[rows],
+                      groups=one.samples.group[rows].astype(str))  # fmt: skip
+
+    def timed(_: int) -> float:
+        begin = time.process_time()
+        for _ in range(40):
+            fitted.score(values[rows[:BATCH]])
+        return 1000 * (time.process_time() - begin) / 40 / BATCH
+
+    times = list(in_parallel(timed, range(5)))  # on one thread, as costs are
+    found = done.costing(seconds=60)["detectors"]["svm_rbf:all"]["head"]
+    assert min(times) / 5 < found < 5 * min(times)
+
+
 def test_heads_on_the_same_columns_share_their_time_and_more_columns_cost_more(done):
     found = done.costing()["detectors"]
     assert found["logreg:all"]["columns"] == found["svm_rbf:all"]["columns"]

@@ -189,3 +189,19 @@ def test_of_copies_the_one_in_the_test(tmp_path):
         put(tmp_path, name, encoded(picture(1, 40)))
     data = write(tmp_path / "m.csv", "path,label,split\n0.png,1,train\n9.png,1,test\n")
     assert draw_subset(data, per_generator=3).manifest["path"].to_pylist() == ["9.png"]
+
+
+def test_a_generator_of_which_nothing_is_taken_is_said(tmp_path, capsys):
+    """One whose groups are all shared with others, and these are full."""
+    rows = [("", 0, f"r{i}", f"r{i}") for i in range(4)]
+    rows += [("a", 1, f"a{i}", "one" if i < 2 else f"a{i}") for i in range(3)]
+    rows += [(name, 1, f"{name}{i}", "one") for name in ("b",) for i in range(3)]
+    for k, (_, label, name, _) in enumerate(rows):
+        put(tmp_path, f"{name}.png", encoded(picture(k + 10 * label, 40)))
+    write(tmp_path / "m.csv", "path,label,generator,group\n" + "".join(
+        f"{name}.png,{label},{generator},{group}\n" for generator, label, name, group in rows))  # fmt: skip
+    found = CliRunner().invoke(cli, ["data", "subset", str(tmp_path / "m.csv"), "--per-generator", "2", "-o",
+                                     str(tmp_path / "part.csv"), "--workers", "0"])  # fmt: skip
+    assert found.exit_code == 0, found.output
+    assert "not one image was taken of b: groups are taken whole" in found.stderr
+    assert "of a" not in found.stderr

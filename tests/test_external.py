@@ -119,15 +119,20 @@ def seen(tmp_path: Path) -> list[list[dict[str, str]]]:
 
 
 def test_its_scores_are_judged_and_labels_are_not_handed_over(config, images, tmp_path):
-    done = bench(config(), out=tmp_path / "run", store=Store(tmp_path / "store"))
+    times = "row['times'] = '%d %d' % os.stat(row['path'])[7:9]; row['changed'] = os.stat(row['path']).st_ctime_ns"
+    text = PROGRAM.replace("for row in rows:", f"for row in rows:\n        {times}")
+    done = bench(config(text + WRITE), out=tmp_path / "run", store=Store(tmp_path / "store"))
     (rows,) = seen(tmp_path)
     assert len(rows) == 24, "one for the two of one content, none for the broken one"
     for row in rows:
-        assert set(row) == {"path", "label", "generator", "gen_year", "score"}
+        assert set(row) == {"path", "label", "generator", "gen_year", "score", "times", "changed"}
         assert row["label"] == row["generator"] == row["gen_year"] == ""
     names = [Path(row["path"]).stem for row in rows]
     assert names == sorted(names), "in an order that says nothing"
     assert all(len(name) == 32 and int(name, 16) >= 0 for name in names), "and so do their names"
+    assert {row["times"] for row in rows} == {"0 0"}, "and the times of the files"
+    by_written = [Path(row["path"]).stem for row in sorted(rows, key=lambda row: row["changed"])]
+    assert by_written == names, "and the order in which they were written"
     found = {row["path"]: row for row in done.scores.to_pylist() if row["detector"] == "theirs"}
     for path, row in found.items():
         if path == "broken.png":
@@ -248,6 +253,8 @@ def test_a_program_that_changed_is_another_run(config):
         (PROGRAM + "\n    rows[0]['path'] = 'else.png'\n" + WRITE, "scores else.png, which was not in the list"),
         (PROGRAM + "\n    rows.append(rows[0])\n" + WRITE, "has two rows for "),
         (PROGRAM + "\n    rows[0]['score'] = '97%'\n" + WRITE, "column 'score' must hold numbers"),
+        (PROGRAM + "\n    sys = __import__('sys'); sys.exit(os.path.dirname(rows[0]['path']) + os.sep + 'x is bad')\n",
+         "its last words: images/x is bad"),
     ],
 )  # fmt: skip
 def test_a_program_that_fails_is_not_run(ran, tmp_path, text, reason):
@@ -255,7 +262,8 @@ def test_a_program_that_fails_is_not_run(ran, tmp_path, text, reason):
     assert not found
     assert lost.detector == "theirs"
     assert reason in lost.reason
-    assert lost.fix == f"{tmp_path / 'run' / 'external' / 'theirs' / 'native.log'} has all it wrote"
+    assert lost.fix == "external/theirs/native.log in the run folder has all it wrote"
+    assert str(tmp_path) not in lost.reason, "runs in other folders say the same"
 
 
 def test_of_two_programs_one_may_fail(config, images, known, tmp_path):
@@ -281,7 +289,22 @@ time.sleep(60)
     with pytest.raises(DataError, match=r"it took longer than 2 s; its last words: waiting"):
         run_once(program, [], tmp_path / "out", tmp_path / "log", device="cpu", time_limit=2.0)
     assert time.monotonic() - since < 20
-    pid = int((tmp_path / "pid").read_text())
+    assert_ended(int((tmp_path / "pid").read_text()))
+
+
+def test_what_a_program_leaves_behind_is_ended_with_it(tmp_path):
+    text = f"""import subprocess, sys
+child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+open({str(tmp_path / "pid")!r}, 'w').write(str(child.pid))
+open(sys.argv[sys.argv.index('--out') + 1], 'w').write('path,score')
+"""
+    (tmp_path / "leaves.py").write_text(text)
+    program = Program("leaves", (sys.executable, str(tmp_path / "leaves.py")))
+    run_once(program, [], tmp_path / "out", tmp_path / "log", device="cpu", time_limit=20.0)
+    assert_ended(int((tmp_path / "pid").read_text()))
+
+
+def assert_ended(pid: int) -> None:
     for _ in range(100):
         try:
             os.kill(pid, 0)
@@ -321,6 +344,43 @@ def test_a_command_is_told_apart_by_the_files_in_it_and_not_by_its_folders(tmp_p
     a, b, c = (Program("p", ("/usr/bin/python", str(tmp_path / f / "run.py"), "--k", "1")).identity for f in "abc")
     assert a == b != c
     assert a.startswith("p=python run.py --k 1 ")
+    weights = [Program("p", ("python", "-m", "run", f"--w={tmp_path}/{f}/run.py")).identity for f in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+    assert weights[0].startswith("p=python -m run --w=run.py ")
+
+
+def test_a_program_given_by_its_path_is_told_apart_by_its_content_and_its_folder(tmp_path):
+    for folder, text in (("a", "exit 1"), ("b", "exit 1"), ("c", "exit 2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "run.sh").write_text(text)
+    a, b, c = (Program("p", (str(tmp_path / f / "run.sh"), "--k")) for f in "abc")
+    assert a.identity == b.identity != c.identity, "no folder in what a result says"
+    assert a.identity.startswith("p=run.sh --k ")
+    assert len({a.place, b.place, c.place}) == 3, "what lies beside it may differ"
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    linked = Program("p", (str(tmp_path / "link" / "run.sh"),)).place
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    assert Program("p", (str(tmp_path / "link" / "run.sh"),)).place != linked
+    assert Program("p", ("python", "x")).identity == "p=python x", "one that is found on PATH is known by its name"
+
+
+def test_an_edited_program_and_its_twin_in_another_folder_are_run(config, images, known, tmp_path):
+    mine = config()
+    for folder in ("v1", "v2"):
+        Path(folder).mkdir()
+        Path(folder, "prog").write_text(f'#!/bin/sh\nexec "{sys.executable}" theirs.py "$@"\n')
+        Path(folder, "prog").chmod(0o755)
+    (tmp_path / "run").mkdir()
+
+    def run_it(folder: str) -> int:
+        one = override(mine, {"detectors.external": (f"theirs=./{folder}/prog",)})
+        run_programs(one, *known, folder=tmp_path / "run", root=str(images.parent))
+        return len(seen(tmp_path))
+
+    assert [run_it("v1"), run_it("v1"), run_it("v2")] == [1, 1, 2]
+    Path("v2/prog").write_text(Path("v2/prog").read_text() + "# edited\n")
+    assert run_it("v2") == 3
 
 
 def test_names_are_found_in_paths_of_either_kind(tmp_path):

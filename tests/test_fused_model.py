@@ -211,7 +211,7 @@ def test_a_folder_brings_it_back(fitted, model, table):
     back = load_detector(model)
     np.testing.assert_array_equal(back.head.score(table.values), fitted.head.score(table.values))
     assert back == replace(fitted, head=back.head)
-    assert sorted(one.name for one in model.iterdir()) == ["arrays.safetensors", "card.json"]
+    assert sorted(one.name for one in model.iterdir()) == ["arrays.safetensors", "card.json", "seen.safetensors"]
     assert json.loads((model / "card.json").read_text())["kind"] == "fused"
     assert sorted(back.subsets) == sorted(fitted.head.subsets())
     for name, one in back.subsets.items():

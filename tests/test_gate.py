@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
-from fdetect.bench.gate.checks import Margins
+from fdetect.bench.gate.checks import Margins, gate_grids
 from fdetect.bench.gate.gate import Gate, gate
+from fdetect.bench.gate.pinned import pinned_side
 from fdetect.bench.gate.sides import Side, paired, read_scores_alone, read_side, refuse_other_settings
 from fdetect.bench.scores.compare import paired_differences
 from fdetect.bench.scores.given import read_score_table
@@ -195,6 +196,57 @@ def test_more_false_positives_fail_though_the_ranking_is_the_same(tmp_path):
     assert set(left_out) == {"auroc, macro", "coverage"}
 
 
+def of_one_source(n: int, *, worse: bool = False) -> tuple[dict[str, list], dict[str, list]]:
+    """Two tables that differ on a source `kiosk` of n photographs: one more false positive of the second, or all."""
+    first = rows()
+    keep = [k for k, path in enumerate(first["path"]) if path.split("/")[0] != "phone" or int(path[6:-4]) < n]
+    first = {key: [values[k] for k in keep] for key, values in first.items()}
+    first["score"] = [0.0 if path.startswith("phone") else score
+                      for path, score in zip(first["path"], first["score"], strict=True)]  # fmt: skip
+    second = {**first, "score": [9.0 if path.startswith("phone") and (worse or path == "phone/0.png") else score
+                                 for path, score in zip(first["path"], first["score"], strict=True)]}  # fmt: skip
+    return first, second
+
+
+@pytest.mark.parametrize(("n", "worse", "verdict", "words"), [
+    (7, False, "too few", "7 images in 7 groups; no harm is shown, but no absence of it either: 7 groups of a class"),
+    (15, False, "not shown worse", "15 images in 15 groups; no harm is shown, but no absence of it either: even"),
+    (60, False, "passed", "60 images in 60 groups; at worst"),
+    (7, True, "inferior", "7 images in 7 groups; shown to be worse, and by more than 0.06"),
+])  # fmt: skip
+def test_a_single_source_is_looked_at_for_harm_and_never_passes_by_too_few(tmp_path, n, worse, verdict, words):
+    tables = of_one_source(n, worse=worse)
+    base, run = (side(tmp_path, table, name=f"{k}") for k, table in enumerate(tables))
+    found = gate(base, run, margins=Margins(margin=0.2, fpr=0.06), **QUICK)
+    (one,) = (check for check in found.checks if check.what == "false positives, phone")
+    assert one.verdict == verdict
+    assert one.reason.startswith(words)
+    assert one.passed == (verdict != "inferior")
+    cases = {case.attrib["name"]: case for case in ElementTree.fromstring(found.junit())}
+    case = cases["false positives, phone, matched, against mine, baseline"]
+    kinds = {"too few": ["skipped"], "inferior": ["failure"]}.get(verdict, [])
+    assert [part.tag for part in case] == [*kinds, "system-out"]
+    if not worse:
+        assert found.passed
+        assert ("1 of them, of single sources, show no harm" in found.text) == (verdict != "passed")
+
+
+def test_every_check_shows_both_figures_their_difference_and_the_margin(tmp_path):
+    base, run = side(tmp_path, rows()), side(tmp_path, without(rows(noise=0.7), "a/1.png"), name="run")
+    found = gate(base, run, margins=Margins(margin=0.3, fpr=0.2), **QUICK)
+    assert [one.margin for one in found.checks] == [0.3, 0.01, 0.2, 0.2, 0.2]
+    assert all(one.value == pytest.approx(one.mine - one.theirs) for one in found.checks)
+    coverage = found.checks[1]
+    assert (coverage.mine, coverage.theirs) == (pytest.approx(119 / 120), 1.0)
+    (grid,) = gate_grids(found.checks, why=False)
+    assert grid.columns == ("what", "detector", "baseline", "difference", "margin", "verdict")
+    assert grid.rows[1] == ("coverage", "0.992", "1.000", "-0.008", "0.01", "passed")
+    said = [case.findtext("system-out") for case in ElementTree.fromstring(found.junit())]
+    assert said[1].startswith("passed: 0.992 against 1.000, difference -0.008, margin 0.01; not scored, though")
+    first = found.checks[0]
+    assert f"{first.mine:.3f} against {first.theirs:.3f}, difference {first.value:+.3f} [" in said[0]
+
+
 def test_without_a_threshold_false_positives_are_not_measured_and_fail(tmp_path):
     bare = {key: values for key, values in rows().items() if key != "threshold"}
     base, run = side(tmp_path, rows()), side(tmp_path, bare, name="run")
@@ -262,6 +314,8 @@ def test_what_is_compared_must_be_there(tmp_path):
         gate(base, one, margins=Margins(), **QUICK)
     with pytest.raises(ParameterError, match="no detector 'third' to compare with; name one by --against .mine, ot"):
         gate(base, third, margins=Margins(), detectors=("third",), **QUICK)
+    with pytest.raises(ParameterError, match="third.parquet has no detector 'nope' .third"):  # RUN lacks it
+        gate(base, third, margins=Margins(), detectors=("nope",), **QUICK)
     assert gate(one, third, margins=Margins(), **QUICK).checks[0].baseline == "mine"
 
 
@@ -272,6 +326,11 @@ def test_other_settings_of_runs_are_refused():
     with pytest.raises(ParameterError, match="y was run with conditions.crop = 128 and x with 224"):
         refuse_other_settings(first, second)
     refuse_other_settings(first, replace(second, settings={}))
+    shipped = pinned_side()
+    with pytest.raises(ParameterError, match="RUN must be a run of `fdetect bench` without DATA"):  # it cannot be rerun
+        refuse_other_settings(shipped, replace(first, settings={"conditions.crop": 224}))
+    with pytest.raises(DataError, match="RUN must be a run of `fdetect bench` without DATA"):
+        paired(shipped, Side("x", pa.table(rows())), "mine", "logreg:all", "matched")
 
 
 def test_scores_alone_take_the_rest_from_the_baseline(tmp_path):
@@ -345,7 +404,10 @@ def test_bad_usage_is_one_sentence(fdetect, tmp_path):  # noqa: F811
         ((base,), "either RUN or --scores FILE"), ((base, base, "--scores", base), "either RUN or --scores FILE"),
         ((base, base, "--fpr-margin", "some"), "--fpr-margin takes a number or none; got 'some'"),
         ((base, base, "--fpr-margin", "nan"), "--fpr-margin takes a number or none; got 'nan'"),
-        ((base, str(tmp_path / "nowhere.csv")), "nowhere.csv: not a readable CSV"),
+        ((base, str(tmp_path / "nowhere.csv")), "nowhere.csv: no such run folder or table; give"),
+        ((str(tmp_path / "nope"), base), "nope: no such run folder or table; give"),
+        ((base, "--scores", str(tmp_path / "nope.csv")), "nope.csv: no such table of scores; give"),
+        ((base, base, "--detector", "nope"), "base.parquet has no detector 'nope' (mine)"),
     ):  # fmt: skip
         code, _, err = fdetect("compare", *arguments)
         assert code == 2

@@ -57,7 +57,7 @@ def write(file: Path, rows: list[Row]) -> Path:
 def scored(file: Path, samples, trials, names: tuple[str, ...] = ("native",)) -> list[Row]:
     """All that `bench --scores` does with a file."""
     ids = [f"{k:032x}" for k in range(len(samples.path))]
-    found = read_scores(file, samples, [condition(name) for name in names])
+    found = read_scores(file, samples, [condition(name) for name in names], trials)
     tables = [score_trials(one, samples, ids, trials, names) for one in found]
     return pa.concat_tables(tables).to_pylist()
 
@@ -129,6 +129,14 @@ def test_a_row_without_trial_holds_in_every_trial_that_has_none_of_its_own(sampl
     rows.append({"trial": trials[0].name, "path": special, "score": 99.0})
     found = scored(write(tmp_path / "t.csv", rows), samples, trials)
     assert [(r["trial"], r["path"]) for r in found if r["score"] == 99.0] == [(trials[0].name, special)]
+
+
+@FORMATS
+def test_a_probability_in_per_cent_is_refused(ending, samples, trials, tmp_path):
+    rows = [{"path": r["path"], "score": r["score"], "probability": 97.0 if k == 2 else 0.25}
+            for k, r in enumerate(images())]  # fmt: skip
+    with pytest.raises(DataError, match=rf"t\{ending}: row 3 has the probability 97, .*write 97% as 0\.97"):
+        scored(write(tmp_path / f"t{ending}", rows), samples, trials)
 
 
 @FORMATS
@@ -248,7 +256,7 @@ def test_missing_rows_are_counted(samples, trials, tmp_path):
         scored(file, samples, trials)
 
 
-@pytest.mark.parametrize("read", [read_score_table, lambda file: read_scores(file, None, [condition("native")])])
+@pytest.mark.parametrize("read", [read_score_table, lambda file: read_scores(file, None, [condition("native")], ())])
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -320,7 +328,9 @@ def test_a_fake_without_generator_is_unknown_and_not_lost(tmp_path):
     ("change", "text"),
     [
         ({"label": 2}, "row 1 has a label other than 0"),
-        ({"label": "fake"}, "row 1 has a label other than 0"),
+        ({"label": "fake"}, "row 1 has a label other than 0 (real) and 1 (fake): 'fake'"),
+        ({"label": 0.5}, "row 1 has a label other than 0 (real) and 1 (fake): '0.5'"),
+        ({"label": None}, "row 1 has no label; give each row 0 (real) or 1 (fake)"),
         ({"generator": "macro"}, "a generator is called 'macro'"),
         ({"path": "same.png"}, "two rows for same.png"),
     ],
@@ -362,7 +372,7 @@ def as_text(rows: list[Row], by: str = ",", names: tuple[str, str] = ("path", "s
 def test_one_table_in_many_spellings(name, data, samples, trials, tmp_path):
     file = tmp_path / name
     file.write_bytes(data)
-    (given,) = read_scores(file, samples, [condition("native")], root="/mnt/set")
+    (given,) = read_scores(file, samples, [condition("native")], (), root="/mnt/set")
     assert {path: row[0] for (_, _, path), row in given.rows.items()} == {r["path"]: r["score"] for r in images()}
     assert not given.notes
     assert not given.reasons
@@ -370,7 +380,7 @@ def test_one_table_in_many_spellings(name, data, samples, trials, tmp_path):
 
 def test_a_name_of_its_own_wins_over_other_names(samples, tmp_path):
     rows = [{"filename": "x", "path": r["path"], "pred": 1, "score": r["score"]} for r in images()]
-    (given,) = read_scores(write(tmp_path / "t.csv", rows), samples, [condition("native")])
+    (given,) = read_scores(write(tmp_path / "t.csv", rows), samples, [condition("native")], ())
     assert given.row("", "native", "gan/007.png")[0] == 2 + 7 / 7
 
 
@@ -395,17 +405,73 @@ def test_a_table_that_can_be_read_in_two_ways_is_not_read(data, words, samples, 
     file = tmp_path / "t.csv"
     file.write_bytes(data)
     with pytest.raises(DataError) as caught:
-        read_scores(file, samples, [condition("native")])
+        read_scores(file, samples, [condition("native")], ())
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"{file}: ")
     assert "\n" not in str(caught.value)
+
+
+LABELS = pytest.mark.parametrize(
+    "spelt", [int, float, bool, str, lambda k: f"{k}.0"], ids=["int", "float", "bool", "text", "text of float"]
+)
+
+
+@LABELS
+@FORMATS
+def test_labels_are_compared_however_they_are_written(ending, spelt, samples, tmp_path):
+    rows = [{"path": r["path"], "score": r["score"], "label": spelt(r["label"])} for r in images()]
+    rows[5]["label"] = None  # which makes floats of the integers of a table of pandas
+    (given,) = read_scores(write(tmp_path / f"t{ending}", rows), samples, [condition("native")], ())
+    assert len(given.rows) == len(rows)
+    rows[0]["label"] = spelt(1)
+    with pytest.raises(DataError, match=r"real/000.png has label 1, and 0 in the data \(1 such rows\)"):
+        read_scores(write(tmp_path / f"t{ending}", rows), samples, [condition("native")], ())
+
+
+@LABELS
+@FORMATS
+def test_evaluate_reads_the_same_labels(ending, spelt, tmp_path):
+    rows = [{**row, "label": spelt(row["label"])} for row in judged()]
+    table = read_score_table(write(tmp_path / f"t{ending}", rows))
+    assert table.column("label").to_pylist() == [row["label"] for row in images()]
+
+
+@pytest.mark.parametrize("label", ["fake", "2", "-1", "0.5", "inf"])
+@FORMATS
+def test_a_label_that_is_none_is_refused_and_not_passed_over(ending, label, samples, tmp_path):
+    rows = [{"path": r["path"], "score": r["score"], "label": str(r["label"])} for r in images()]
+    rows[7]["label"] = label
+    file = write(tmp_path / f"t{ending}", rows)
+    with pytest.raises(DataError) as caught:
+        read_scores(file, samples, [condition("native")], ())
+    assert str(caught.value).startswith(f"{file}: row 8 has a label other than 0 (real) and 1 (fake): '{label}")
+
+
+def test_rows_of_trials_that_the_run_has_not_are_told(samples, trials, tmp_path):
+    rows = [*complete(trial=""), *complete(trial="fold7")]
+    file = write(tmp_path / "t.csv", rows)
+    (given,) = read_scores(file, samples, [condition("native")], trials)
+    words = f"{file}: 180 of the rows of t are of trials that the run has not, such as fold7; they are not used"
+    assert given.notes == (words,)
+    assert not given.trains, "no trial of the run trained it"
+    (given,) = read_scores(write(file, [*rows, {**rows[0], "trial": "gan/0"}]), samples, [condition("native")], trials)
+    assert given.notes == (words,)
+    assert given.trains
+
+
+def test_a_detector_of_other_trials_alone_is_refused_before_hours_of_work(samples, trials, tmp_path):
+    file = write(tmp_path / "t.csv", complete(trial="fold7"))
+    with pytest.raises(DataError) as caught:
+        read_scores(file, samples, [condition("native")], trials)
+    words = "t has no row of a trial of the run; its trials are such as 'fold7', those of the run such as 'gan/0'"
+    assert str(caught.value) == f"{file}: {words}"
 
 
 def test_rows_that_nothing_looks_at_are_told(samples, tmp_path):
     rows = [*complete(condition="jpeg70"), *complete(condition="matched"), *complete(condition="jpg90"),
             {"path": "elsewhere/1.png", "score": 1.0, "condition": "jpeg70"}]  # fmt: skip
     file = write(tmp_path / "t.csv", rows)
-    (given,) = read_scores(file, samples, [condition("jpeg70")])
+    (given,) = read_scores(file, samples, [condition("jpeg70")], ())
     assert given.notes == (
         f"{file}: 1 of the images of t are not in the data, such as elsewhere/1.png; they are not used",
         f"{file}: t has rows under jpg90, which is not run; they are not used",

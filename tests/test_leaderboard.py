@@ -13,19 +13,21 @@ import naive_leaderboard
 import numpy as np
 import pyarrow as pa
 import pytest
-from boards import HOSTILE, header_of, rows_of, with_config, write_run
+from boards import GENERATORS, HOSTILE, header_of, rows_of, with_config, write_run
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
 from fdetect.bench.leaderboard.boards import boards, replicates_for
 from fdetect.bench.leaderboard.page import render_leaderboard
-from fdetect.bench.leaderboard.places import BEHIND, LEADER, LEVEL, NOT_MEASURED
+from fdetect.bench.leaderboard.places import ABOVE, BEHIND, LEADER, LEVEL, NOT_MEASURED
 from fdetect.bench.leaderboard.runs import competitors, read_runs
 from fdetect.bench.leaderboard.tables import board_grid, board_grids, boards_csv, boards_latex, runs_grid
-from fdetect.bench.scores.compare import paired_differences
+from fdetect.bench.report.grid import printable
+from fdetect.bench.scores.compare import bootstrap_p, paired_differences
 from fdetect.bench.scores.given import read_score_table
 from fdetect.errors import DataError, FdetectError, ParameterError
 
 QUICK = {"replicates": 200}
+OUTLINE = r'<rect [^>]*fill="none"'  # of a cell of the map whose generator is in no mean
 
 
 def one_board(folders, **how):
@@ -124,6 +126,9 @@ def test_other_scores_of_one_name_and_seed_are_told_apart_by_the_run(tmp_path):
     ("heads", {"draws": 4}, False),
     ("heads", {"all_columns": ["svm_rbf"]}, True),  # which others were run changes no detector
     ("metrics", {"replicates": 7}, True),
+    ("detectors", {"external": ["x=program"]}, True),
+    ("detectors", {"external": ["a=program"]}, False),  # its own program
+    ("detectors", {"scores": ["a.csv 0123"]}, False),  # its own scores
 ])  # fmt: skip
 def test_a_repetition_has_the_same_settings_but_for_the_seed(tmp_path, table, values, repeated):
     folders = [write_run(tmp_path / "first", rows_of("a")),
@@ -135,10 +140,48 @@ def test_a_repetition_has_the_same_settings_but_for_the_seed(tmp_path, table, va
 
 def test_other_versions_and_weights_are_no_repetition(tmp_path):
     card = {"name": "w", "sha256": "ab", "purpose": "test", "evidence": "unverified weights", "licence": ""}
-    for key, value in (("versions", {"fdetect": "9", "decoder": "x"}), ("weights", {"a": [card]})):
+    for key, value in (("versions", {"fdetect": "9", "decoder": "x"}), ("weights", {"a": [card]}),
+                       ("backend", {"name": "gpu"}), ("plugged", {"a": "2 code"})):  # fmt: skip
         first = write_run(tmp_path / key / "first", rows_of("a"))
         other = write_run(tmp_path / key / "second", rows_of("a", seed=1), header=header_of(1, **{key: value}))
         assert len(competitors(read_runs([first, other]))) == 2
+
+
+@pytest.mark.parametrize("given", [{"clip": "11"}, {}])
+def test_scores_of_two_files_are_two_detectors_and_heads_beside_them_one(tmp_path, given):
+    """Whether a run says which file a detector is of, or is older and does not."""
+    folders = []
+    for k in (0, 1):
+        header = with_config(header_of(k), "detectors", scores=[f"clip.csv {k}"])
+        header |= {"given": {"clip": str(k)}} if given else {}
+        rows = rows_of("clip", shift=2 - k, seed=k, noise=k) + rows_of("logreg:all", seed=k, noise=5)
+        folders.append(write_run(tmp_path / f"run-{k}", rows, seed=k, header=header))
+    assert [one.name for one in competitors(read_runs(folders))] == ["clip (run-0)", "clip (run-1)", "logreg:all"]
+
+
+def test_the_same_scores_in_all_seeds_are_one_detector_and_no_repetition(tmp_path):
+    folders = []
+    for k in (0, 1):  # folds differ with the seed, the score of an image does not
+        score_of = {row["path"]: row["score"] for row in rows_of("clip", shift=1.5, failed=("adm/3.png",))}
+        rows = [{**row, "score": score_of[row["path"]]} for row in rows_of("clip", seed=k)]
+        header = header_of(k, given={"clip": "11"})
+        folders.append(write_run(tmp_path / f"run-{k}", rows + rows_of("b", seed=k), seed=k, header=header))
+    board = one_board(folders)
+    clip, grid = places(board)["clip"], board_grid(board)
+    assert list(clip.seeds) == [0, 1]
+    assert math.isnan(clip.spread)
+    assert math.isfinite(places(board)["b"].spread)
+    assert {row[0]: row[grid.columns.index("sd over seeds")] for row in grid.rows}["clip"] == "–"
+    assert "The same scores in all seeds, which repeats nothing: clip." in grid.note
+
+
+def test_a_third_run_is_one_with_two_only_where_it_is_with_both(tmp_path):
+    """It has no condition in common with the first, and other scores than the second."""
+    jpeg = [rows_of("a", condition="jpeg70", noise=noise) for noise in (1, 2)]
+    folders = [write_run(tmp_path / name, rows) for name, rows in
+               (("first", rows_of("a")), ("second", rows_of("a") + jpeg[0]), ("third", jpeg[1]))]  # fmt: skip
+    found = competitors(read_runs(folders))
+    assert [(one.name, len(one.all_runs)) for one in found] == [("a (first)", 2), ("a (third)", 1)]
 
 
 def changed(rows, path, **values):
@@ -195,13 +238,96 @@ def test_equal_detectors_are_level_and_share_their_rank(tmp_path):
     assert [one.verdict for one in board.places] == [LEADER, LEVEL, BEHIND]
 
 
-def test_a_leader_that_was_trained_on_a_generator_is_judged_without_it(tmp_path):
-    rows = rows_of("trained", seen=("adm",), noise=1) + rows_of("free", noise=2)
-    board = one_board([write_run(tmp_path / "run", rows)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_generator_that_any_detector_was_trained_on_is_in_no_mean(tmp_path, turned):
+    parts = [rows_of("trained", seen=("adm",), noise=1), rows_of("free", noise=2)]
+    parts = parts[::-1] if turned else parts
+    runs = read_runs([write_run(tmp_path / "run", parts[0] + parts[1])])
+    (board,) = boards(runs, **QUICK)
     assert board.generators == ("glide",)
+    assert board.seen == ""
+    assert "*" not in str(board_grid(board))
+    assert len(re.findall(OUTLINE, render_leaderboard([board], runs))) == 2  # adm, of both
     for one in board.places:
         assert one.auroc == pytest.approx(one.generators["glide"])
         assert set(one.generators) == {"adm", "glide"}
+
+
+def test_where_every_generator_was_trained_on_the_board_says_so_and_stars_its_figures(tmp_path):
+    rows = rows_of("a", shift=2, seen=GENERATORS, noise=1) + rows_of("b", seen=GENERATORS, noise=2)
+    runs = read_runs([write_run(tmp_path / "run", rows)])
+    (board,) = boards(runs, **QUICK)
+    grid, tex, page = board_grid(board), boards_latex([board]), render_leaderboard([board], runs)
+    assert board.generators == GENERATORS
+    assert grid.title == "Leaderboard under matched, trained under matched, over generators seen in training"
+    for narrow in (board_grids([board], narrow=True)[0], grid):
+        assert "no tested one was new to it" in narrow.note
+        assert all("]*" in row[narrow.columns.index("macro AUROC")] for row in narrow.rows)
+    for name in ("worst generator", "fakes found at the frozen threshold", "FPR achieved", "ECE"):
+        assert all("*" in row[grid.columns.index(name)] for row in grid.rows)
+    assert "over generators seen in training" in tex
+    assert len(re.findall(r"\]\}\*", tex)) == 2
+    assert page.count('<span class="badge">generators seen in training</span>') >= 4
+    assert not re.findall(OUTLINE, page)
+    lines = list(csv.DictReader(io.StringIO(boards_csv([board]))))
+    assert [line["seen_in_training"] for line in lines] == ["adm; glide"] * 2
+
+
+def test_where_detectors_were_trained_on_different_generators_it_is_said_who_was_on_which(tmp_path):
+    rows = rows_of("a", seen=("adm",), noise=1) + rows_of("b", seen=("glide",), noise=2) + rows_of("c", noise=3)
+    board = one_board([write_run(tmp_path / "run", rows)])
+    assert {name: one.seen for name, one in places(board).items()} == {"a": ("adm",), "b": ("glide",), "c": ()}
+    grid = board_grid(board)
+    assert "over generators seen in training by some detectors" in grid.title
+    assert "detectors are not on a par" in grid.note
+    assert {row[0]: "*" in row[2] for row in grid.rows} == {"a": True, "b": True, "c": False}
+
+
+def test_a_detector_that_is_above_the_leader_on_what_both_scored_is_not_called_level(tmp_path):
+    """The leader failed on the fakes that it ranks lowest; the other scores them too, and all others higher."""
+    whole = rows_of("a", shift=0.8, noise=1, n=60)
+    lowest = sorted((row["score"], row["path"]) for row in whole if row["label"])
+    failed = {path for _, path in lowest[:80]}
+    better = [{**row, "detector": "b", "score": row["score"] + row["label"] * (-3 if row["path"] in failed else 0.6)}
+              for row in whole]  # fmt: skip
+    leader = [{**row, "score": None if row["path"] in failed else row["score"]} for row in whole]
+    board = one_board([write_run(tmp_path / "run", leader + better)])
+    assert [(one.detector, one.verdict) for one in board.places] == [("a", LEADER), ("b", ABOVE)]
+    assert board.places[1].behind.low > 0
+    assert "Above: higher than the leader on the images and seeds that both have" in board_grid(board).note
+    assert r"\underline" not in boards_latex([board])
+
+
+def test_one_name_trained_under_two_conditions_has_two_lines(tmp_path):
+    rows = rows_of("a", shift=0.2) + [{**row, "train_condition": "jpeg70"} for row in rows_of("a", shift=3, noise=4)]
+    board = one_board([write_run(tmp_path / "run", rows)])
+    assert [one.detector for one in board.places] == ["a, trained under jpeg70", "a, trained under matched"]
+    assert board.places[1].auroc == pytest.approx(naive_evaluate.macro(rows_of("a", shift=0.2)), abs=1e-12)
+
+
+def test_the_worst_is_sought_among_generators_with_enough_groups(tmp_path):
+    rows = [row for row in rows_of("a", shift=2) if row["generator"] != "adm" or int(row["path"][4:-4]) < 19]
+    rows = [{**row, "score": -row["score"] if row["generator"] == "adm" else row["score"]} for row in rows]
+    (one,) = one_board([write_run(tmp_path / "run", rows)]).places
+    assert one.generators["adm"] < one.generators["glide"]
+    assert (one.worst[0], one.worst[2]) == ("glide", 24)
+
+
+@pytest.mark.parametrize("few", [0, 1])
+def test_the_class_with_fewer_groups_counts_whichever_it_is(tmp_path, few):
+    rows = rows_of("a", shift=3) + rows_of("b", shift=-1, noise=1)
+    rows = [{**row, "group": row["path"][-5]} if row["label"] == few else row for row in rows]  # by the last digit
+    board = one_board([write_run(tmp_path / "run", rows)])
+    assert board.groups == 10
+    rows = [row for row in rows if row["label"] != few or row["group"] != "0"]
+    board = one_board([write_run(tmp_path / "fewer", rows)])
+    assert board.groups == 9
+    assert board.places[1].verdict == NOT_MEASURED
+
+
+def test_a_p_value_needs_half_of_the_replicates():
+    assert math.isnan(bootstrap_p(np.array([0.1, math.nan, math.nan])))
+    assert bootstrap_p(np.array([0.1, 0.2, math.nan, math.nan])) == pytest.approx(2 / 3)
 
 
 def test_training_sets_have_boards_of_their_own(tmp_path):
@@ -222,6 +348,7 @@ def test_matched_leads_and_who_was_not_run_under_a_condition_is_named(tmp_path):
     assert "Not run under matched: b." in board_grid(found[0]).note
     assert "[biased by thumbnail]" in board_grid(found[0]).title
     assert [board.condition for board in boards(runs, conditions=("jpeg70",), **QUICK)] == ["jpeg70"]
+    assert [board.condition for board in boards(runs, conditions=("jpeg70", "jpeg70"), **QUICK)] == ["jpeg70"]
     with pytest.raises(ParameterError, match="no run has the condition 'jpeg7'; did you mean 'jpeg70'"):
         boards(runs, conditions=("jpeg7",))
 
@@ -255,6 +382,46 @@ def test_replicates_suffice_for_the_correction_or_it_is_said(tmp_path):
     assert board.weak
     assert "With 100 replicates no corrected p can fall below 0.05" in board_grid(board).note
     assert all(one.p > 0.05 for one in board.places[1:])
+
+
+def test_detectors_without_a_p_value_make_no_board_weak(tmp_path):
+    rows = rows_of("good", shift=3, noise=1) + rows_of("bad", shift=-1, noise=2)
+    every = tuple({row["path"] for row in rows})
+    lost = [row for k in range(6) for row in rows_of(f"lost {k}", failed=every)]
+    board = one_board([write_run(tmp_path / "run", rows + lost)], replicates=100)
+    assert board.compared == 1
+    assert board.places[1].p < 0.05
+    assert "no corrected p can fall" not in board_grid(board).note
+
+
+def test_a_level_is_written_with_its_digits(tmp_path):
+    board = one_board([write_run(tmp_path / "run", rows_of("a") + rows_of("b", noise=1))], level=0.999)
+    assert "99.9 % interval" in board_grid(board).note
+
+
+def test_times_of_a_device_are_no_times_of_one_core(tmp_path):
+    rows = rows_of("a") + rows_of("b", noise=1) + rows_of("c", noise=2) + rows_of("d", noise=3)
+    folders = [write_run(tmp_path / name, rows, cost=cost) for name, cost in
+               (("device", {"a": 0.5, "b": 2.0, "d": 5.0}), ("core", {"a": 3.0}))]  # fmt: skip
+    file = folders[0] / "run.json"
+    about = json.loads(file.read_text())
+    about["cost_ms"]["backend"] = "gpu"
+    file.write_text(json.dumps(about))
+    runs = read_runs(folders)
+    (board,) = boards(runs, **QUICK)
+    grid = board_grid(board)
+    shown = {row[0]: row[grid.columns.index("ms an image")] for row in grid.rows}
+    assert shown == {"a": "3", "b": "2 (gpu)", "c": "–", "d": "5 (gpu)"}
+    assert "on the wall with gpu (marked so)" in grid.note
+    assert "cannot be compared" in grid.note
+    page = render_leaderboard([board], runs)
+    assert "ms an image, one core or gpu (logarithmic)" in page or "ms an image, gpu or one core (logarithmic)" in page
+    assert "b (gpu): 2 ms" in page
+    on = {line["detector"]: line["cost_on"] for line in csv.DictReader(io.StringIO(boards_csv([board])))}
+    assert on == {"a": "cpu", "b": "gpu", "c": "", "d": "gpu"}
+    (alone,) = boards(runs[:1], **QUICK)
+    assert "one core" not in board_grid(alone).note
+    assert "one core" not in render_leaderboard([alone], runs[:1])
 
 
 def test_the_least_cost_of_the_runs_counts_and_an_unknown_one_is_a_dash(tmp_path):
@@ -305,8 +472,9 @@ def test_page_holds_everything_loads_nothing_and_lets_no_name_out(tmp_path):
     from test_report import Page
 
     data = {**header_of()["data"], "name": HOSTILE}
-    rows = rows_of(HOSTILE) + rows_of("b", noise=1)
-    folder = write_run(tmp_path / "run", rows, header=header_of(data=data), cost={HOSTILE: 2.0}, biased=(HOSTILE,))
+    rows = rows_of(HOSTILE) + rows_of("b", noise=1) + rows_of("c", noise=2)
+    cost = {HOSTILE: 2.0, "b": 3.0, "c": 4.0}
+    folder = write_run(tmp_path / "run", rows, header=header_of(data=data), cost=cost, biased=(HOSTILE,))
     runs = read_runs([folder])
     found = boards(runs, **QUICK)
     source = render_leaderboard(found, runs)
@@ -322,8 +490,42 @@ def test_page_holds_everything_loads_nothing_and_lets_no_name_out(tmp_path):
     assert "unsafe" not in policy
     grid = board_grid(found[0])
     for text in (*grid.columns, *(cell for row in grid.rows for cell in row), grid.note, "no weights", "Protocol"):
-        assert re.sub(r"\s+", " ", text) in page.text
-    assert page.text.count("biased by") >= 5  # the verdict, the section, its table, every chart
+        assert printable(re.sub(r"\s+", " ", text)) in page.text
+    assert "\u202e" not in source, "nor in a chart"
+    assert page.text.count("biased by") >= 2  # the verdict, the section
+    assert page.text.count("biased by") + page.text.count("BIASED") >= 5  # its table, every chart
+
+
+def test_of_fewer_than_three_costs_there_is_no_chart(tmp_path):
+    rows = rows_of("a") + rows_of("b", noise=1) + rows_of("c", noise=2)
+    pages = []
+    for name, last in (("two", 1.3), ("three", 1.4)):
+        runs = read_runs([write_run(tmp_path / name, rows, cost={"a": 1.25, "b": 1.3, "c": last})])
+        pages.append(render_leaderboard(boards(runs, **QUICK), runs))
+    assert ["Cost against macro AUROC" in page for page in pages] == [False, True]
+    assert all("<td>1.25</td>" in page for page in pages)
+
+
+def test_the_page_says_once_how_to_read_and_marks_generators_of_few_groups(tmp_path):
+    rows = [row for row in rows_of("a") if row["generator"] != "adm" or int(row["path"][4:-4]) < 19]
+    rows += [{**row, "condition": "jpeg70"} for row in rows]
+    runs = read_runs([write_run(tmp_path / "run", rows)])
+    found = boards(runs, **QUICK)
+    assert found[0].places[0].groups == {"adm": 19, "glide": 24}
+    page = render_leaderboard(found, runs)
+    assert page.count("Macro AUROC: mean over 2 generators") == 1
+    assert page.count("To be read as: Leaderboard under matched, trained under matched.") == 1
+    assert page.count(">°</text>") == 2, "adm, under both"
+    assert "<figcaption>Colours of the maps</figcaption>" in page
+
+
+def test_a_chart_says_a_dash_of_what_is_not_defined(tmp_path):
+    every = tuple({row["path"] for row in rows_of("a")})
+    runs = read_runs([write_run(tmp_path / "run", rows_of("a") + rows_of("b", failed=every))])
+    page = render_leaderboard(boards(runs, **QUICK), runs)
+    assert "b: macro AUROC –, not measured; worst –" in page
+    assert "b, adm: AUROC –" in page
+    assert not re.findall(r"\bnan\b", page)
 
 
 def test_the_command_writes_what_is_asked_for_and_refuses_in_a_sentence(fdetect, seeds, tmp_path):  # noqa: F811
@@ -345,11 +547,14 @@ def test_the_command_writes_what_is_asked_for_and_refuses_in_a_sentence(fdetect,
 
 
 def test_two_real_runs_make_a_leaderboard_with_costs_and_tables_for_a_paper(fdetect, small_set, tmp_path):  # noqa: F811
+    paths = [row["path"] for row in csv.DictReader(small_set.open(encoding="utf-8"))]
     for k in (0, 1):
+        said = [f"foreign,{path},{(n * 7 + k) % 11}" for n, path in enumerate(paths)]  # another file in each run
+        (tmp_path / "said.csv").write_text("\n".join(["detector,path,score", *said]), encoding="utf-8")
         code, _, err = fdetect(
             "bench", small_set, "--features", "npr_statistics", "--crop", "128", "--conditions", "matched",
             "--heads", "logreg", "--family-heads", "none", "--detectors", "none", "--replicates", "20", "--workers",
-            "0", "--seed", k, "--out", f"run-{k}",
+            "0", "--scores", "said.csv", "--seed", k, "--out", f"run-{k}",
         )  # fmt: skip
         assert code == 0, err
     cost = json.loads((tmp_path / "run-0" / "run.json").read_text())["cost_ms"]
@@ -360,9 +565,12 @@ def test_two_real_runs_make_a_leaderboard_with_costs_and_tables_for_a_paper(fdet
     assert "cost" not in (tmp_path / "run-0" / "result.json").read_text()
     code, _, err = fdetect("report", "run-0", "run-1", "--csv", "board.csv")
     assert code == 0, err
-    (line,) = csv.DictReader((tmp_path / "board.csv").open())
+    lines = {line["detector"]: line for line in csv.DictReader((tmp_path / "board.csv").open())}
+    assert set(lines) == {"logreg:all", "foreign (run-0)", "foreign (run-1)"}
+    line = lines["logreg:all"]
     cells = list(csv.DictReader((tmp_path / "run-1" / "cells.csv").open()))
-    (macro,) = (one for one in cells if (one["generator"], one["metric"]) == ("macro", "auroc"))
+    wanted = ("logreg:all", "macro", "auroc")
+    (macro,) = (one for one in cells if (one["detector"], one["generator"], one["metric"]) == wanted)
     assert (line["detector"], line["seeds"]) == ("logreg:all", "2")
     assert f"1={float(macro['value'])!r}" in line["by_seed"]
     assert float(line["cost_ms"]) > 0

@@ -21,6 +21,7 @@ from fdetect.classifiers import FittedHead, fit_head, head, model_folder
 from fdetect.classifiers.calibration import calibrator, state_of
 from fdetect.classifiers.estimator_files import TRUSTED
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
+from fdetect.classifiers.seen import Seen, known
 from fdetect.decide import Calibration
 from fdetect.errors import DataError
 
@@ -137,6 +138,37 @@ def test_settings_that_were_searched_come_back(tmp_path):
     with pytest.raises(DataError, match="its head cannot be made here: head 'logreg' has no setting 'depth'"):
         load_detector(resigned(tmp_path / "m", tmp_path / "bad",
                                card={"head": {"name": "logreg", "prior": 0.0, "settings": {"depth": 3}}}))  # fmt: skip
+
+
+IDS = [f"{k * 0x9E3779B97F4A7C15 % 2**64:016x}{k:016x}" for k in range(40)]
+
+
+def test_the_images_seen_come_back_and_older_models_have_none(models, tmp_path):
+    assert load_detector(models["logreg"]).seen is None
+    assert [one.tolist() for one in known(load_detector(models["logreg"]), IDS[:2])] == [[False] * 2] * 2
+    save_detector(detector("logreg", seen=Seen.of(IDS[:20] * 2, IDS[20:25])), tmp_path / "m")
+    assert (tmp_path / "m" / "seen.safetensors").stat().st_size < 25 * 8 + 200
+    assert json.loads((tmp_path / "m" / "card.json").read_text())["seen"] == {"fit": 20, "calibration": 5}
+    fit, calibration = known(load_detector(tmp_path / "m"), IDS[::-1])
+    assert [IDS[::-1][k] for k in np.flatnonzero(fit)] == IDS[:20][::-1]
+    assert [IDS[::-1][k] for k in np.flatnonzero(calibration)] == IDS[20:25][::-1]
+    save_detector(detector("logreg", seen=Seen.of([], [])), tmp_path / "m")
+    assert load_detector(tmp_path / "m").seen.counts == {"fit": 0, "calibration": 0}
+
+
+def test_images_seen_that_are_none_are_refused(tmp_path):
+    save_detector(detector("logreg", seen=Seen.of(IDS[:3], IDS[3:5])), tmp_path / "m")
+    good = {"fit": np.arange(3, dtype=np.uint64), "calibration": np.arange(2, dtype=np.uint64)}
+    for change, said in (
+        ({"fit": np.arange(3)}, r"\(fit\) must be ascending uint64"),
+        ({"fit": good["fit"][::-1].copy()}, r"\(fit\) must be ascending uint64"),
+        ({"calibration": good["calibration"][:, None]}, r"\(calibration\) must be ascending uint64"),
+        ({"more": good["fit"]}, "must be the arrays fit and calibration"),
+        ({"fit": np.arange(4, dtype=np.uint64)}, "seen of its card are not those of its file"),
+    ):
+        bad = resigned(tmp_path / "m", tmp_path / "bad", seen=save(good | change))
+        with pytest.raises(DataError, match=f"bad: .*{said}"):
+            load_detector(bad)
 
 
 # -- what the folder holds ------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from boards import HOSTILE, header_of, with_config
 from fdetect.bench.audit import BIASED, LABEL_PROBES
 from fdetect.bench.protocols import protocol
 from fdetect.bench.report.paragraph import protocol_paragraph
-from fdetect.perturb import FINAL_QUALITY
+from fdetect.perturb import FINAL_QUALITY, condition_names, perturbation
 from fdetect.types import Failure, NotRun, RunResult
+from fdetect.wear import amounts_of
 
 CONSTANTS = {"5", "4:2:0", "JPEG", f"Q{FINAL_QUALITY}"}  # rules of the house, which no header states
 
@@ -105,7 +106,30 @@ def test_conditions_say_what_they_do_and_only_theirs_is_said():
     assert "Q90 4:2:0" in of["matched",]
     assert "under matched, and for native trained, and thresholds frozen, under native." in of["native", "matched"]
     assert "smaller by a factor" in of["rescaled", "webp80"]
-    assert "webp80;" in of["rescaled", "webp80"]
+    assert "then lossy WebP at quality 80, encoded by Pillow, then JPEG Q90 4:2:0); encoded" in of["rescaled", "webp80"]
+
+
+def test_every_condition_is_described_by_what_its_operations_say_of_themselves():
+    of = {entry.name: amounts_of(entry) for entry in perturbation}
+    one_of_each = [f"{name}{amounts.low:g}" if amounts else name for name, amounts in of.items()]
+    names = [*condition_names(["native", "wear", "sharing"]), "rescaled", "resize50+blur1", "rescaled+noise2+jpeg80",
+             "launder_x", "launder_x+rescaled+jpeg70", "blur1+social_feed", *one_of_each]  # fmt: skip
+    names = list(dict.fromkeys(names))
+    text = protocol_paragraph(result(with_config(header_of(), "conditions", names=names)))
+    listed = text.partition(" px: ")[2].partition("; encoded")[0]
+    said = dict(re.findall(r"(?:^|, )([\w.+]+) \(((?:[^()]|\([^()]*\))+)\)", listed))
+    assert list(said) == names
+    assert all(len(words) > 20 and "`" not in words and "uint8" not in words for words in said.values())
+    assert said["double70"] == (
+        "such a crop, then an earlier JPEG at quality 70, 4:2:0, on a drawn grid, then JPEG Q90 4:2:0")  # fmt: skip
+    assert said["launder_x+rescaled+jpeg70"] == (
+        "the stored picture through the autoencoder x, then a larger crop made smaller by a factor drawn from the "
+        "content, then JPEG Q70 4:2:0")  # fmt: skip
+    assert said["chain1"].endswith("then 1 operation drawn from the content, with drawn amounts, then JPEG Q90 4:2:0")
+    assert said["social_feed"].count("JPEG") == said["parity"].count("JPEG") == 1  # said once
+    assert listed.count("a crop at an offset") == 1
+    gone = protocol_paragraph(result(with_config(header_of(), "conditions", names=["matched", "gone"])))
+    assert "gone; encoded" in gone  # of a plug-in that is not here any more
 
 
 def test_what_is_not_known_is_not_stated():

@@ -286,10 +286,10 @@ def test_names_are_read_into_steps() -> None:
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("jpg70", "no condition 'jpg70'; did you mean 'jpeg'? (native, matched, "),
+        ("jpg70", "no condition 'jpg70'; did you mean 'jpeg70'? (native, matched, "),
         ("natve", "no condition 'natve'; did you mean 'native'? (native, matched, "),
         ("rescale", "no condition 'rescale'; did you mean 'rescaled'? (native, matched, "),
-        ("blurr1+jpeg80", "no condition 'blurr1+jpeg80'; did you mean 'blur'? (native, matched, "),
+        ("blurr1+jpeg80", "no condition 'blurr1+jpeg80'; did you mean 'blur1'? (native, matched, "),
         ("", "no condition '' (native, matched, "),
         ("jpeg", "no condition 'jpeg'; 'jpeg' takes one number as its amount (native, matched, rescaled, jpeg70, "),
         ("blur1.5.2", "no condition 'blur1.5.2'; 'blur' takes one number as its amount (native,"),

@@ -17,6 +17,7 @@ from test_cli import fdetect  # noqa: F401 (a fixture)
 
 from fdetect.engine import run
 from fdetect.errors import ParameterError, UnknownName, WeightsError
+from fdetect.registry import source_digest
 from fdetect.rigid import detector, prepare
 from fdetect.rigid.plugged import named
 from fdetect.types import Batch, Facts
@@ -166,6 +167,18 @@ def test_what_scores_depend_on_tells_rows_apart(plug, tmp_path):
     assert detector.get(name).code == key(other)[1].split(" ")[1]
 
 
+def test_a_parent_that_changes_changes_the_rows(plug, tmp_path):
+    """A class that inherits its score from another file; of the standard library nothing counts."""
+    parent = tmp_path / "parent_of_plug.py"
+    parent.write_text("import abc\n\n\nclass Base(abc.ABC):\n    def score(self, images): return [1.0] * len(images)\n")
+    text, _ = plug(head="from parent_of_plug import Base")
+    file = Path(text.rpartition(":")[0])
+    file.write_text(file.read_text().replace("class Mine:", "class Mine(Base):").partition("    def score")[0])
+    (task,) = prepare(named(text)(), crop=64)
+    assert task.version.split(" ")[1] == source_digest(str(file), str(parent))
+    assert (scores(text, batch(2)) == 1).all()
+
+
 def test_a_file_may_import_its_neighbours(plug, tmp_path):
     (tmp_path / "neighbour_of_plug.py").write_text("GAIN = 3.0\n")
     text, _ = plug("return [GAIN for _ in images]", head="from neighbour_of_plug import GAIN")
@@ -185,6 +198,8 @@ def test_a_file_may_import_its_neighbours(plug, tmp_path):
         ("return [0.0 for image in images if image[0, 0, 0] != {bad}]", "gave an array of shape (0,) for 1 image;"),
         ("return ['high' if image[0, 0, 0] == {bad} else 0.0 for image in images]",
          "ValueError: could not convert string to float"),
+        ("return [__import__('sys').exit(0) if image[0, 0, 0] == {bad} else 0.0 for image in images]",
+         " left (SystemExit: 0)"),
         ("return np.zeros((len(images), 2) if {bad} in [image[0, 0, 0] for image in images] else len(images))",
          "gave an array of shape (1, 2) for 1 image;"),
     ],
@@ -202,10 +217,28 @@ def test_what_goes_wrong_with_one_picture_costs_that_one(plug, images, body, rea
     assert sum(table.ok) == len(others) > 15
 
 
-def test_a_class_that_cannot_be_made_is_not_run(plug):
-    text, name = plug(extra="    def __init__(self):\n        raise OSError('no weights here')")
-    with pytest.raises(WeightsError, match=rf"{name} cannot be made \(OSError: no weights here\)"):
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [("raise OSError('no weights here')", "OSError: no weights here"), ("import sys; sys.exit(0)", "SystemExit: 0")],
+)
+def test_a_class_that_cannot_be_made_is_not_run(plug, body, words):
+    text, name = plug(extra=f"    def __init__(self):\n        {body}")
+    with pytest.raises(WeightsError, match=rf"{name} cannot be made \({words}\)"):
         prepare(named(text)(), crop=64)
+
+
+def test_one_that_moves_and_speaks_leaves_things_as_they_were(plug, tmp_path, monkeypatch, capsys):
+    """When it is imported, made and asked: prints go to stderr, the working folder and the arguments are put back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fdetect", "bench"])
+    stray = "import os, sys; os.chdir('/'); sys.argv[1:] = ['stray']; print('%s')"
+    text, _ = plug(f"{stray % 'asked'}; return [0.5] * len(images)",
+                   f"    def __init__(self):\n        {stray % 'made'}", stray % "imported")  # fmt: skip
+    assert (scores(text, batch()) == 0.5).all()
+    assert Path.cwd() == tmp_path
+    assert sys.argv == ["fdetect", "bench"]
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "imported\nmade\nasked\n")
 
 
 @pytest.mark.parametrize(
@@ -230,13 +263,18 @@ def test_a_class_that_is_no_detector_is_one_sentence(plug, extra, words):
 def test_a_file_that_cannot_be_run_is_one_sentence(plug, tmp_path):
     (tmp_path / "lacks.py").write_text("class Mine:\n    name = 'lacks'\n    version = '1'\n")
     (tmp_path / "raises.py").write_text("import sys\nsys.exit('usage: raises.py IMAGE')\n")
-    (tmp_path / "needs.py").write_text(
-        "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    weights: str\n    name = 'needs'\n"
-        "    version = '1'\n    geometry = 'as_is'\n    def score(self, images): return [0.0] * len(images)\n"
-    )
+    settings = {"needs": "weights: str", "listed": "sizes: list = field(default_factory=lambda: [1])",
+                "unset": "weights: str | None = None"}  # fmt: skip
+    for name, setting in settings.items():
+        (tmp_path / f"{name}.py").write_text(
+            f"from dataclasses import dataclass, field\n@dataclass\nclass Mine:\n    {setting}\n    name = '{name}'\n"
+            "    version = '1'\n    geometry = 'as_is'\n    def score(self, images): return [0.0] * len(images)\n"
+        )
     for text, words in {
         "lacks.py:Mine": "class Mine is no detector: it has no geometry, no score (docs/external.md)",
         "needs.py:Mine": "the setting 'weights' needs a default",
+        "listed.py:Mine": "the default of the setting 'sizes' must be text, a number, True or False, got [1]; what",
+        "unset.py:Mine": "the default of the setting 'weights' must be text, a number, True or False, got None; what",
         "lacks.py:Other": "has no class 'Other'",
         "raises.py:Mine": "raises.py: cannot be run (SystemExit: usage: raises.py IMAGE)",
         "absent.py:Mine": "absent.py: no such file; a detector in a file is named FILE.py:Class",
@@ -281,9 +319,15 @@ def test_an_installed_package_runs_in_a_benchmark_with_workers(images, tmp_path)
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     points = "[fdetect.detectors]\nsmoothness = theirs:Smoothness\nbroken = theirs:Other\nfailing = theirs:Failing\n"
+    points += "crashing = theirs:Crashing\n"
     (info / "entry_points.txt").write_text(points)
     failing = (
         "class Failing(Smoothness):\n    name = 'failing'\n    def score(self, images): raise KeyError('weights')\n"
+    )
+    failing += (
+        "class Crashing(Smoothness):\n    name = 'crashing'\n    def score(self, images):\n"
+        "        import os\n        if any(int(image.sum()) % 11 == 0 for image in images): os.kill(os.getpid(), 11)\n"
+        "        return super().score(images)\n"
     )
     (info.parent / "theirs.py").write_text(f"{EXAMPLE[1]}\n\nclass Other:\n    name = 'other'\n\n\n{failing}")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(info.parent), str(ROOT)]), "COLUMNS": "200"}
@@ -298,11 +342,11 @@ def test_an_installed_package_runs_in_a_benchmark_with_workers(images, tmp_path)
     assert "Smoothness: the smaller the mean step" in listed
     assert "broken: not loaded: plug-in theirs:Other failed: class Other is no detector" in listed
     python("bench", "data", "--features", "none", "--heads", "none", "--family-heads", "none", "--detectors",
-           "failing,smoothness", "--conditions", "native", "--crop", "64", "--folds", "2",
+           "failing,smoothness,crashing", "--conditions", "native", "--crop", "64", "--folds", "2",
            "--protocol", "train_on", "--train", "data", "--replicates", "10", "--workers", "2",
            "--out", "run")  # fmt: skip
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert {cell["detector"] for cell in result["cells"]} == {"smoothness"}
+    assert {cell["detector"] for cell in result["cells"]} == {"smoothness", "crashing"}
     assert result["header"]["plugged"]["smoothness"].startswith("1 ")
     (lost,) = result["not_run"]
     assert lost["detector"] == "failing"
@@ -311,4 +355,11 @@ def test_an_installed_package_runs_in_a_benchmark_with_workers(images, tmp_path)
     )
     assert lost["reason"].endswith("KeyError: 'weights'")
     stages = [failure["stage"].partition("-")[0] for failure in result["failures"]]
-    assert sorted(stages) == ["decode", *["failing"] * 23]
+    crashed = {path for path, image in shown(images).items() if int(image.sum()) % 11 == 0}
+    assert 1 <= len(crashed) <= 4, "a crash of the worker costs these their score of that detector, and no other"
+    assert sorted(stages) == ["decode", *["failing"] * 23, *["worker"] * len(crashed)]
+    on_crash = {one["path"]: one["reason"] for one in result["failures"] if one["stage"] == "worker"}
+    assert on_crash.keys() == crashed
+    assert all(re.fullmatch(r"crashing-\S+ ended the worker process twice \(SIGSEGV\)", on_crash[p]) for p in crashed)
+    cost = json.loads((tmp_path / "run" / "run.json").read_text())["cost_ms"]["detectors"]
+    assert cost["crashing"]["reason"] == "it runs in workers alone, which it may crash"

@@ -12,13 +12,17 @@ import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_tasks import (
+    CROP,
     MATCHED,
     NATIVE,
+    RESCALED,
+    Fatal,
     FromBatch,
     Moments,
     Poisoned,
@@ -34,7 +38,9 @@ from tiny_tasks import (
     write_images,
 )
 
-from fdetect.engine import Extraction, Store, loop
+from fdetect.backend import resolve
+from fdetect.engine import Extraction, Store, loop, pool
+from fdetect.engine.work import Chunk, Item, Plan, work
 from fdetect.errors import FdetectError, WeightsError
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are watched through /proc")
@@ -92,9 +98,64 @@ def test_two_poisonous_images_of_one_chunk(root: Path, clean: Extraction, monkey
     task = Poisoned(poison=(clean.ids[6], clean.ids[8]), how="leave")
     others = Moments("others")
     result = extract(root, others, task, conditions=(MATCHED,), workers=2)
-    assert_only(result, clean, dict.fromkeys((6, 8), ("worker", "twice (exit code 3)")), n_tasks=2)
-    failed = {failure.path for failure in result.tables["matched", "others"].failures}
-    assert failed == {clean.paths[6], clean.paths[8]}  # nobody knows which task of the image it was
+    reason = "moments ended the worker process twice (exit code 3)"
+    assert {failure.reason for failure in result.tables["matched", "moments"].failures} == {reason}
+    assert result.tables["matched", "others"].ok.all()
+    assert result.n_computed == 38
+
+
+@pytest.mark.parametrize("known", [("others",), ()])
+def test_what_a_crash_costs_does_not_depend_on_what_was_stored(
+    root: Path, clean: Extraction, tmp_path: Path, known: tuple[str, ...]
+) -> None:
+    """A task that crashes natively costs its own row: the other tasks have all of theirs, to the bit."""
+    task = Poisoned("poisoned", poison=(clean.ids[6],), how="leave")
+    others, last = Moments("others"), Moments("last")
+    store, common = Store(tmp_path), {"paths": paths_of(root)[5:8], "conditions": (NATIVE, MATCHED)}
+    if known:
+        extract(root, *(one for one in (others, last) if one.name in known), store=store, **common)
+    result = extract(root, others, task, last, store=store, workers=1, **common)
+    failed = {key: [failure.path for failure in table.failures] for key, table in result.tables.items()}
+    assert failed == {(c, t): [clean.paths[6]] * (t == "poisoned")
+                      for c in ("native", "matched") for t in ("others", "poisoned", "last")}  # fmt: skip
+    wanted = clean.tables["matched", "moments"].values[5:8].tobytes()
+    assert all(result.tables["matched", name].values.tobytes() == wanted for name in ("others", "last"))
+    again = extract(root, others, task, last, store=store, workers=1, **common)
+    assert_same(again, result)
+
+
+def test_a_condition_that_ends_its_worker_costs_itself(root: Path, clean: Extraction) -> None:
+    fatal = Fatal(**{one.name: getattr(RESCALED, one.name) for one in fields(RESCALED)}, poison=(clean.ids[6],))
+    others = Moments("others")
+    result = extract(root, Moments(), others, paths=paths_of(root)[6:8], conditions=(NATIVE, fatal, MATCHED), workers=1)
+    lost = {key: [failure.reason for failure in table.failures] for key, table in result.tables.items()}
+    reason = ["condition rescaled ended the worker process twice (exit code 3)"]
+    assert lost == {(c, t): reason * (c == "rescaled") for c in ("native", "rescaled", "matched")
+                    for t in ("moments", "others")}  # fmt: skip
+
+
+def test_an_image_on_which_too_many_tasks_crash_is_given_up(
+    root: Path, clean: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_CULPRITS", 1)
+    bad = [Poisoned(f"bad{k}", poison=(clean.ids[6],), how="leave") for k in range(3)]
+    result = extract(root, *bad, Moments(), paths=paths_of(root)[6:8], conditions=(MATCHED,), workers=1)
+    reasons = [result.tables["matched", name].failures[0].reason for name in ("bad0", "bad1", "bad2", "moments")]
+    whole = "ended the worker process twice (exit code 3)"
+    assert reasons == [f"bad0 {whole}", f"bad1 {whole}", whole, whole]
+    assert all(table.ok.tolist() == [False, True] for table in result.tables.values())
+
+
+def test_every_step_is_said_before_it_begins(root: Path) -> None:
+    data = (root / paths_of(root)[0]).read_bytes()
+    plan = Plan((NATIVE, MATCHED), (Moments(), Moments("others")), CROP, 0, resolve("cpu"))
+    chunk = Chunk((Item("0" * 32, data),), ((0, 0), (1, 0), (1, 1)))
+    said: list[tuple[str, object]] = []
+    work(plan, chunk, lambda name, jobs: said.append((name, jobs)))
+    assert said == [
+        ("", ()), ("condition native", ((0, 0),)), ("condition matched", ((1, 0), (1, 1))),
+        ("moments", ((0, 0),)), ("moments", ((1, 0),)), ("others", ((1, 1),)),
+    ]  # fmt: skip
 
 
 @contextmanager

@@ -17,6 +17,8 @@ import pytest
 
 from fdetect.bench.output import canonical_json
 from fdetect.bench.report.grid import printable
+from fdetect.bench.report.latex import latex_escape
+from fdetect.bench.report.paragraph import protocol_paragraph
 from fdetect.bench.report.results_part import glance_section
 from fdetect.bench.report.run_page import render_report
 from fdetect.bench.report.tables import (
@@ -27,6 +29,8 @@ from fdetect.bench.report.tables import (
     not_run_grid,
     result_grids,
     summary_grids,
+    trained_under,
+    verdict_line,
 )
 from fdetect.bench.scores.gains import Gain, gain_grids
 from fdetect.bench.training.networks import networks_grids
@@ -192,16 +196,18 @@ def test_page_shows_the_tables_of_the_run_and_no_others(page: Page) -> None:
     for grid in shown:
         assert grid.title in page.text
         assert grid.note in page.text
-        for text in (*grid.columns, *(text for row in grid.rows for text in row)):
+        heads = [re.sub(r" \((\d+) groups\)$", r" n = \1", name) for name in grid.columns]
+        for text in (*heads, *(text for row in grid.rows for text in row)):
             assert re.sub(r"\s+", " ", text) in page.text
     assert page.tags.count("table") == len(shown) + 5  # highest by condition; run, versions, thresholds and settings
 
 
 def test_biased_condition_is_marked_wherever_its_figures_stand(page: Page) -> None:
     mark = "biased by file_bytes, dimensions"
-    # the map at a glance, the audit's sentence and figure, the section, its two charts and its two
-    # tables, the paragraph; never for the other condition
-    assert page.text.count(mark) == page.text.count("biased by ") == 9
+    # all of it: the map at a glance, the audit's sentence, the section's title, the paragraph; never for the other
+    assert page.text.count(mark) == page.text.count("biased by ") == 4
+    # in brief: the table at a glance, the audit's figure, two probes; the section's two charts and two tables
+    assert page.text.count("BIASED") == 8
     assert "matched : not marked" in page.text
     assert "JPEG history AUC 0.710 [0.66, 0.76] (fake images, stored as PNG or JPEG, on unseen generators)" in page.text
 
@@ -224,7 +230,9 @@ def test_unmeasured_probe_is_said_not_hidden() -> None:
     assert "matched : too few images for thumbnail" in text
     assert "too few images (4 real, 3 fake)" in text
     assert "not marked" not in text
-    assert text.count("too few images for thumbnail") == 9  # wherever a bias of the condition would stand
+    assert text.count("too few images for thumbnail") == 4  # wherever a bias of the condition would stand
+    # in brief at a figure of the audit, two charts and two tables; at a glance, in the probe's row and in two notes
+    assert text.count("too few images") == 4 + 5 + 4
 
 
 def test_condition_that_nothing_could_audit_is_not_called_unmarked() -> None:
@@ -235,8 +243,9 @@ def test_condition_that_nothing_could_audit_is_not_called_unmarked() -> None:
     result.audit["unmeasured"]["matched"] = list(PROBES)
     text = Page(render_report(result)).text
     assert "matched : not audited: too few images JPEG history AUC too few images (fake images" in text
+    assert "JPEG history left: matched" not in text
     titles = [grid.title for grid in grids(result)]
-    assert "AUROC under matched (trained under matched) [not audited: too few images]" in " ".join(
+    assert "AUROC under matched (thresholds and any training under matched) [not audited: too few images]" in " ".join(
         " ".join(titles).split()
     )
     summary = summary_grids(result.cells, result.audit)
@@ -256,7 +265,7 @@ def test_worst_says_among_which_and_the_lowest_of_the_others_stands_beside_it() 
         assert row[at].endswith(" (96 groups)")
         assert "wukong" not in row[at]
         assert row[at + 1] == expected
-    page = render_report(result)
+    page = Page(render_report(result)).text
     assert page.count(expected) >= 2, "in the table and in the tooltip of the chart"
     few = [replace(c, n_groups=19) for c in result.cells]
     few = [replace(c, flags=(*c.flags, "few groups")) if c.generator == "worst" else c for c in few]
@@ -358,8 +367,7 @@ def test_hostile_names_stay_text() -> None:
     assert {name for _, name, _ in found.attributes} <= {name for _, name, _ in usual.attributes}
     assert not [name for _, name, _ in found.attributes if name.startswith("on")]
     assert found.text.count("<script>alert('1')</script>\"&\\u202e你好") > 50, "what turns text around shows"
-    outside = re.sub(r"<svg.*?</svg>", "", render_report(hostile), flags=re.DOTALL)  # there each text is on its own
-    assert "\u202e" not in outside
+    assert "\u202e" not in render_report(hostile), "nor in a chart, its tooltips and what is said of it"
 
 
 def test_same_result_gives_same_bytes() -> None:
@@ -419,8 +427,8 @@ def test_gains_of_families_stand_in_their_condition_with_every_name_escaped() ->
         assert grid.title in text
         for part in (grid.note, *grid.columns, *(cell for row in grid.rows for cell in row)):
             assert re.sub(r"\s+", " ", printable(part)) in text
-    assert text.index("under matched (trained") < text.index("What each family adds to logreg:all, under matched")
-    assert text.index("What each family adds to logreg:all, under native") < text.index("matched, trained under")
+    assert text.index("under matched (thresholds") < text.index("What each family adds to logreg:all, under matched")
+    assert text.index("What each family adds to logreg:all, under native") < text.index("matched, thresholds")
     assert f"Gain: spectral. No gain shown: {printable(HOSTILE)}." in text
     assert gain_grids(gains, example().audit)[0].title.endswith("  [biased by file_bytes, dimensions]")
     titles = [grid.title for grid in grids(example(), gain_grids(gains))]
@@ -449,8 +457,10 @@ def test_glance_names_the_highest_of_each_condition_and_its_lowest_generator() -
 
     result = example()
     macro = {(c.condition, c.detector): c.metric("auroc").value for c in result.cells if c.generator == "macro"}
+    assert list(rows_of(result)) == ["matched", "native"], "what is biased stands last"
     for condition, row in rows_of(result).items():
-        assert row[1] == ("BIASED" if condition == "native" else "not marked")
+        left = "0.710 [0.66, 0.76] (fake images), 0.620 [0.57, 0.67] (real images, placebo)"
+        assert row[1] == ("BIASED" if condition == "native" else f"not marked; JPEG history left: {left}")
         assert row[2] == max(DETECTORS, key=lambda detector: macro[condition, detector])
         assert row[3].startswith(f"{max(macro[condition, detector] for detector in DETECTORS):.3f} [")
         assert row[4].endswith(" (96 groups)")
@@ -459,3 +469,87 @@ def test_glance_names_the_highest_of_each_condition_and_its_lowest_generator() -
     assert all(row[4].endswith(" (19 groups)") for row in rows_of(replace(result, cells=tuple(few))).values())
     nothing = [replace(c, metrics=tuple(replace(m, value=math.nan) for m in c.metrics)) for c in result.cells]
     assert all(row[2:] == ("–",) * 5 for row in rows_of(replace(result, cells=tuple(nothing))).values())
+
+
+def test_history_that_is_left_is_said_where_its_interval_leaves_chance_out() -> None:
+    result = example()
+    said = "JPEG history left: matched 0.710 [0.66, 0.76] (fake images), 0.620 [0.57, 0.67] (real images, placebo)."
+    assert verdict_line(result.audit).endswith(f"Not marked: matched. {said}")
+    text = Page(render_report(result)).text
+    assert text.count(said) == 1, "the box; native has a mark already"
+    paragraph = protocol_paragraph(result)
+    assert "told apart within a class (AUROC): native 0.710 [0.66, 0.76] (fake images), 0.620" in paragraph
+    assert "; matched 0.710 [0.66, 0.76] (fake images)" in paragraph
+    for row in result.audit["history"]:
+        row.update(auroc=0.55, low=0.45, high=0.65)
+    for words in (verdict_line(result.audit), Page(render_report(result)).text, protocol_paragraph(result)):
+        assert "history left:" not in words
+        assert "within a class" not in words
+    result.audit["history"][2].update(auroc=0.4, low=0.3, high=0.49)  # told apart the wrong way round
+    assert verdict_line(result.audit).endswith("JPEG history left: matched 0.400 [0.30, 0.49] (fake images).")
+
+
+def test_the_box_of_an_audit_without_marks_is_not_that_of_a_clean_one_where_history_is_left() -> None:
+    result = example()
+    result.audit["biased_by"] = {name: [] for name in CONDITIONS}
+    assert 'class="verdict hint"' in render_report(result)
+    for row in result.audit["history"]:
+        row.update(auroc=0.5, low=0.45, high=0.55)
+    assert 'class="verdict"' in render_report(result)
+
+
+def test_a_false_positive_rate_above_its_promise_is_marked() -> None:
+    def with_low(low: float) -> tuple[Cell, ...]:
+        return tuple(
+            replace(c, metrics=tuple(replace(m, low=low) if m.name == "fpr_achieved_5" else m for m in c.metrics))
+            for c in example().cells
+        )
+
+    high, low, unknown = with_low(0.051), with_low(0.05), with_low(math.nan)
+    for cells, mark in ((high, "[0.05, 0.09]↑"), (low, "[0.05, 0.09]"), (unknown, "0.060")):
+        for grid in (result_grids(cells)[1], summary_grids(cells, example().audit)[0]):
+            rates = [c for c, name in enumerate(grid.columns) if name.startswith("FPR")]
+            assert rates
+            assert all(row[c].endswith(mark) for row in grid.rows for c in rates)
+            assert not any("↑" in row[c] for row in grid.rows for c in range(len(row)) if c not in rates)
+    assert "fakes found at the frozen threshold" in summary_grids(high, example().audit)[0].columns
+    assert "↑ = FPR achieved above the promised 5 %" in summary_grids(high, example().audit)[-1].note
+    (glance,) = glance_section(replace(example(), cells=high)).grids
+    assert all(row[6].endswith("↑") for row in glance.rows)
+    assert "$\\uparrow$" in latex_escape("0.120 [0.09, 0.15]↑")
+
+
+def test_thresholds_are_not_called_training() -> None:
+    cells = example().cells
+    assert trained_under(cells[-1:]) == "thresholds and any training under matched"
+    more = [replace(cells[-1], train_condition="matched+jpeg70"), cells[-1]]
+    assert trained_under(more) == "trained under matched+jpeg70, matched"  # thresholds are under matched alone
+    assert trained_under([replace(cells[-1], train_condition="")]) == ""
+
+
+def test_what_is_about_one_condition_is_filtered_with_it(page: Page) -> None:
+    source = render_report(example())
+    for kind in ("span", "figure", "section"):  # the sentence of the audit, its figure, the results
+        for name in CONDITIONS:
+            assert (kind, "data-condition", name) in page.attributes
+    assert 'link.hidden' in source, "a link to what is hidden is hidden"
+
+
+def test_heads_and_cells_stand_on_two_lines(page: Page) -> None:
+    source = render_report(example())
+    assert '<th scope="col">adm <span class="below" title="96 groups">n = 96</span></th>' in source
+    assert re.search(r"<td>0\.\d{3} \[[^]]*\] <span class=\"below\">[a-z0-9.-]+ \(96 groups\)</span></td>", source)
+    assert "(96 groups)</th>" not in source
+
+
+def test_the_sentence_on_top_counts_where_it_would_name_too_many() -> None:
+    names = [f"jpeg{k}" for k in range(30, 38)]
+    row = {"images": "fake", "kind": "stored as PNG or JPEG", "n_without": 90, "n_with": 80}
+    history = [{**row, "condition": name, "auroc": 0.6 + k / 100, "low": 0.55, "high": 0.8} for k, name in
+               enumerate(names[:7])]  # fmt: skip
+    audit = {"biased_by": {"native": ("file_bytes",), **dict.fromkeys(names, ())}, "history": history, "probes": [],
+             "unmeasured": dict.fromkeys(("native", *names), ())}  # fmt: skip
+    assert verdict_line(audit) == (
+        "Audit: 1 of 9 conditions biased: native by file_bytes. Not marked: 8 conditions. JPEG history left under 7 "
+        "conditions, most under jpeg36: 0.660 [0.55, 0.80] (fake images)."
+    )

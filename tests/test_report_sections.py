@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from naive_errors import naive_worst
+from naive_errors import naive_decisions, naive_worst
 from PIL import Image
 
 from fdetect.bench.output import write_outputs
@@ -116,6 +116,39 @@ def test_worst_errors_are_those_of_a_slow_reading(scores: pa.Table, result: RunR
         by_place = {(row["path"], row["score"] - row["threshold"]): row["p_value"] for row in rows}
         assert all(by_place[case.path, case.distance] == case.p_value for case in one.cases)
         assert all((case.distance > 0) == (one.label == 0) for case in one.cases)
+        decisions = naive_decisions(rows, one.label)
+        assert one.n_wrong_decisions == sum(map(sum, decisions.values()))
+        assert one.n_decisions == sum(map(len, decisions.values()))
+        assert [(case.n_wrong, case.n_trials) for case in one.cases] == [
+            (sum(decisions[case.path]), len(decisions[case.path])) for case in one.cases
+        ]
+
+
+def test_errors_of_several_trials_are_decisions_and_not_a_rate_of_images(scores: pa.Table, result: RunResult) -> None:
+    errors = worst_errors(scores, result.cells)
+    reals, fakes = errors[:2]
+    assert (reals.n_decisions, reals.n_images, reals.n_trials) == (24, 12, 2)  # all reals in both trials
+    assert reals.n_wrong < reals.n_wrong_decisions
+    rate = next(c for c in result.cells if (c.detector, c.condition, c.generator) == ("detector1", "matched", "macro"))
+    said = errors_section(result, errors).figures[0].caption
+    assert f": {reals.n_wrong_decisions} of 24 decisions ({100 * reals.n_wrong_decisions / 24:.1f} %) called" in said
+    assert reals.n_wrong_decisions / 24 == pytest.approx(rate.metric("fpr_achieved_5").value), "as in the table"
+    assert f"on {reals.n_wrong} of 12 photographs that at least one of 2 trials called generated" in said
+    assert fakes.n_decisions == fakes.n_images, "each in one trial"
+    assert f": {fakes.n_wrong} of 12 generated images called real" in errors_section(result, errors).figures[1].caption
+    gallery = [str(figure.chart) for figure in errors_section(result, errors).figures]
+    assert re.findall(r"in (\d) of (\d) trials", gallery[0]) == [(str(c.n_wrong), "2") for c in reals.cases]
+    assert "trials" not in gallery[1]
+    folds = [{**row, "trial": f"{row['trial']}-{int(row['path'] > 'real/5')}"} for row in score_rows()]
+    assert worst_errors(pa.Table.from_pylist(folds), result.cells)[0] == reals, "of its own trials, not of all four"
+
+
+def test_errors_are_filtered_and_marked_with_their_condition(scores: pa.Table, result: RunResult) -> None:
+    result.audit["biased_by"]["matched"] = ["thumbnail"]
+    section = errors_section(result, worst_errors(scores, result.cells))
+    result.audit["biased_by"]["matched"] = []
+    assert (section.condition, section.mark) == ("matched", "biased by thumbnail")
+    assert not any(figure.mark for figure in section.figures), "once a section"
 
 
 def test_what_failed_or_has_no_threshold_is_no_error(result: RunResult) -> None:

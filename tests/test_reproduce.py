@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tiny_reproduce
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from tiny_reproduce import run_command
+from tiny_reproduce import run_command, tree
 
+from fdetect.bench.reproduce.measured import differences, judged_rows
 from fdetect.bench.reproduce.outcome import Outcome, record, reproduce, reproductions_grid
-from fdetect.bench.reproduce.published import METRICS, DataSet, Reproduction, TrainingFree, reproduction
+from fdetect.bench.reproduce.published import METRICS, DataSet, Reproduction, TrainingFree, plain, reproduction
+from fdetect.engine import Store
 from fdetect.engine.work import content_id
-from fdetect.errors import ParameterError, UnknownName
+from fdetect.errors import DataError, ParameterError, UnknownName
 from fdetect.images import Geometry
 from fdetect.nets.cards import CARDS
 from fdetect.nets.evidence import about_evidence, evidence_of, identity
@@ -57,6 +60,43 @@ def test_every_published_figure_states_what_it_wants(name: str) -> None:
         assert card.name in stated["weights"]
     if one.each:  # the mean of the rows that were read is the figure, to a digit of theirs
         assert np.mean([value for _, value in one.each]) == pytest.approx(one.figure, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name in reproduction.names() if "durall" not in name])
+def test_figures_that_name_their_generators_are_of_no_others(name: str) -> None:
+    data = reproduction.get(name)().data
+    assert data.named == bool(data.generators)  # where no source names them, `differences` says so
+    assert len({plain(one) for one in data.generators}) == len(data.generators)
+    assert not {plain(one) for one in data.generators} & {plain(one) for one in data.left_out}
+
+
+def test_of_genimage_the_validation_folders_of_its_eight_are_tested_however_spelt() -> None:
+    data = reproduction.get("rigid-genimage")().data
+    folders = ("imagenet_ai_0508_adm", "BigGAN", "glide", "Midjourney", "stable_diffusion_v_1_4",
+               "imagenet_ai_0424_sdv5", "VQDM", "wukong")  # fmt: skip
+    rows = [(f"{name}/{split}/{'ai' if label else 'nature'}/1", label, name if label else "",
+             "" if label else "imagenet", split)
+            for name in (*folders, "mine") for split in ("train", "val") for label in (0, 1)]  # fmt: skip
+    names = ("path", "label", "generator", "real_source", "split")
+    table = pa.table({column: [row[k] for row in rows] for k, column in enumerate(names)})
+    found = {name: [rows[k][0] for k in trial] for name, trial in judged_rows(table, data).items()}
+    assert found == {name: [f"{name}/val/nature/1", f"{name}/val/ai/1"] for name in folders}
+    each = MetricValue("accuracy_95", 0.8, 0.7, 0.9, 6000, 6000, 0)
+    assert differences(data, [(name, each) for name in folders]) == []
+    others = differences(data, [(f"other{k}", each) for k in range(8)])  # as many as it rests on
+    assert [reason.partition(":")[0] for reason in others] == [
+        "no images of SD 1.4, ADM, BigGAN, GLIDE, Midjourney, SD 1.5 and 2 more", "not among the figure's generators"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("here, elsewhere", [
+    ("SD 1.4", "sdv4 sd14 SDv1.4 stable_diffusion_v_1_4 Stable-Diffusion-1.4 imagenet_ai_0419_sdv4"),
+    ("SD 1.5", "sdv5 stable_diffusion_v_1_5 imagenet_ai_0424_sdv5"), ("SD 2", "sd-2 stable-diffusion-2"),
+    ("SD XL", "sd-xl stable-diffusion-xl SDXL"), ("GLIDE", "imagenet_glide Glide"), ("Adobe Firefly", "firefly"),
+    ("ADM", "imagenet_ai_0508_adm guided_diffusion"), ("Mask-GIT", "MaskGIT"), ("imagenet", "ImageNet"),
+])  # fmt: skip
+def test_a_generator_is_known_in_its_spellings_and_no_two_are_one(here: str, elsewhere: str) -> None:
+    assert {plain(name) for name in elsewhere.split()} == {plain(here)}
 
 
 def test_the_hash_of_the_authors_checkpoint_is_stated() -> None:
@@ -188,8 +228,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(data: Path, store: Path, tmp_path: Path) -> Outcome:
-    from fdetect.engine import Store
-
     return reproduce("tiny", data, store=Store(store), out=tmp_path / "run")
 
 
@@ -297,6 +335,33 @@ def test_one_generator_is_enough(entered: Enter, data: Path, store: Path, tmp_pa
     assert found.reasons == ()
     assert [name for name, _ in found.by_generator] == ["smooth"]
     assert found.measured.value == found.by_generator[0][1].value
+
+
+def test_the_tested_split_and_the_named_generators_alone_are_measured_against_their_own_reals(
+    entered: Enter, store: Path, tmp_path: Path
+) -> None:
+    tested = {"ADM/val/ai": (4, 3.0, 150), "ADM/val/nature": (4, 12.0, 90), "imagenet_glide/val/ai": (4, 9.0, 120),
+              "imagenet_glide/val/nature": (4, 10.0, 110)}  # fmt: skip
+    others = {"ADM/train/ai": (3, 1.0, 250), "ADM/train/nature": (3, 30.0, 20), "Zzz/val/ai": (2, 1.0, 250),
+              "Zzz/val/nature": (2, 30.0, 20)}  # fmt: skip
+    about = DataSet(what="small textures", generators=("ADM", "GLIDE"), named=True, fakes=4, reals=4,
+                    layout="genimage", source="this test", own_reals=True, split="val")  # fmt: skip
+    entered(data=about)
+    whole = measured(tree(tmp_path / "whole", {**tested, **others}), store, tmp_path)
+    assert [(name, one.n_real, one.n_fake) for name, one in whole.by_generator] == [
+        ("ADM", 4, 4), ("imagenet_glide", 4, 4)]  # fmt: skip
+    assert (whole.aside, whole.reasons) == (10, ())
+    part = reproduce("tiny", tree(tmp_path / "part", tested), store=Store(store), out=tmp_path / "of-part")
+    assert part.aside == 0
+    assert whole.by_generator == part.by_generator
+    assert whole.folder
+    assert (whole.folder / "scores.parquet").is_file()
+    entered(data=replace(about, generators=("ADM", "VQDM")))
+    other = measured(tmp_path / "whole", store, tmp_path / "other")
+    assert other.reasons == ("1 generator, the figure rests on 2", "no images of VQDM")
+    with pytest.raises(DataError, match="no fakes of split test to test"):
+        entered(data=replace(about, split="test"))
+        measured(tmp_path / "whole", store, tmp_path / "none")
 
 
 def test_the_command_prints_both_figures_and_its_exit_code_is_the_verdict(

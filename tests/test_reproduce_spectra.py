@@ -123,3 +123,10 @@ def test_the_three_heads_differ_from_the_authors_in_words() -> None:
         stated = dict(one.statement())
         assert "standardised" in stated["differs"]
         assert one.way.head in stated["head"]
+
+
+def test_a_table_of_spectra_is_told_without_what_only_sets_of_images_have() -> None:
+    for name in NAMES:
+        (data,) = (said for word, said in reproduction.get(name)().statement() if word == "data")
+        assert data.endswith("1000 made faces, a row a picture")
+        assert "generator" not in data

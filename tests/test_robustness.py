@@ -75,7 +75,7 @@ def test_a_run_writes_its_lists_out() -> None:
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    (("--conditions", "native,blurr1"), "no condition 'blurr1'; did you mean 'blur'?"),
+    (("--conditions", "native,blurr1"), "no condition 'blurr1'; did you mean 'blur1'?"),
     (("--conditions", "matched", "--train-conditions", "jpeg300"), "condition 'jpeg300': jpeg takes 1 to 100, got 300"),
     (("--conditions", "matched,launder_sd2-vae+blurr1"), "no condition 'launder_sd2-vae+blurr1'"),
     (("--conditions", "matched,launder_sd2-vae"), "nothing: no such file or folder; check"),  # the run asks for weights

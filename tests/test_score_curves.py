@@ -18,6 +18,7 @@ from test_evaluate import Row, cell, fakes, reals, run, run_like, table
 from fdetect.bench.output import canonical_json, write_outputs
 from fdetect.bench.report.plots import Axis, Frame, key, pens, probit
 from fdetect.bench.report.score_charts import DRAWN, score_charts, score_grids
+from fdetect.bench.report.svg import SMALL
 from fdetect.bench.scores.curves import SCORE_CURVES, ScoreCurves, read_score_curves, score_curves_json, score_curves_of
 from fdetect.bench.scores.evaluate import cells_of
 from fdetect.bench.scores.shapes import COVERAGE, FPR, UNITS, least_area
@@ -300,8 +301,9 @@ def test_charts_escape_names_and_say_how_many_they_show() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_everything_drawn_lies_within_its_picture(count: int) -> None:
-    for _, chart in score_charts(many(11)[:count]):
-        drawn = str(chart)
+    pictures = [one for _, chart in score_charts(many(11)[:count]) for one in re.findall("<svg.*?</svg>", str(chart))]
+    assert len(pictures) == 3 + 2 * count  # lines; a histogram and a reliability diagram for each
+    for drawn in pictures:
         width, height = (float(v) for v in re.search(r'viewBox="0 0 (\d+) (\d+)"', drawn).groups())  # type: ignore[union-attr]
         paths = " ".join(re.findall(r' d="([^"]+)"', drawn))
         pairs = re.findall(r"(-?[\d.e-]+) (-?[\d.e-]+)", paths)
@@ -310,6 +312,19 @@ def test_everything_drawn_lies_within_its_picture(count: int) -> None:
         places += [(0.0, float(v)) for v in re.findall(r' (?:y|y1|y2|cy)="(-?[\d.]+)"', drawn)]
         assert len(places) > 20
         assert all(0 <= x <= width and 0 <= y <= height for x, y in places)
+
+
+def test_a_phone_shows_axes_and_names_below_each_other() -> None:
+    """No picture is wider than one that a phone shrinks to its width, however long a detector's name is."""
+    named = tuple(replace(curve, detector="n" * 90) for curve in many(8))
+    for _, chart in score_charts(named):
+        for drawn in re.findall("<svg.*?>", str(chart)):
+            assert float(re.search(r' width="(\d+)"', drawn).group(1)) <= SMALL  # type: ignore[union-attr]
+            assert 'class="small"' in drawn
+    roc = str(score_charts(many(2))[0][1])
+    keys = [float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>0\.\d{3}  ', roc)]
+    assert len(keys) == 2
+    assert min(keys) > 290, "below the axes"
 
 
 def test_axes_place_values_and_lines_break_at_gaps() -> None:

@@ -97,14 +97,18 @@ def test_the_card_of_its_network_is_true() -> None:
 
 
 def test_score_asks_it_without_arguments(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="the extra 'deep' is not installed")
     monkeypatch.setattr(sys, "argv", ["fdetect", "score", str(pictures), "-o", "scores.csv", "--workers", "1"])
     with pytest.raises(SystemExit) as done:
         main()
     assert done.value.code == 0
-    rows = rows_of(tmp_path / "scores.csv")
+    rows, said = rows_of(tmp_path / "scores.csv"), capsys.readouterr().err
+    assert said.count("a decision real means not flagged, not proven; this detector is weak: docs/shipped.md") == (
+        "real" in {row["decision"] for row in rows.values()}
+    )
+    assert {row["seen"] for row in rows.values()} == {""}  # it does not say what it was fitted on
     for name in ("first", "second"):
         row = rows[name]
         assert (row["status"], row["branches"]) == ("ok", "spectrum+trunk")

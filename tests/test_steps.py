@@ -23,6 +23,7 @@ from fdetect.bench.layouts import read_manifest
 from fdetect.bench.training import fitting
 from fdetect.classifiers import fit_head, head
 from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
+from fdetect.classifiers.seen import known
 from fdetect.decide import Calibration
 from fdetect.errors import DataError, ParameterError, UnknownName, WeightsError
 from fdetect.features import column_names, feature
@@ -309,6 +310,9 @@ def test_a_fit_leaves_out_the_calibration_reals_and_their_groups(small_set, fitt
     assert fitted.calibration.five.attainable == (naive.conformal_threshold(scores[held].tolist(), 5) is not None)
     assert sum(fitted.trained_on.values()) == kept.sum()
     assert fitted.trained_on[""] == (label[kept] == 0).sum()
+    fit, calibration = known(fitted, table.ids)
+    np.testing.assert_array_equal(fit, kept)
+    assert np.flatnonzero(calibration).tolist() == held.tolist()
 
 
 def test_copies_under_other_names_are_never_on_both_sides_of_a_fit(small_set, tmp_path, store):
@@ -374,8 +378,8 @@ def test_the_score_table_says_everything_of_each_image(folder, fitted):
     assert (five, one) == (middle, middle + 0.01)
     table = steps.score_table(scores, manifest, decided, "matched")
     assert table.column_names == [
-        "id", "path", "label", "generator", "real_source", "group", "detector", "condition", "score", "probability",
-        "p_value", "threshold", "decision", "status", "reason",
+        "id", "path", "label", "generator", "real_source", "group", "seen", "detector", "condition", "score",
+        "probability", "p_value", "threshold", "decision", "status", "reason",
     ]  # fmt: skip
     rows = table.to_pylist()
     assert [row["score"] for row in rows[:6]] == scores.values[:6].tolist()

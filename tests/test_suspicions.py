@@ -9,6 +9,8 @@ import pytest
 from test_cli import fdetect  # noqa: F401 (a fixture)
 from test_gate import rows
 
+from fdetect.bench.scores.suspicions import suspicions
+
 
 def table(tmp_path, values) -> str:
     content = rows()
@@ -41,3 +43,10 @@ def test_a_score_that_is_the_same_for_all_is_told(fdetect, tmp_path):  # noqa: F
     assert code == 0
     assert "mine gives every image the same score under matched: it tells nothing apart" in err
     assert "far below chance" not in err
+
+
+def test_two_scores_of_two_images_are_no_decisions():
+    row = dict.fromkeys(("detector", "train", "train_condition", "condition"), "x")
+    two, three = ([{**row, "score": score} for score in scores] for scores in ((0.1, 0.2), (0.1, 0.2, 0.2)))
+    assert suspicions(pa.Table.from_pylist(two), ()) == ()
+    assert "2 different scores" in suspicions(pa.Table.from_pylist(three), ())[0]

@@ -20,8 +20,8 @@ from PIL import Image
 
 from fdetect.engine import Extraction, run
 from fdetect.errors import WeightsError
-from fdetect.images import Geometry
-from fdetect.perturb import condition
+from fdetect.images import Decoded, Geometry
+from fdetect.perturb import Condition, condition
 from fdetect.types import Batch
 
 CROP = 64
@@ -173,6 +173,18 @@ class Poisoned(Moments):
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             globals()[self.how](Path(self.folder))
         return super().__call__(batch)
+
+
+@dataclass(frozen=True)
+class Fatal(Condition):
+    """A condition that ends the worker for images of `poison`."""
+
+    poison: tuple[str, ...] = ()
+
+    def __call__(self, image: Decoded, content: str, *, seed: int, crop: int) -> Decoded:
+        if content in self.poison:
+            leave(Path())
+        return super().__call__(image, content, seed=seed, crop=crop)
 
 
 def segfault(folder: Path) -> None:

@@ -22,6 +22,7 @@ from fdetect.classifiers.calibrated import CalibratedDetector, judge
 from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.mean_head import MeanHead
 from fdetect.classifiers.saved import FittedDetector
+from fdetect.classifiers.seen import known
 from fdetect.classifiers.tiles import TILES
 from fdetect.decide import Calibration
 from fdetect.draws import drawn_names
@@ -101,6 +102,7 @@ def score_table(scores: Scores, manifest: Table | None, scorer: Scorer, conditio
     An image that is in the detector's bank has a score and no p-value: to itself its distance is 0.  Scores of a fused
     detector are held to the thresholds of the branches that they rest on, and scores of tiles to those that were set on
     tiles alike: others get neither p-value nor decision, and a score whose draws share no branch has the reason why.
+    `seen` marks images that the detector was fitted on, which `evaluate` sets apart; null where it does not say.
     """
     n = len(scores.ids)
     values = np.where(np.isfinite(scores.values), scores.values, np.nan)
@@ -112,14 +114,14 @@ def score_table(scores: Scores, manifest: Table | None, scorer: Scorer, conditio
         columns[name] = manifest.column(name) if there else unknown  # type: ignore[union-attr]
     probability, p_value, threshold = np.full(n, np.nan), np.full(n, np.nan), np.full(n, None, object)
     decision = np.full(n, "undecided", dtype=object)
-    known = scorer.in_bank(scores.ids) if isinstance(scorer, CalibratedDetector) else np.zeros(n, np.bool_)
+    in_bank = scorer.in_bank(scores.ids) if isinstance(scorer, CalibratedDetector) else np.zeros(n, np.bool_)
     for calibration, here in _thresholds(scorer, scores):
         if isinstance(scorer, FittedDetector) and _has_probability(scorer, calibration):
             probability[here] = scorer.probability(values[here])
         threshold[here] = calibration.five.value if calibration.five.attainable else None
-        here = here & ~known
+        here = here & ~in_bank
         p_value[here], decision[here] = calibration.pvalue(values[here]), calibration.decide(values[here])
-    reason |= {path: IN_BANK for path, here in zip(scores.paths, known, strict=True) if here}
+    reason |= {path: IN_BANK for path, here in zip(scores.paths, in_bank, strict=True) if here}
     for path, branches, value in zip(scores.paths, scores.branches, values, strict=False):
         if not branches and np.isfinite(value):
             reason[path] = "; ".join(filter(None, (NO_BRANCH, reason.get(path))))
@@ -128,6 +130,7 @@ def score_table(scores: Scores, manifest: Table | None, scorer: Scorer, conditio
     if scores.n_tiles:
         columns["n_tiles"] = list(scores.n_tiles)
     columns |= {
+        "seen": _seen(scorer, scores.ids, in_bank),
         "detector": [scores.detector] * n,
         "condition": [condition] * n,
         "score": values,
@@ -139,6 +142,14 @@ def score_table(scores: Scores, manifest: Table | None, scorer: Scorer, conditio
         "reason": [reason.get(path, "") for path in scores.paths],
     }
     return pa.table(columns)
+
+
+def _seen(scorer: Scorer, ids: Sequence[str], in_bank: np.ndarray) -> pa.Array:
+    """Return which images a detector was fitted on; one that is taken by its name was fitted on none."""
+    if isinstance(scorer, str):
+        return pa.array(in_bank)
+    fitted = known(scorer, ids)[0] | in_bank
+    return pa.array(fitted, mask=~fitted) if scorer.seen is None else pa.array(fitted)
 
 
 def _has_probability(scorer: FittedDetector, calibration: Calibration) -> bool:

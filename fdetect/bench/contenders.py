@@ -119,8 +119,8 @@ def configured(names: Sequence[str], **networks: str) -> list[Entry]:
         ]
         if value and not any(mine):
             raise ParameterError(
-                f"--{setting} {value}: none of the detectors ({', '.join(names)}) takes it, or each has its own; "
-                "leave it out"
+                f"--{setting} {value}: none of the detectors ({', '.join(names) or 'none is run'}) takes it, or "
+                "each has its own; leave it out"
             )
         if value:
             entries = [

@@ -43,30 +43,58 @@ from fdetect.bench.scores.robustness import curve_grids, curves_of
 from fdetect.bench.training.chosen import chosen_grids
 from fdetect.bench.training.importances import importance_grids
 from fdetect.bench.training.three_way_tables import three_way_csv, three_way_grids
-from fdetect.config import RunConfig, to_toml
-from fdetect.errors import DataError
+from fdetect.config import RunConfig, read_config, to_toml
+from fdetect.errors import DataError, ParameterError
 from fdetect.files import write_atomic
 from fdetect.types import RunResult
 
-__all__ = ["canonical_json", "claim_data", "claim_folder", "write_outputs", "write_run_json"]
+__all__ = ["canonical_json", "claim_data", "claim_folder", "run_folder", "write_outputs", "write_run_json"]
 
 
 def claim_folder(out: Path | None, data: str, fingerprint: str, config: RunConfig) -> Path:
-    """Return the run's folder, made if it is new; raises DataError if it belongs to another run or to none."""
+    """Return the run's folder, made if it is new; raises DataError as `run_folder` does."""
+    folder = run_folder(out, data, fingerprint, config)
+    owner = folder / "fingerprint"
+    if not owner.exists():
+        write_atomic(owner, lambda path: path.write_text(fingerprint + "\n", encoding="utf-8"))
+    _write_text(folder / "config.toml", to_toml(config))
+    return folder
+
+
+def run_folder(out: Path | None, data: str, fingerprint: str, config: RunConfig) -> Path:
+    """Return where a run is written to; raises DataError if the folder belongs to another run or to none."""
     folder = out or Path("runs") / f"{data}-{fingerprint[:8]}"
     owner = folder / "fingerprint"
     if owner.exists():
         if (found := owner.read_text(encoding="utf-8").strip()) != fingerprint:
             raise DataError(
-                f"{folder} holds another run (fingerprint {found[:8]}, this one is {fingerprint[:8]}); "
-                "choose another --out, nothing was changed"
+                f"{folder} holds another run (fingerprint {found[:8]}, this one is {fingerprint[:8]}; "
+                f"{_first_difference(folder / 'config.toml', config)}); choose another --out, nothing was changed"
             )
     elif folder.is_dir() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty and holds no run of fdetect; choose another --out")
-    else:
-        write_atomic(owner, lambda path: path.write_text(fingerprint + "\n", encoding="utf-8"))
-    _write_text(folder / "config.toml", to_toml(config))
     return folder
+
+
+def _first_difference(file: Path, config: RunConfig) -> str:
+    """Say which setting of a run's config.toml is the first to differ from a configuration's."""
+    try:
+        there, here = asdict(read_config(file)), asdict(config)
+    except ParameterError:  # absent, or of another version
+        return "its config.toml cannot be read"
+    for one in (there, here):  # where the data lie on this machine is no difference
+        one["data"] |= {"path": Path(one["data"]["path"]).name, "root": ""}
+    for name, mine in here.items():
+        tables = (there[name], mine) if isinstance(mine, dict) else ({"": there[name]}, {"": mine})
+        for key in tables[1]:
+            old, new = (table[key] for table in tables)
+            if old != new:
+                return f"{name}{f'.{key}' if key else ''} was {_shown(old)} there and is {_shown(new)} now"
+    return "of the same settings; the images, a score table, weights, the backend or the version of fdetect differ"
+
+
+def _shown(value: Any) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else repr(value)
 
 
 def claim_data(folder: Path, data: str) -> None:

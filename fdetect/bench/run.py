@@ -1,6 +1,6 @@
 """`bench`: a manifest, a protocol, conditions and detectors in; scores, cells, an audit and a report out.
 
-    manifest -> trials                                     protocols.py
+    configuration -> manifest, trials, what runs           plan.py, which refuses whatever can be refused by now
     files -> features, embeddings under every condition    engine, one pass over the images
     probe features -> audit                                audit.py
     features -> scores of every detector in every trial    scoring.py, kept by detector as it finishes
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,51 +20,44 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-import fdetect
-from fdetect.backend import resolve, torch_device
+from fdetect.backend import torch_device
 from fdetect.bench.audit import Audit
 from fdetect.bench.computing import audit_of, computed, kept, need_both_classes, scored
-from fdetect.bench.contenders import check_names, embeddings, head_sets, heads, training_free, untrained
-from fdetect.bench.data import builtin
-from fdetect.bench.data.builtin_own import generators_not_run
+from fdetect.bench.contenders import check_names, heads, untrained
 from fdetect.bench.data.inputs import root_of
-from fdetect.bench.header import data_name, header, portable
-from fdetect.bench.layouts import read_manifest
+from fdetect.bench.header import data_name, header
 from fdetect.bench.leaderboard.costs import Costing
 from fdetect.bench.models import Trained
 from fdetect.bench.output import claim_data, claim_folder, write_outputs
-from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
+from fdetect.bench.plan import load_data, none_left, planned, resolved, trials_for
+from fdetect.bench.protocols import samples_of
 from fdetect.bench.running import Running
 from fdetect.bench.scores.evaluate import cells_of
 from fdetect.bench.scores.external import run_programs
-from fdetect.bench.scores.given import read_scores
 from fdetect.bench.scores.scoring import score_failures, thresholds_table, train_condition
 from fdetect.bench.scores.suspicions import suspicions
 from fdetect.bench.training.ablation import ablations
 from fdetect.bench.training.aligned import Aligned, in_words, left_out
 from fdetect.bench.training.chosen import BEST_SINGLE, best_single
-from fdetect.bench.training.fusing import TRUNK, Trunk, columns_of, fused, trunk_header
+from fdetect.bench.training.fusing import TRUNK, Trunk, fused, trunk_header
 from fdetect.bench.training.head_trials import write_searched
 from fdetect.bench.training.importances import importances
-from fdetect.bench.training.learnt import check_networks, networks, shown_to_networks
+from fdetect.bench.training.learnt import networks, shown_to_networks
 from fdetect.bench.training.learnt_tables import learnt_header
-from fdetect.bench.training.pair_sources import cards_of, passed_through, refuse_known, sources_of
+from fdetect.bench.training.pair_sources import cards_of, refuse_known
 from fdetect.bench.training.pairing import Halves
-from fdetect.bench.training.three_way import ThreeWay, failures_of, three_way_not_run
+from fdetect.bench.training.three_way import failures_of, three_way_not_run
 from fdetect.bench.training.three_way_tables import counted
 from fdetect.config import RunConfig, fingerprint
 from fdetect.engine import Store
 from fdetect.engine.lanes import Timing
 from fdetect.engine.loop import Progress
 from fdetect.engine.pool import TIME_LIMIT
-from fdetect.errors import ParameterError
-from fdetect.features import feature_tasks, select_features
-from fdetect.features.base import require_native
-from fdetect.nets.evidence import identity
-from fdetect.perturb import check_crop, condition, condition_names
+from fdetect.features import feature_tasks
+from fdetect.perturb import condition
 from fdetect.rigid.plugged import plugged_header
 from fdetect.splits import join_same_content
-from fdetect.types import FAKE, REAL, RunResult, Table
+from fdetect.types import FAKE, REAL, RunResult
 
 __all__ = ["Bench", "audit_only", "bench", "load_data", "resolved", "trials_for"]
 
@@ -104,37 +97,14 @@ def bench(
     """
     clock = _Clock()
     store = store or Store()
-    config = resolved(config)
-    manifest = load_data(config, store, progress)
-    samples = samples_of(manifest)
-    trials_for(samples, config)  # whatever is wrong with the protocol is said before hours of work
-    conditions = tuple(condition(name) for name in config.conditions.names)
-    chosen = resolve(backend)
-    entries = select_features(config.features.names) if config.features.names else ()
-    require_native(entries, *config.conditions.names, *config.heads.train_conditions)
-    head_sets(config, entries)
-    check_networks(config, len(samples.path))
-    tables_given = [given for file in config.detectors.scores
-                    for given in read_scores(Path(file), samples, conditions, root=root_of(manifest))]  # fmt: skip
-    prepared, not_run = training_free(config, backend=backend)
-    embedded, none_embedded = embeddings(config, backend=backend)
-    branches, none_fused = columns_of(config, entries, [task.name for task in embedded], trunk)
-    sources, none_aligned = sources_of(config)
-    question, none_asked = ThreeWay.asked(config, entries, conditions)
-    not_run += none_embedded + none_fused + none_aligned + none_asked + generators_not_run(manifest)
-    weights = {one.name: [identity(asdict(card)) for card in one.cards] for one in prepared}
-    weights["embeddings"] = [identity(asdict(task.space.card)) for task in embedded]
-    passing = (*conditions, *map(condition, config.heads.train_conditions))
-    weights["conditions"] = [one.launder.settings["identity"] for one in passing if one.launder]
-    weights["aligned"] = [one.laundering.identity for one in sources]
-    weights["three-way"] = [one.laundering.identity for one in question.sources] if question else []
-    weights["trunk"] = [trunk.digest] if trunk else []
-    contents = passed_through(passing, prepared)
-    name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
+    plan = planned(config, store, backend=backend, progress=progress, trunk=trunk)
+    config, manifest, samples, name = plan.config, plan.manifest, plan.samples, plan.fingerprint
+    conditions, entries, embedded, branches = plan.conditions, plan.entries, plan.embedded, plan.branches
+    sources, question, not_run = plan.sources, plan.question, list(plan.not_run)
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
     engine = Running(store, workers, time_limit, backend, progress).engine()
-    extraction, placebo = computed(config, manifest, samples, conditions, entries, prepared, engine, embedded)
+    extraction, placebo = computed(config, manifest, samples, conditions, entries, plan.prepared, engine, embedded)
     halves = Halves.compute(
         config.aligned, sources, samples.path, np.flatnonzero(samples.label == REAL),
         np.flatnonzero(samples.label == FAKE), entries,
@@ -144,8 +114,8 @@ def bench(
     laundered = question.launder(
         samples, crop=config.conditions.crop, root=root_of(manifest), seed=config.seed, **engine
     ) if question else None  # fmt: skip
-    prepared, none_plugged = need_both_classes(samples, extraction, prepared)
-    refuse_known(contents, extraction.ids)
+    prepared, none_plugged = need_both_classes(samples, extraction, plan.prepared)
+    refuse_known(plan.contents, extraction.ids)
     samples = replace(samples, group=join_same_content(samples.group, extraction.ids))
     trials = trials_for(samples, config)
     learnt, none_learnt = networks(
@@ -164,7 +134,7 @@ def bench(
         config, samples, extraction, folder=folder, root=root_of(manifest), backend=backend, workers=workers,
         time_limit=time_limit, progress=progress,
     )  # fmt: skip
-    tables_given += outside
+    tables_given = [*plan.given, *outside]
     not_run += none_learnt + none_whole + none_outside + none_plugged
     detectors = [*heads(config, samples, entries, extraction, halves, embedded), *whole,
                  *(part for one in whole for part in ablations(one)),
@@ -185,8 +155,7 @@ def bench(
         tables[one.name] = one.scores(tables, samples, extraction.ids, trials, config.conditions.names)
     write_searched(folder, [*detectors, *best], trials)
     if not tables:
-        first = f"; {not_run[0].detector} did not run: {not_run[0].reason}; {not_run[0].fix}" if not_run else ""
-        raise ParameterError(f"no detector is left to run: name heads, features, detectors or --scores{first}")
+        raise none_left(not_run)
     scores = pa.concat_tables(tables.values()).combine_chunks()
     answers = question.answers(
         samples, extraction, laundered, trials, workers=workers, progress=progress
@@ -204,12 +173,14 @@ def bench(
     cards |= {one.name: one.cards for one in detectors if isinstance(one, Trained) and one.cards}
     cards |= {one.name: tuple(source.card for source in sources) for one in detectors if isinstance(one, Aligned)}
     cards |= {name: tuple(source.card for source in question.sources) for name in answers} if question else {}
-    cards |= cards_of(passing)
-    about = header(config, manifest, samples, trials, name, data, chosen, cards, extraction)
+    cards |= cards_of(plan.passing)
+    about = header(config, manifest, samples, trials, name, data, plan.backend, cards, extraction)
     about["aligned"] = {"left_out": left_out(detectors, trials)}
     if learnt:
         about["networks"] = learnt_header(learnt, trials)
     about |= trunk_header(whole, trials) | plugged_header(prepared)
+    if plan.given:
+        about["given"] = {one.name: one.digest for one in plan.given}
     if best:
         about[BEST_SINGLE] = best[0].about(trials)
     if config.heads.importance:
@@ -225,7 +196,7 @@ def bench(
     warnings = (*extraction.warnings, *in_words(about["aligned"]["left_out"]), *suspicions(scores, cells),
                 *(note for one in tables_given for note in one.notes))  # fmt: skip
     costing = Costing(detectors, [*feature_tasks(entries, crop=config.conditions.crop), *embedded], prepared, trials,
-                      config.conditions.names, config.conditions.crop, chosen)  # fmt: skip
+                      config.conditions.names, config.conditions.crop, plan.backend)  # fmt: skip
     return Bench(result, folder, scores, clock.seconds, extraction.timing, warnings, costing)
 
 
@@ -247,40 +218,6 @@ def audit_only(
     engine = Running(store, workers, time_limit, backend, progress).engine()
     extraction, placebo = computed(config, manifest, samples, conditions, (), (), engine)
     return audit_of(config, samples, extraction, placebo, conditions, workers)
-
-
-def resolved(config: RunConfig) -> RunConfig:
-    """Return the configuration with its automatic values filled in, and absolute paths."""
-    crop = config.conditions.crop or (224 if config.data.path else 128)
-    path = str(Path(config.data.path).absolute()) if config.data.path else ""
-    check_crop(crop)
-    if not config.conditions.names:
-        raise ParameterError("conditions: name at least one, such as native,matched")
-    names = condition_names(config.conditions.names)
-    if config.heads.train_conditions and config.conditions.names == ("native",):
-        raise ParameterError("--train-conditions are those of all columns but native, and no other is tested; name one "
-                             "with --conditions, or leave them out")  # fmt: skip
-    trained = condition_names(config.heads.train_conditions)
-    return replace(
-        config, conditions=replace(config.conditions, names=names, crop=crop), data=replace(config.data, path=path),
-        heads=replace(config.heads, train_conditions=trained),
-    )  # fmt: skip
-
-
-def load_data(config: RunConfig, store: Store, progress: Progress | None = None) -> Table:
-    """Return the manifest that a configuration names; the built-in benchmark where it names none."""
-    if not config.data.path:
-        return builtin.builtin_manifest(store.folder, progress=progress)
-    return read_manifest(config.data.path, layout=config.data.layout, root=config.data.root or None)
-
-
-def trials_for(samples: Samples, config: RunConfig) -> tuple[Trial, ...]:
-    """Return the trials that a configuration asks for."""
-    wanted = config.protocol
-    return trials_of(
-        samples, name=wanted.name, folds=wanted.folds, calibration=wanted.calibration, train=wanted.train,
-        seed=config.seed,
-    )  # fmt: skip
 
 
 class _Clock:

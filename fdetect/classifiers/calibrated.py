@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fdetect.classifiers.seen import Seen
 from fdetect.decide import Achieved, Calibration, Threshold, achieved
 from fdetect.errors import DataError, WeightsError
 from fdetect.registry import source_digest
@@ -55,6 +56,7 @@ class CalibratedDetector:
     name         as it was asked for, such as "rigid:sigma=0.02"; `instance` is the detector itself
     space        what its vectors depend on beside the image, see `identity`
     n_failed     reals that could not be used
+    seen         which images are in its bank, and which set its thresholds; None where that is not known
     """
 
     name: str
@@ -67,6 +69,7 @@ class CalibratedDetector:
     bank: KeptBank | None
     n_failed: int
     version: str
+    seen: Seen | None = field(default=None, compare=False, repr=False)
 
     def check(self, space: Any) -> None:
         """Raise WeightsError unless the space computes what it computed at the fit: the same weights or feature."""
@@ -113,9 +116,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What `calibrate` found: the two parts of a detector, and how its levels hold on each source of reals."""
+    """What `calibrate` found: the parts of a detector, and how its levels hold on each source of reals."""
 
     calibration: Calibration
+    ids: tuple[str, ...]  # content ids of the reals that set the thresholds, sorted
     bank: KeptBank | None
     achieved: tuple[tuple[Achieved, ...], ...]  # for each of LEVELS, a row for each source; empty with one source
 
@@ -144,7 +148,8 @@ def calibrate(
         here = _of_source(pictures, reals, source)
         return found[here], found[_other_groups(pictures, reals, here)]
 
-    return Calibrated(Calibration.of(found[reals]), None, _each_source(pictures, reals, apart))
+    ids = tuple(sorted(pictures.ids[reals]))
+    return Calibrated(Calibration.of(found[reals]), ids, None, _each_source(pictures, reals, apart))
 
 
 def judge(instance: Any, tasks: Sequence[Any], values: np.ndarray, bank: Bank | None = None) -> np.ndarray:
@@ -206,7 +211,8 @@ def _with_bank(
     wanted = pictures.once & ((pictures.label == REAL) | (instance.references == "both"))
     ids = tuple(sorted(pictures.ids[np.concatenate([of_reals, of_fakes])]))
     whole = KeptBank(bank, bank_sha256(bank), len(of_reals), len(of_fakes), int((wanted & ~good).sum()), ids)
-    return Calibrated(Calibration.of(scores(bank, calibration)), whole, _each_source(pictures, reals, apart))
+    found, setting = Calibration.of(scores(bank, calibration)), tuple(sorted(pictures.ids[calibration]))
+    return Calibrated(found, setting, whole, _each_source(pictures, reals, apart))
 
 
 def _each_source(

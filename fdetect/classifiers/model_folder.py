@@ -5,6 +5,7 @@
       head.skops                a trained head, see estimator_files.py
       handmade.skops ...        of a fused detector, the heads that give branches their logits
       arrays.safetensors        calibration scores, a fused detector, the bank of a training-free one
+      seen.safetensors          which images were fitted on and set the thresholds, where it says so, see seen.py
 
 The card holds a digest of itself, so that a card edited by hand, or a file put in the place of another, is refused.
 This shows damage and mistakes; whoever knows the format can write another card, and what is loaded is checked apart.
@@ -28,11 +29,11 @@ from fdetect.errors import DataError
 from fdetect.files import check_writable
 from fdetect.nets.detector_cards import kind_of
 
-__all__ = ["ARRAYS", "CARD", "FORMAT", "HEAD", "check_target", "head_file", "plain", "read_folder", "signed",
+__all__ = ["ARRAYS", "CARD", "FORMAT", "HEAD", "SEEN", "check_target", "head_file", "plain", "read_folder", "signed",
            "write_folder"]  # fmt: skip
 
 FORMAT = 3  # 1 and 2 were single files
-CARD, HEAD, ARRAYS = "card.json", "head.skops", "arrays.safetensors"
+CARD, HEAD, ARRAYS, SEEN = "card.json", "head.skops", "arrays.safetensors", "seen.safetensors"
 
 
 def head_file(branch: str) -> str:
@@ -40,7 +41,7 @@ def head_file(branch: str) -> str:
     return f"{branch}.skops"
 
 
-_FILES = {HEAD, ARRAYS, *map(head_file, BRANCHES)}
+_FILES = {HEAD, ARRAYS, SEEN, *map(head_file, BRANCHES)}
 _ANOTHER_VERSION = "was written by another version of fdetect; fit it again"
 
 

@@ -8,7 +8,7 @@ A model from a stranger can so hold numbers, but neither code nor a way out of i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from fdetect.classifiers.fused_file import fused_of, parts_of
 from fdetect.classifiers.fused_head import FUSED, FusedHead
 from fdetect.classifiers.heads import AnyHead, FittedHead, head
 from fdetect.classifiers.mean_head import MOST_DRAWS, MeanHead
-from fdetect.classifiers.model_folder import ARRAYS, HEAD, check_target, read_folder, write_folder
+from fdetect.classifiers.model_folder import ARRAYS, HEAD, SEEN, check_target, read_folder, write_folder
 from fdetect.classifiers.network_columns import looks_through_network
 from fdetect.classifiers.saved_free import FREE, of_calibrated, read_calibrated
+from fdetect.classifiers.seen import Seen
 from fdetect.classifiers.tiles import AGGREGATES
 from fdetect.decide import Calibration
 from fdetect.errors import DataError, FdetectError
@@ -51,6 +52,7 @@ class FittedDetector:
     tiles          how scores of tiles became those that set the thresholds, a name of AGGREGATES; "" = single crops
     draws          of an image, whose mean score is held to the thresholds; each is a crop that the head looks at
     subsets        of the fused detector: the same thresholds for every choice of fewer branches, "handmade+spectrum"
+    seen           which images it was fitted on, and which set its thresholds; None where that is not known
     """
 
     head: AnyHead
@@ -71,6 +73,7 @@ class FittedDetector:
     tiles: str = ""
     draws: int = 1
     subsets: Mapping[str, Calibration] = field(default_factory=dict)
+    seen: Seen | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -96,8 +99,10 @@ def save_detector(detector: FittedDetector | CalibratedDetector, path: Path) -> 
 
     Raises DataError where it cannot be written, and for a file or a folder of anything else in its place.
     """
-    made = of_calibrated(detector) if isinstance(detector, CalibratedDetector) else _of_head(detector)
-    write_folder(path, *made)
+    card, files = of_calibrated(detector) if isinstance(detector, CalibratedDetector) else _of_head(detector)
+    if detector.seen is not None:
+        card, files = {**card, "seen": detector.seen.counts}, {**files, SEEN: detector.seen.to_bytes()}
+    write_folder(path, card, files)
 
 
 def load_detector(path: Path) -> FittedDetector | CalibratedDetector:
@@ -110,7 +115,11 @@ def load_detector(path: Path) -> FittedDetector | CalibratedDetector:
         card, files = read_folder(path)
         if card["kind"] not in _KINDS:
             raise DataError(f"not a fitted detector of a kind that this version knows ({card['kind']!r})")
-        return read_calibrated(card, files) if card["kind"] == FREE else _read_head(card, files)
+        seen = Seen.from_bytes(files.pop(SEEN)) if SEEN in files else None
+        if card.get("seen") != (None if seen is None else seen.counts):
+            raise DataError("the images seen of its card are not those of its file; fit it again")
+        made = read_calibrated(card, files) if card["kind"] == FREE else _read_head(card, files)
+        return replace(made, seen=seen)
     except DataError as error:
         raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
     except OSError as error:

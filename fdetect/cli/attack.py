@@ -34,8 +34,8 @@ _SHOWN = 10  # failures that are spelt out; all of them stand in attack.json
               help="Levels of 255 by which every sample may change.")  # fmt: skip
 @click.option("--queries", type=click.IntRange(1), default=200, show_default=True,
               help="Scores that an attack may ask for, for each image; pgd has steps instead.")  # fmt: skip
-@click.option("--condition", default="", help="What is done to every image before; default: the condition of the "
-              "model's thresholds.")  # fmt: skip
+@click.option("--condition", "--conditions", default="", help="What is done to every image before; default: the "
+              "condition of the model's thresholds.")  # fmt: skip
 @click.option("--images", type=click.IntRange(1), default=32, show_default=True, help="Images of each class, drawn "
               "from their contents.")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(file_okay=False),

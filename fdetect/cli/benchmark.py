@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +39,8 @@ __all__ = ["bench", "fail_if_biased", "run_config"]
               "no generator, photographs against their round trips.")  # fmt: skip
 @click.option("--folds", type=int, help="Folds by group; default 3.")
 @click.option("--calibration", type=float, help="Share of training reals kept for thresholds; default 0.25.")
-@click.option("--conditions", help="native, matched, rescaled, jpeg70, resize50, ..., by commas; wear and sharing are "
-              "lists of them (docs/conditions.md).")  # fmt: skip
+@click.option("--conditions", "--condition", help="native, matched, rescaled, jpeg70, resize50, ..., by commas; wear "
+              "and sharing are lists of them (fdetect list conditions).")  # fmt: skip
 @click.option("--crop", type=int, help="Side in px of what detectors see, a multiple of 8; default 224 (built-in 128).")
 @click.option("--features", help="Presets, features or patterns; none for no hand-crafted detector.")
 @click.option("--embeddings", help="Encoders whose embeddings the heads of --family-heads look at, as linear probes: "
@@ -81,8 +83,9 @@ __all__ = ["bench", "fail_if_biased", "run_config"]
 @click.option("--external", multiple=True, metavar="NAME=COMMAND", help="A program that scores pictures, run under "
               "each condition with --manifest, --out and --device (docs/external.md); repeatable.")  # fmt: skip
 @click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
-@click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
-@click.option("--dry-run", is_flag=True, help="Show counts, sizes, formats, JPEG qualities and trials; run nothing.")
+@click.option("-o", "--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
+@click.option("--dry-run", is_flag=True, help="Check every setting; show counts, sizes, formats, JPEG "
+              "qualities, trials and which detectors would run; run nothing.")  # fmt: skip
 @click.option("--no-thumbnails", is_flag=True, help="No small pictures of the worst errors in report.html; a page with "
               "them shows images of DATA to whoever gets it.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
@@ -95,32 +98,25 @@ def bench(data: str | None, **flags: Any) -> None:
     Every detector is trained and tested in the trials of the protocol, under every condition, beside an audit of
     what could be told without any trace. A killed run resumes when the same command is given again.
     """
-    from fdetect.bench.contenders import head_sets
     from fdetect.bench.header import host
+    from fdetect.bench.leaderboard.best import best_lines
     from fdetect.bench.output import write_run_json
     from fdetect.bench.report.tables import verdict_line
-    from fdetect.bench.report.terminal import terminal_grids
+    from fdetect.bench.report.terminal import in_files_alone, terminal_grids
     from fdetect.bench.run import bench as run_bench
-    from fdetect.bench.training.fusing import columns_of
     from fdetect.bench.training.head_trials import SEARCHED
-    from fdetect.bench.training.learnt import check_networks
-    from fdetect.features import select_features
 
     config = run_config(data, flags)
-    entries = select_features(config.features.names) if config.features.names else ()
-    head_sets(config, entries)
-    columns_of(config, entries, config.features.embeddings)
-    check_networks(config)
     if flags["dry_run"]:
         _dry_run(config, flags)
         return
-    out = Path(flags["out"]) if flags["out"] else None
+    out = Path(flags["out"]).absolute() if flags["out"] else None  # plug-ins may change the working folder
     with progress_bar() as progress:
         settings = engine_settings(flags, progress)
         done = run_bench(config, out=out, thumbnails=not flags["no_thumbnails"], **settings)
-    about_run = {"seconds": dict(done.timing), "workers": settings["workers"], "host": host(), "engine": done.engine,
-                 "cost_ms": done.costing()}  # fmt: skip
-    write_run_json(done.folder, about_run)
+    about_run = {"seconds": dict(done.timing), "workers": settings["workers"], "host": host(), "engine": done.engine}
+    write_run_json(done.folder, about_run)  # before detectors run in this process, which they might crash
+    write_run_json(done.folder, {**about_run, "cost_ms": done.costing()})
     for warning in done.warnings:
         say(warning)
     say(str(done.engine))
@@ -131,11 +127,15 @@ def bench(data: str | None, **flags: Any) -> None:
     click.secho(printable(verdict_line(result.audit)), bold=True)
     for grid in terminal_grids(result, done.folder):
         show(grid)
+    if left := in_files_alone(result):
+        click.echo(f"\n{printable(left)}")
     seconds = sum(done.timing.values())
     more = (name for name in ("gains.csv", "three_way.csv", SEARCHED) if (done.folder / name).exists())
-    files = ", ".join(["report.html", "tables.md", "cells.csv", "by_source.csv", *more])
-    click.echo(f"\nevery generator, real source and metric: {printable(str(done.folder))}/ ({files}) "
+    files = ", ".join(["report.html", "tables.md", "tables.tex", "cells.csv", "by_source.csv", *more])
+    click.echo(f"\nevery generator, real source and metric: {printable(flags['out'] or str(done.folder))}/ ({files}) "
                f"in {seconds:.0f} s")  # fmt: skip
+    for line in best_lines(done.folder, level=config.metrics.level, seed=config.seed):
+        click.secho(printable(line), bold=True)
     if flags["fail_if_biased"]:
         fail_if_biased(result.audit)
     if flags["strict"] and result.failures:
@@ -186,30 +186,40 @@ def run_config(data: str | None, flags: dict[str, Any]) -> RunConfig:
 
 
 def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
-    from fdetect.bench.data.overview import overview
-    from fdetect.bench.protocols import ALIGNED, samples_of
-    from fdetect.bench.run import load_data, resolved, trials_for
-    from fdetect.perturb import check_condition
+    """Settle everything that a run settles before its first image, and only then print."""
+    from fdetect.bench.data.inputs import root_of
+    from fdetect.bench.data.overview import files_grid, need_readable, overview
+    from fdetect.bench.header import data_name
+    from fdetect.bench.output import run_folder
+    from fdetect.bench.plan import planned
+    from fdetect.bench.protocols import ALIGNED
 
-    config = resolved(config)
-    for name in (*config.conditions.names, *config.heads.train_conditions):
-        check_condition(name)
-    manifest = load_data(config, open_store(flags["store"]))
-    seen = overview(manifest)
+    plan = planned(config, open_store(flags["store"]), backend=flags["backend"])
+    config, trials = plan.config, plan.trials
+    out = Path(flags["out"]).absolute() if flags["out"] else None
+    folder = run_folder(out, data_name(config), plan.fingerprint, config)
+    seen = overview(plan.manifest)
     if seen.detected:
         click.secho(printable(seen.detected), bold=True)
-    rows = seen.as_rows()
-    show_rows(tuple(rows[0]), [tuple(str(value) for value in row.values()) for row in rows])
+    show(files_grid(seen))
     for warning in seen.warnings:
         click.secho(f"beware: {printable(warning)}", fg="yellow")
-    samples = samples_of(manifest)
-    trials = trials_for(samples, config)
+    need_readable(seen, root_of(plan.manifest))
     click.echo(f"\n{config.protocol.name}: {len(trials)} trials, crop {config.conditions.crop} px, "
                f"conditions {', '.join(config.conditions.names)}")  # fmt: skip
     aligned = ALIGNED in config.protocol.train
-    of_trials = [(t.name, t.train, _to_fit(samples.label[t.fit], aligned), str(len(t.calibration)), str(len(t.test)))
-                 for t in trials]  # fmt: skip
+    of_trials = [(t.name, t.train, _to_fit(plan.samples.label[t.fit], aligned), str(len(t.calibration)),
+                  str(len(t.test))) for t in trials]  # fmt: skip
     show_rows(("trial", "trained on", "to fit", "calibration reals", "to test"), of_trials)
+    running, not_run = plan.detectors()
+    click.secho("\nwill run", bold=True)
+    for kind, names in running.items():
+        text = f"{kind} ({len(names)}): {', '.join(map(printable, names))}"
+        width = max(60, shutil.get_terminal_size((160, 24)).columns - 2)
+        click.echo(textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
+    for one in not_run:
+        click.secho(f"not run: {printable(f'{one.detector}: {one.reason}; {one.fix}')}", fg="yellow")
+    click.echo(f"\nnothing was run; without --dry-run it is written to {printable(flags['out'] or str(folder))}/")
 
 
 def _to_fit(label: np.ndarray, aligned: bool) -> str:

@@ -210,9 +210,10 @@ def show(grid: Grid) -> None:
 
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print aligned rows, or one block a row where they do not fit the terminal."""
-    widths = [max(len(row[k]) for row in (columns, *rows)) for k in range(len(columns))]
+    lines = (columns, *rows) if any(columns) else tuple(rows)  # columns without names have no line of their own
+    widths = [max(len(row[k]) for row in lines) for k in range(len(columns))]
     if sum(widths) + 2 * len(widths) <= shutil.get_terminal_size((160, 24)).columns:
-        for row in (columns, *rows):
+        for row in lines:
             click.echo("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
         return
     label = max(len(name) for name in columns[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def check(data: str, crop: int, near_bits: int, out: str | None, strict: bool, *
     qualities stand beside each other by class.
     """
     from fdetect.bench.data.check import check_data
+    from fdetect.bench.data.inputs import root_of
+    from fdetect.bench.data.overview import need_readable
 
     manifest = _read(data, out, flags, json_too=True)
     with progress_bar() as progress:
@@ -62,6 +65,8 @@ def check(data: str, crop: int, near_bits: int, out: str | None, strict: bool, *
     _show_check(found)
     if out:
         _write_check(found, Path(out))
+    if len(found.failures) == manifest.num_rows:
+        need_readable(found.overview, root_of(manifest))
     if strict and found.findings:
         sys.exit(3)
 
@@ -152,13 +157,11 @@ def _write_check(found: DataCheck, out: Path) -> None:
 
 
 def _show_check(found: DataCheck) -> None:
+    from fdetect.bench.data.overview import files_grid
     from fdetect.bench.report.grid import Grid
 
     click.secho(printable(found.overview.detected), bold=True)
-    columns = {"label": "label", "name": "name", "images": "images", "formats": "formats", "size": "size",
-               "quality": "JPEG quality", "bytes": "bytes"}  # fmt: skip
-    rows = tuple(tuple(printable(str(row[key])) for key in columns) for row in found.overview.as_rows())
-    show(Grid("files", tuple(columns.values()), rows, "sizes, qualities, bytes: smallest, median, largest"))
+    show(files_grid(found.overview))
     counts = found.counts()
     if any(split for _, _, split, _ in counts):
         texts = tuple((label, printable(name), split, str(n)) for label, name, split, n in counts)
@@ -206,6 +209,9 @@ def _show_subset(drawn: Subset, per_generator: int, per_source: int) -> None:
         short = "" if taken == wanted else "all there are" if taken == n else "the rest shares groups with what is full"
         rows.append((("real", "fake")[label], printable(name), split, str(taken), str(n - taken), short))
     show(Grid("taken", ("label", "name", "split", "taken", "left out", ""), tuple(rows)))
+    if gone := [name for (_, name), n in _taken(drawn).items() if not n]:
+        say(f"not one image was taken of {', '.join(gone)}: groups are taken whole, and those shared with other "
+            "generators or sources have no room; give a larger number to have them")  # fmt: skip
     for n, why in ((drawn.copies, "copies of others"), (drawn.conflicts, "labelled real and fake")):
         if n:
             say(f"{counted(n, 'image')} left out: {why}")
@@ -213,3 +219,11 @@ def _show_subset(drawn: Subset, per_generator: int, per_source: int) -> None:
         say(f"{one.path}: {one.stage}: {one.reason}")
     if drawn.failures:
         say(f"{counted(len(drawn.failures), 'image')} left out: unreadable; others came in their place")
+
+
+def _taken(drawn: Subset) -> Counter[tuple[int, str]]:
+    """Count what was taken of each generator and real source over all splits; 0 where there is nothing."""
+    found: Counter[tuple[int, str]] = Counter()
+    for (label, name, _), n in drawn.taken.items():
+        found[label, name] += n
+    return found

@@ -82,7 +82,8 @@ def training_options(command: F) -> F:
 @adapt_options
 @click.option("--detector", help="A training-free detector to calibrate instead, such as rigid or rigid:sigma=0.02.")
 @network_options(autoencoder="--detector, or of --aligned", encoder="--detector, or of the model of --adapt")
-@click.option("--condition", help="Done to every image first; default matched for heads, native for --detector.")
+@click.option("--condition", "--conditions", help="Done to every image first; default matched for heads, native for "
+              "--detector.")  # fmt: skip
 @click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see: 64, 72, ...")
 @click.option("--calibration", type=float, default=0.25, show_default=True, help="Share of reals kept for thresholds, "
               "and of all images for --calibrate; a --detector without a bank takes all.")  # fmt: skip

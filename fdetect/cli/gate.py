@@ -20,7 +20,7 @@ __all__ = ["compare"]
               "of the images of BASELINE.")  # fmt: skip
 @click.option("--detector", help="Detectors of RUN that are gated, by commas; default all.")
 @click.option("--against", help="Detector of BASELINE; default the one of the same name, or its only one.")
-@click.option("--condition", default="matched", show_default=True, help="Conditions, by commas.")
+@click.option("--condition", "--conditions", default="matched", show_default=True, help="By commas.")
 @click.option("--metric", default="auroc", show_default=True, help="Its macro mean over generators is compared "
               "(fdetect list metrics).")  # fmt: skip
 @click.option("--margin", type=float, default=0.01, show_default=True, help="How much of the metric may be lost.")
@@ -39,7 +39,7 @@ def compare(baseline: str, run: str | None, **flags: Any) -> None:
     BASELINE and RUN are run folders of `fdetect bench`, or score tables; `builtin` is the baseline that ships, scores
     of two heads on the built-in benchmark (`fdetect bench` alone). A detector passes when it is shown to lose less than
     the margin on the same images, to score what the baseline scores, and to call no more photographs fake. Too few data
-    are no pass.
+    are no pass; a single source of photographs fails only where harm is shown.
     """
     import json
     import math

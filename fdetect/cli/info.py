@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from textwrap import indent
+import shutil
+from textwrap import fill, indent
 from typing import Any
 
 import rich_click as click
 
 from fdetect.cli.common import show_rows
+from fdetect.errors import UnknownName
+from fdetect.registry import nearest
 
 __all__ = ["catalogue_table", "doctor", "list_"]
 
@@ -36,19 +39,20 @@ KINDS = {
 
 
 @click.command(name="list")
-@click.argument("kind", required=False, type=click.Choice([*KINDS, "presets", "columns"]))
+@click.argument("kind", required=False)
 @click.argument("name", required=False)
 def list_(kind: str | None, name: str | None) -> None:
     """List what is registered; with a KIND, only that (layouts are drawn); with a NAME too, its whole documentation.
 
-    `list columns` counts the columns of every feature; `list columns FEATURE` (or a preset, or a pattern) names them.
+    Kinds: features, detectors, heads, conditions, layouts, ...; without a KIND they stand first. `list columns` counts
+    the columns of every feature; `list columns FEATURE` (or a preset, or a pattern) names them.
     """
-    if kind == "presets":
-        _presets(name)
+    more = {"presets": _presets, "columns": _columns, "conditions": _conditions}
+    if kind in more:
+        more[kind](name)
         return
-    if kind == "columns":
-        _columns(name)
-        return
+    if kind and kind not in KINDS:
+        raise UnknownName(f"no kind '{kind}'{nearest(kind, [*KINDS, *more])} ({', '.join([*KINDS, *more])})")
     if kind and name:
         entry = _registry(kind).get(name)
         click.echo(f"{entry.name}({', '.join(f'{k}={v!r}' for k, v in entry.settings.items())})\n")
@@ -61,6 +65,10 @@ def list_(kind: str | None, name: str | None) -> None:
             if (base.__doc__ or "").startswith("Settings of every detector"):
                 click.echo(f"\n{inspect.getdoc(base)}")
         return
+    if not kind:
+        click.secho("kinds", bold=True)
+        _wrapped(", ".join([*KINDS, *more]))
+        click.echo()
     for one in [kind] if kind else KINDS:
         registry = _registry(one)
         click.secho(f"{one}", bold=True)
@@ -80,6 +88,8 @@ def list_(kind: str | None, name: str | None) -> None:
         click.echo()
     if not kind:
         _presets()
+        click.echo()
+        _conditions()
 
 
 @click.command()
@@ -117,6 +127,40 @@ def _columns(name: str | None) -> None:
             click.echo("\n".join(column_names(entry)))
         return
     show_rows(*catalogue_table())
+
+
+def _conditions(name: str | None = None) -> None:
+    """Print what conditions there are and how chains are named; the members of a list; or what one condition does."""
+    from fdetect.perturb import CONDITION_LISTS, condition, perturbation
+
+    if name in CONDITION_LISTS:
+        click.echo("\n".join(CONDITION_LISTS[name]))
+        return
+    if name:
+        one = condition(name)
+        front = (["through an autoencoder or denoiser"] if one.launder else []) + ["crop"] + ["resize"] * one.rescaled
+        steps = [step + (f" {amount:g}" if amount else "") for step, amount in one.steps]
+        click.echo(f"{name}: {'pixels as stored' if one.is_native else ', '.join([*front, *steps])}")
+        return
+    click.secho("conditions", bold=True)
+    show_rows(("", ""), [
+        ("native", "pixels as stored"),
+        ("matched", "a crop, JPEG Q90: what everything but native is trained under"),
+        ("rescaled", "a crop of drawn size, resized, JPEG Q90; alone or first, as in rescaled+blur1"),
+        ("jpeg70, blur1, ...", "a crop, an operation with its amount behind it, JPEG Q90 unless it is a JPEG itself"),
+        ("resize50+blur1+jpeg70", "a crop, operations from left to right, one JPEG at the end, Q90 if none is named"),
+        ("launder_NAME", "through an autoencoder (fdetect weights list) or dncnn first; alone or at the front"),
+    ])  # fmt: skip
+    for title, names in (("operations (fdetect list perturbations)", perturbation.names()), *(
+        (f"{called}: a list that stands for", names) for called, names in CONDITION_LISTS.items()
+    )):  # fmt: skip
+        click.secho(title, bold=True)
+        _wrapped(", ".join(names))
+
+
+def _wrapped(text: str) -> None:
+    width = max(60, shutil.get_terminal_size((110, 24)).columns - 2)
+    click.echo(fill(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
 
 
 def catalogue_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from fdetect.cli.benchmark import fail_if_biased, run_config
-from fdetect.cli.common import engine_options, engine_settings, printable, progress_bar, read_options, say, show
+from fdetect.cli.common import (
+    counted,
+    engine_options,
+    engine_settings,
+    printable,
+    progress_bar,
+    read_options,
+    say,
+    show,
+)
 
 if TYPE_CHECKING:
     from fdetect.bench.scores.compare import PairedDifference
@@ -39,6 +49,7 @@ def evaluate(
     from fdetect.bench.scores.gains import gain_grids, gains_of
     from fdetect.bench.scores.given import read_score_table
     from fdetect.bench.scores.robustness import curve_grids, curves_of
+    from fdetect.bench.scores.score_table import without_threshold
     from fdetect.bench.scores.suspicions import suspicions
     from fdetect.errors import ParameterError
 
@@ -62,7 +73,7 @@ def evaluate(
             say(warning)
         curves = curve_grids(curves_of(table, **settings))
         paired = map(narrow, (*gain_grids(gains), *difference_grids(fused)))
-        for grid in (*result_grids(cells), *sources, *curves, *paired):
+        for grid in (*result_grids(cells, unstated=without_threshold(table)), *sources, *curves, *paired):
             show(grid)
         if csv:
             Path(csv).write_text(cells_csv(cells), encoding="utf-8")
@@ -71,7 +82,7 @@ def evaluate(
 
 @click.command()
 @click.argument("data", required=False, type=click.Path())
-@click.option("--conditions", help="native, matched, rescaled, jpeg70, ..., separated by commas.")
+@click.option("--conditions", "--condition", help="native, matched, rescaled, jpeg70, ..., separated by commas.")
 @click.option("--crop", type=int, help="Side in px, a multiple of 8; default 224 (built-in 128).")
 @click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if a condition is marked, or could not be judged.")
 @click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
@@ -96,15 +107,19 @@ def audit(data: str | None, **flags: Any) -> None:
 
 
 def _show_pairs(pairs: list[PairedDifference], level: float) -> None:
+    from fdetect.bench.report.grid import pretty, signed
     from fdetect.significance import holm
 
+    several = sum(math.isfinite(pair.p) for pair in pairs)  # as `holm` counts them
     for p, corrected in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
         click.echo(
-            f"\n{p.first} minus {p.second} under {p.condition}: macro AUROC {p.auroc_first:.3f} - {p.auroc_second:.3f} "
-            f"= {p.value:+.3f} [{p.low:+.3f}, {p.high:+.3f}] ({level:.0%}, paired group bootstrap over "
-            f"{p.n_images} images): {p.verdict}"
+            f"\n{p.first} minus {p.second} under {p.condition}: macro AUROC {pretty(p.auroc_first)} - "
+            f"{pretty(p.auroc_second)} = {signed(p.value, p.low, p.high)} ({100 * level:g} %, paired group bootstrap "
+            f"over {counted(p.n_images, 'image')}): {p.verdict}"
         )
-        several = f", {corrected:.2g} corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""
-        independent = f"; DeLong's p = {p.p_delong:.2g}" if p.p_delong == p.p_delong else ""
-        click.echo(f"  p = {p.p:.2g} of no difference{several}{independent}")
-        click.echo(f"  failures counted wrong: {p.failures_wrong:+.3f} ({p.n_failed} images failed in either)")
+        if math.isfinite(p.p):
+            holms = f", {corrected:.2g} corrected for {several} comparisons (Holm)" if several > 1 else ""
+            independent = f"; DeLong's p = {p.p_delong:.2g}" if math.isfinite(p.p_delong) else ""
+            click.echo(f"  p = {p.p:.2g} of no difference{holms}{independent}")
+        click.echo(f"  failures counted wrong: {signed(p.failures_wrong, None, None)} "
+                   f"({counted(p.n_failed, 'image')} failed in either)")  # fmt: skip

@@ -19,8 +19,8 @@ _SHOWN = 10  # failures that are spelt out; all of them stand in failures.csv
 @click.command()
 @click.argument("data", type=click.Path(), metavar="IN")
 @click.argument("out", type=click.Path(file_okay=False))
-@click.option("--condition", required=True, help="Names, separated by commas: jpeg70, blur1, chain3, social_chat, "
-              "parity, native, ..., or a list: wear, sharing (docs/conditions.md).")  # fmt: skip
+@click.option("--condition", "--conditions", required=True, help="Names, separated by commas: jpeg70, blur1, chain3, "
+              "social_chat, parity, native, ..., or the lists wear, sharing (fdetect list conditions).")  # fmt: skip
 @click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what is cut: 64, 72, ...")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of crops, noise and chains.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Worker processes; default: the cores.")

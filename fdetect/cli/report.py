@@ -14,11 +14,11 @@ __all__ = ["report"]
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(), metavar="RUN...")
-@click.option("--out", type=click.Path(dir_okay=False), help="HTML page; default leaderboard.html.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="HTML page; default leaderboard.html.")
 @click.option("--latex", type=click.Path(dir_okay=False), help="Write the tables and the protocol for a paper.")
 @click.option("--markdown", "markdown_file", type=click.Path(dir_okay=False), help="Write the tables as Markdown.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False), help="Write every figure as CSV.")
-@click.option("--condition", help="Conditions, by commas; default: all that a run has, matched first.")
+@click.option("--condition", "--conditions", help="Conditions, by commas; default: all that a run has, matched first.")
 @click.option("--replicates", type=click.IntRange(100), help="Bootstrap replicates; default 1000, or more where many "
               "detectors are compared.")  # fmt: skip
 @click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, show_default=True,

@@ -33,7 +33,7 @@ __all__ = ["reproduce"]
 @click.option("--encoder", default="", help="Where the encoder lies: a folder or hub id; default: found by name.")
 @click.option("--weights", default="", help="Where a checkpoint lies: a folder; default: found by name.")
 @click.option("--steps", type=click.IntRange(1), default=None, help="Of a training, fewer than its authors' budget.")
-@click.option("--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
+@click.option("-o", "--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
 @read_options
 @engine_options
 def reproduce(name: str | None, data: str | None, **flags: Any) -> None:

@@ -24,6 +24,8 @@ from fdetect.cli.common import (
 from fdetect.cli.fitting import fit, network_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fdetect.bench.applying import Scorer
     from fdetect.types import FeatureTable, Table
 
@@ -38,7 +40,8 @@ _OUT = click.Path(dir_okay=False)
 @click.option("--features", default="standard", show_default=True, help="Presets, features or patterns, and the "
               "embedding of an encoder, embedding:encoder=dinov2-small, and a detector network, "
               "network:weights=FOLDER.")  # fmt: skip
-@click.option("--condition", default="native", show_default=True, help="What is done to every image first.")
+@click.option("--condition", "--conditions", default="native", show_default=True, help="What is done to every image "
+              "first.")  # fmt: skip
 @click.option("--crop", type=int, default=224, show_default=True, help="Side in px of what features see: 64, 72, ...")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
@@ -72,7 +75,8 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 @click.option("--network", default="", help="Detector network of a --model that reads one: a name or a folder.")
 @click.option("--tiles", help="Score a model's head on all tiles of each picture, of any size: mean, max or attention "
               "of their scores; none for one crop of each. Default: as its thresholds were set.")  # fmt: skip
-@click.option("--condition", default="", help="Default: the model's own; native for a training-free detector.")
+@click.option("--condition", "--conditions", default="", help="Default: the model's own; native for a training-free "
+              "detector.")  # fmt: skip
 @click.option("--crop", type=int, help="For conditions of training-free detectors; default 224.")
 @click.option("-o", "--out", type=_OUT, help="Table to write: .parquet or .csv; default: the terminal.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
@@ -116,6 +120,7 @@ def score(data: tuple[str, ...], model: str | None, detector: str | None, out: s
         write_table(table, Path(out))
     else:
         _show_scores(table)
+    _say_limits(scorer, table, shipped=not (model or detector))
     where = f": {printable(out)}" if out else ""
     click.echo(f"{counted(len(scores.ids), 'image')}, {len(scores.failures)} failed{where}")
     leave(len(scores.ids), len(scores.failures), flags["strict"])
@@ -179,6 +184,39 @@ def _rows_of(features: FeatureTable, place: str, out: str | None, flags: dict[st
         check_output(Path(out), [place], manifest)
     say(f"{counted(len(features), 'row')} of {len(features.columns)} columns of features; their images are not read")
     return manifest
+
+
+def _say_limits(scorer: Scorer, table: Table, *, shipped: bool) -> None:
+    """Say which images are no test of a model, and what its decision `real` is worth where there is one."""
+    from fdetect.classifiers.saved import FittedDetector
+    from fdetect.classifiers.seen import in_words
+
+    if isinstance(scorer, str):
+        packaged = ", once its class is installed as a package" if ".py:" in scorer else ""
+        say(f"{scorer} has no threshold, so every decision is undecided; fdetect fit PHOTOS --detector {scorer} -o "
+            f"my.fdetect sets one on photographs of yours, for score --model my.fdetect{packaged}")  # fmt: skip
+        return
+    if not shipped and (said := in_words(scorer, table.column("id").to_pylist())):
+        say(said)
+    if "real" not in table.column("decision").to_pylist():
+        return
+    if shipped:
+        found = "this detector is weak: docs/shipped.md says what share of fakes of each generator it finds"
+    else:
+        record = scorer.record if isinstance(scorer, FittedDetector) and not scorer.tiles else {}
+        found = _share_found(record, scorer.condition)
+    say(f"a decision real means not flagged, not proven; {found}")
+
+
+def _share_found(record: Mapping[str, Any], condition: str) -> str:
+    """Say from a model's card what share of fakes it found at its 5 % threshold."""
+    tested = record.get("cross_validated") or {}
+    share, low, high = tested.get("macro", {}).get("tpr_frozen_5") or (None, None, None)
+    if share is None:
+        return "what share of fakes this model finds at its threshold was not measured"
+    between = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f})"
+    return (f"at a threshold of 5 % false positives this model found {100 * share:.0f} %{between} of the fakes under "
+            f"{condition}, {tested['meaning']}")  # fmt: skip
 
 
 def _show_scores(table: Table) -> None:

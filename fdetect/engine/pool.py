@@ -2,8 +2,10 @@
 
 A worker holds one chunk at a time, so it is known what it was working on when it died.  The chunk is given once more
 to a fresh worker, since a death may come from outside; if that one dies too, it is halved until one image alone
-stands accused: that image becomes a `Failed`, everything else is computed.  A worker that is silent for longer than
-the time limit is ended, and its chunk halved in the same way.
+stands accused.  With one image a worker says before each step what it begins, so that only what killed it twice is
+lost: a task under a condition (with those that compute together with it), a condition, or all of an image that
+cannot be decoded.  The rest is tried again, until more than `_CULPRITS` are found: then it is the image.  A worker
+that is silent for longer than the time limit is ended, and its chunk treated in the same way.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from fdetect.engine.work import Chunk, Done, Failed, Plan, work
+from fdetect.engine.work import Chunk, Done, Failed, Job, Plan, work
 from fdetect.errors import FdetectError
 
 __all__ = ["TIME_LIMIT", "default_workers", "map_chunks"]
@@ -32,6 +34,7 @@ TIME_LIMIT = 60.0  # seconds that a worker may go without finishing one step (on
 
 _SIGN_OF_LIFE = 0.5  # seconds between two signs at least, or a quarter of the time limit
 _ALIVE = "alive"
+_CULPRITS = 4  # of one image: each costs two workers, and two time limits where it hangs
 
 
 def default_workers() -> int:
@@ -71,10 +74,15 @@ def map_chunks(
 
 @dataclass(frozen=True)
 class _Try:
-    """A chunk, and whether it is its last chance before it is halved."""
+    """A chunk, whether it is its last chance before it is halved, and what its one image has lost already."""
 
     chunk: Chunk
     last: bool = False
+    failed: tuple[Failed, ...] = ()
+
+
+_Step = tuple[str, tuple[Job, ...]]  # what `Alive` is told
+_DECODING: _Step = ("", ())
 
 
 class _Worker:
@@ -103,6 +111,7 @@ class _Worker:
         self.connection, self.process = connection, process
         self.ready, self.heard_at = False, time.monotonic()
         self.trying: _Try | None = None
+        self.step = _DECODING
 
     @property
     def idle(self) -> bool:
@@ -110,7 +119,7 @@ class _Worker:
         return self.ready and self.trying is None
 
     def give(self, one: _Try) -> None:
-        self.trying, self.heard_at = one, time.monotonic()
+        self.trying, self.step, self.heard_at = one, _DECODING, time.monotonic()
         with contextlib.suppress(OSError):  # it died while idle: its end of the pipe says so when it is listened to
             self.connection.send(one.chunk)
 
@@ -155,24 +164,41 @@ def _heard(worker: _Worker, waiting: deque[_Try], time_limit: float) -> Iterator
     message = None if silent else worker.hear()
     if message == _ALIVE:
         worker.ready = True
+    elif isinstance(message, tuple):
+        worker.step = message
     elif isinstance(message, Done):
+        message.failed += worker.trying.failed if worker.trying else ()
         worker.trying = None
         yield message
     elif isinstance(message, Exception) and not isinstance(message, MemoryError):
         raise message
     else:
-        lost, how = worker.trying, worker.end()
+        lost, step, how = worker.trying, worker.step, worker.end()
         how = "out of memory" if isinstance(message, MemoryError) else how
         if lost is None:
             raise _no_start(f"silent for {START_LIMIT:g} s" if silent else how)
         worker.start()
         if not lost.last and (not silent or len(lost.chunk.items) == 1):  # a computer that slept is no hang
-            waiting.append(_Try(lost.chunk, last=True))
+            waiting.append(replace(lost, last=True))
         elif len(lost.chunk.items) > 1:
             waiting.extend(_Try(half, last=len(half.items) > 1) for half in lost.chunk.halves())
         else:
             slow, dead = f"took longer than {time_limit:g} s, twice", f"ended the worker process twice ({how})"
-            yield Done(1, failed=[Failed(lost.chunk.items[0].id, "worker", slow if silent else dead)])
+            failed, rest = _accused(lost, step, slow if silent else dead)
+            if rest:
+                waiting.append(_Try(rest, failed=failed))
+            else:
+                yield Done(1, failed=list(failed))
+
+
+def _accused(lost: _Try, step: _Step, how: str) -> tuple[tuple[Failed, ...], Chunk | None]:
+    """Return what the image of a lost try has lost by now, and what is left to try, if there is anything."""
+    (name, jobs), id = step, lost.chunk.items[0].id
+    failed = (*lost.failed, *(Failed(id, "worker", f"{name} {how}", *job) for job in jobs))
+    rest = tuple(job for job in lost.chunk.jobs if job not in jobs)
+    if not jobs or (rest and len({one.reason for one in failed}) > _CULPRITS):
+        return (*failed, Failed(id, "worker", how)), None
+    return failed, replace(lost.chunk, jobs=rest) if rest else None
 
 
 def _no_start(reason: str) -> FdetectError:
@@ -186,23 +212,28 @@ def _no_start(reason: str) -> FdetectError:
 
 
 def _serve(connection: Connection, plan: Plan, silence: float) -> None:
-    """Work on chunks until the pipe is closed; give a sign of life after a step when the last is `silence` s ago."""
+    """Work on chunks until the pipe is closed; give a sign of life before a step when the last is `silence` s ago.
+
+    With one image, each step is said.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run's own process decides
     threading.Thread(target=_leave_with_the_run, daemon=True).start()
     _reuse_memory()
     _one_thread()
     said = time.monotonic()
 
-    def alive() -> None:
+    def alive(name: str, jobs: tuple[Job, ...]) -> None:
         nonlocal said
-        if time.monotonic() - said > silence:
+        if len(chunk.items) == 1:
+            connection.send((name, jobs))
+        elif time.monotonic() - said > silence:
             connection.send(_ALIVE)
             said = time.monotonic()
 
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the run is over
         connection.send(_ALIVE)
         while True:
-            chunk = connection.recv()
+            chunk: Chunk = connection.recv()
             try:
                 answer: Any = work(plan, chunk, alive)
             except Exception as error:

@@ -132,7 +132,9 @@ class Done:
         return now
 
 
-Alive = Callable[[], None]  # called after every step, so that a hang can be told from slow work
+# called before every step with its name and the jobs that are lost if it never ends; ("", ()) before an image is
+# decoded, which are all: so that a hang can be told from slow work, and the culprit from the others
+Alive = Callable[[str, tuple[Job, ...]], None]
 
 
 def content_id(data: bytes) -> str:
@@ -140,15 +142,14 @@ def content_id(data: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def work(plan: Plan, chunk: Chunk, alive: Alive = lambda: None) -> Done:
+def work(plan: Plan, chunk: Chunk, alive: Alive = lambda name, jobs: None) -> Done:
     """Carry one chunk through all its jobs; those of the device lane are returned as batches, ready to compute."""
     done = Done(len(chunk.items))
     images: dict[tuple[int, Geometry], list[tuple[str, Decoded]]] = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # odd EXIF, large images: decode decides, not a warning
         for item in chunk.items:
-            _prepare(plan, chunk, item, images, done)
-            alive()
+            _prepare(plan, chunk, item, images, done, alive)
     for (condition, geometry), prepared in images.items():
         jobs = [job for job in chunk.jobs if job[0] == condition and plan.tasks[job[1]].geometry == geometry]
         later = tuple(job for job in jobs if plan.in_lane(job))
@@ -156,8 +157,9 @@ def work(plan: Plan, chunk: Chunk, alive: Alive = lambda: None) -> Done:
             if later:
                 done.for_device.append((replace(batch, maps={}), later))
             for group in _groups(plan, [job for job in jobs if job not in later]):
+                more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+                alive(f"{plan.tasks[group[0][1]].name}{more}", group)
                 _compute(plan, group, batch, done)
-                alive()
     return done
 
 
@@ -168,8 +170,9 @@ def on_device(plan: Plan, batch: Batch, jobs: tuple[Job, ...], done: Done) -> No
         _compute(plan, group, uploaded, done)
 
 
-def _prepare(plan: Plan, chunk: Chunk, item: Item, images: Any, done: Done) -> None:
+def _prepare(plan: Plan, chunk: Chunk, item: Item, images: Any, done: Done, alive: Alive) -> None:
     """Decode and perturb one image into every (condition, geometry) that its jobs need."""
+    alive("", ())
     clock = time.perf_counter()
     try:
         decoded = decode(item.data)
@@ -179,6 +182,7 @@ def _prepare(plan: Plan, chunk: Chunk, item: Item, images: Any, done: Done) -> N
     finally:
         clock = done.timed("decode", clock)
     for c in sorted({job[0] for job in chunk.jobs}):
+        alive(f"condition {plan.conditions[c].name}", tuple(job for job in chunk.jobs if job[0] == c))
         try:
             shown = plan.conditions[c](decoded, item.id, seed=plan.seed, crop=plan.crop)
             geometries = dict.fromkeys(plan.tasks[t].geometry for condition, t in chunk.jobs if condition == c)

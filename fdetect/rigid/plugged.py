@@ -11,24 +11,26 @@
                 the condition shows, of any size), or with a size and filter: "centre_crop:224",
                 "resize_crop:256:bilinear"
     in_process  True keeps it in the run's own process, where a network is loaded once; without it, it runs in workers,
-                which it may crash or hang at the cost of one image
-    fields      of a dataclass are its settings: `mine:sigma=0.02`
+                which it may crash or hang at the cost of its score of one image
+    fields      of a dataclass are its settings: `mine:sigma=0.02`; text, numbers, true or false
 
 A larger score means more likely generated.  It is found as an entry point of the group `fdetect.detectors`, or in a
 file, `FILE.py:Class`, which is run as `python FILE.py` would be; the folder of the file comes last on the path of
-imports.  One object of the class is made in each process that scores.  Rows are kept under the class's source file,
-name, version, settings and geometry.
+imports.  One object of the class is made in each process that scores.  What it prints goes to stderr; the working
+folder and sys.argv are put back after it, and sys.exit is an exception like any other.  Rows are kept under the source
+files of the class and of what it inherits from, name, version, settings and geometry.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -58,7 +60,7 @@ class PluginSpace:
     A score is kept as it was given: rounded to float32, those near 1 of a saturated network would be ties.
 
     where  "module:Class" or "/folder/file.py:Class"; every process finds the class there, and nothing is pickled
-    code   digest of the source file that this names
+    code   digest of the source files of the class that this names, see `_code`
     """
 
     plugin: str
@@ -89,10 +91,14 @@ class PluginSpace:
     def embed(self, batch: Batch, wanted: Sequence[tuple[Any, View]]) -> list[np.ndarray]:
         """Score copies of the pictures; a score that is not finite is a row of NaN.
 
-        Raises DataError unless there are as many numbers as pictures.
+        Raises DataError unless there are as many numbers as pictures, and where it calls sys.exit.
         """
         images = [image.copy() for image in asnumpy(batch.rgb8)]  # others read the batch too
-        found = np.asarray(_made(self.where, self.code, self.given).score(images))
+        try:
+            with _as_guest():
+                found = np.asarray(_made(self.where, self.code, self.given).score(images))
+        except SystemExit as error:
+            raise DataError(f"{self.plugin} left ({_one_line(error)})") from None
         if found.shape != (len(images),):
             raise DataError(f"{self.plugin} gave an array of shape {found.shape} for {len(images)} "
                             f"image{'s' * (len(images) != 1)}; score returns one number for each")  # fmt: skip
@@ -113,12 +119,12 @@ class Plugged(_On):
     def space(self, **_: Any) -> PluginSpace:
         """Make the plug-in once, here; raises WeightsError, so that the row is "not run", where that fails."""
         given = tuple((one.name, getattr(self, one.name)) for one in fields(self))
-        code = source_digest(inspect.getsourcefile(self.plugin) or "")
+        code = _code(self.plugin)
         try:
             _made(self.where, code, given)
         except FdetectError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise WeightsError(f"{self.plugin.name} cannot be made ({_one_line(error)})", "see what it needs") from None
         return PluginSpace(self.plugin.name, self.where, given, self.plugin.version, code,
                            bool(getattr(self.plugin, "in_process", False)))  # fmt: skip
@@ -165,6 +171,10 @@ def adopt(found: Any, where: str = "") -> Entry | None:
     for one in settings:
         if one.default is MISSING and one.default_factory is MISSING:
             raise ParameterError(f"class {called}: the setting '{one.name}' needs a default")
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if not isinstance(default, str | int | float):
+            raise ParameterError(f"class {called}: the default of the setting '{one.name}' must be text, a number, "
+                                 f"True or False, got {default!r}; what nobody sets is field(init=False)")  # fmt: skip
         if hasattr(Plugged, one.name):
             raise ParameterError(f"class {called}: a setting cannot be called '{one.name}'; rename it")
     made = [(one.name, one.type, field(default=one.default) if one.default_factory is MISSING
@@ -214,14 +224,37 @@ def _geometry(text: str, crop: int) -> Geometry:
 def _made(where: str, code: str, given: tuple[tuple[str, Any], ...]) -> Any:
     """Return the one object of a plug-in in this process."""
     plugin = _class(where)
-    if source_digest(inspect.getsourcefile(plugin) or "") != code:
+    if _code(plugin) != code:
         raise WeightsError(f"{where} changed during the run", "start again")
-    return plugin(**dict(given))
+    with _as_guest():
+        return plugin(**dict(given))
+
+
+def _code(plugin: type) -> str:
+    """Digest of the source files of a class and of all it inherits from, but for those of the standard library."""
+    files: dict[str, None] = {}
+    for one in plugin.__mro__:
+        if one.__module__.partition(".")[0] not in sys.stdlib_module_names:
+            with contextlib.suppress(TypeError, OSError):  # compiled
+                files[inspect.getsourcefile(one) or ""] = None
+    return source_digest(*files)
+
+
+@contextlib.contextmanager
+def _as_guest() -> Iterator[None]:
+    """Let code of others run: prints go to stderr, and the working folder and sys.argv are what they were after it."""
+    argv = list(sys.argv)
+    try:
+        with contextlib.chdir("."), contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.argv = argv
 
 
 def _class(where: str) -> Any:
     place, _, name = where.rpartition(":")
-    module = _module(place) if place.endswith(".py") else importlib.import_module(place)
+    with _as_guest():
+        module = _module(place) if place.endswith(".py") else importlib.import_module(place)
     try:
         return functools.reduce(getattr, name.split("."), module)
     except AttributeError:

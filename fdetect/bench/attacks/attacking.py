@@ -17,6 +17,7 @@ import numpy as np
 
 from fdetect import perturb
 from fdetect.attacks import Attacked, attack
+from fdetect.bench.attacks.cautions import cautions_of
 from fdetect.bench.attacks.crop_scores import CropJudge
 from fdetect.bench.data.inputs import Data, any_images, root_of
 from fdetect.bench.running import Running
@@ -48,6 +49,7 @@ class AttackedSet:
     attacks   by name: what came of each, and under which settings
     failures  pictures that are in no figure, and attacked ones that had no score after the JPEG
     not_run   by name, why an attack was not run
+    cautions  sentences without a full stop: why the figures may be too good, as far as it is known
     """
 
     judge: CropJudge
@@ -59,6 +61,7 @@ class AttackedSet:
     failures: tuple[Failure, ...]
     not_run: Mapping[str, str]
     seed: int
+    cautions: tuple[str, ...]
 
     @property
     def label(self) -> np.ndarray:
@@ -123,7 +126,8 @@ def attack_detector(
         raise ParameterError(next(iter(not_run.values())))
     methods = [entry for entry in methods if entry.name not in not_run]
     manifest = any_images(data)
-    rows, ids = _chosen(manifest, judge, per_class, seed, running)
+    contents = _contents(manifest, running)
+    rows, ids = _chosen(manifest, contents, judge, per_class, seed)
     crops, there, failures = _crops(rows, judge, root_of(manifest), running)
     scores = _scored(judge, crops, [ids[k] for k in there])
     failures += [Failure(ids[k], rows[k].path, "score", "a column of the detector is no finite number")
@@ -133,7 +137,8 @@ def attack_detector(
     if {one.label for one in images} != {REAL, FAKE}:
         why = f": {failures[0].path}: {failures[0].reason}" if failures else ""
         raise DataError(f"of {len(rows)} pictures no two of both classes can be attacked{why}")
-    _tell(judge, ids, scorer, methods, running)
+    cautions = cautions_of(judge, ids, scorer, contents, np.array(manifest.column("label").to_pylist(), np.int64))
+    _tell(judge, ids, cautions, methods, running)
     direction = np.where(np.array([one.label for one in images]) == FAKE, -1.0, 1.0)
     done = {}
     for entry in methods:
@@ -144,19 +149,24 @@ def attack_detector(
         change = ((found.pixels.astype(np.float64) - crops) ** 2).mean(axis=(1, 2, 3))
         done[entry.name] = AttackOn(dict(entry.settings), found.pixels, found.trail, sent, change)
     plain = _scored(judge, _sent(judge, crops), ids)
-    return AttackedSet(judge, images, tuple(ids), scores, plain, done, tuple(failures), not_run, seed)
+    return AttackedSet(judge, images, tuple(ids), scores, plain, done, tuple(failures), not_run, seed, cautions)
+
+
+def _contents(manifest: Table, running: Running) -> tuple[str, ...]:
+    """Return the content of each picture; raises DataError where one has no label."""
+    if manifest.column("label").null_count:
+        raise DataError("labels say which way an attack goes, and some images have none; give a labelled folder or a "
+                        "manifest")  # fmt: skip
+    return running.run(manifest, [], "native", MIN_CROP, 0).ids  # no task: contents alone
 
 
 def _chosen(
-    manifest: Table, judge: CropJudge, per_class: int, seed: int, running: Running
+    manifest: Table, ids: Sequence[str], judge: CropJudge, per_class: int, seed: int
 ) -> tuple[list[Record], list[str]]:
     """Draw pictures of each class by a keyed hash of their contents, each content once; not the detector's bank."""
     if per_class < 1:
         raise ParameterError(f"--images is {per_class}; give 1 or more of each class")
-    if manifest.column("label").null_count:
-        raise DataError("labels say which way an attack goes, and some images have none; give a labelled folder or a "
-                        "manifest")  # fmt: skip
-    rows, ids = records(manifest), running.run(manifest, [], "native", MIN_CROP, 0).ids  # no task: contents alone
+    rows = records(manifest)
     labels: dict[str, set[int]] = {}
     for row, id in zip(rows, ids, strict=True):
         labels.setdefault(id, set()).add(row.label)
@@ -232,15 +242,12 @@ def _sent(judge: CropJudge, pixels: np.ndarray) -> np.ndarray:
 
 
 def _tell(
-    judge: CropJudge, ids: Sequence[str], scorer: FittedDetector | CalibratedDetector, methods: Iterable[Entry],
-    running: Running,
-) -> None:  # fmt: skip
-    """Give notice of the cost, of pictures that a network knows, and of a condition without a promise."""
+    judge: CropJudge, ids: Sequence[str], cautions: Sequence[str], methods: Iterable[Entry], running: Running
+) -> None:
+    """Give notice of what speaks against the figures, and of the cost."""
     say: Callable[[str], None] = running.notice or (lambda _: None)
-    if judge.condition != scorer.condition:
-        say(f"the thresholds of {judge.name} were set under {scorer.condition}: no promise under {judge.condition}")
-    if n_known := int((~judge.fresh(ids)).sum()):
-        say(f"{n_known} of {len(ids)} pictures were in the training of a network that {judge.name} reads")
+    for one in cautions:
+        say(one)
     costs = [f"{entry.name} {entry.settings.get('queries', entry.settings.get('steps'))}" for entry in methods]
     of = f"{len(ids)} pictures" + (f" of {judge.draws} crops each" if judge.draws > 1 else "")
     say(f"{of}, queries for each: {', '.join(costs)}")

@@ -1,6 +1,6 @@
 """What attacks came to, as figures, tables and files.
 
-    attack.json     schema, detector, settings, figures, failures, attacks that were not run
+    attack.json     schema, detector, settings, figures, cautions, failures, attacks that were not run
     images.csv      one row a picture and attack: scores before and after, as they are and after a JPEG
     tables.md       the tables
     pictures/       attacked crops as PNG, where they are asked for: <content>_<attack>.png, draws one below the other
@@ -22,7 +22,8 @@ from PIL import Image
 from fdetect import __version__
 from fdetect.bench.attacks.attacking import QUALITY, AttackedSet, AttackOn
 from fdetect.bench.output import canonical_json
-from fdetect.bench.report.grid import Grid, interval_text, markdown
+from fdetect.bench.report.grid import Grid, interval_text, markdown, printable
+from fdetect.bench.report.svg import shortened
 from fdetect.decide import exact_interval
 from fdetect.errors import DataError
 from fdetect.files import check_writable, write_atomic, write_table
@@ -34,6 +35,7 @@ __all__ = ["AS_THEY_ARE", "AttackRow", "attack_grids", "attack_rows", "check_fol
 
 AS_THEY_ARE = "as they are"
 _SCHEMA = 1
+_LONGEST = 80  # characters of a detector's name in a title
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,15 @@ def attack_grids(done: AttackedSet) -> list[Grid]:
          _number(row.psnr), _number(row.queries, 0))
         for row in attack_rows(done)
     ]  # fmt: skip
-    columns = ("pictures", "fakes found", "reals accused", "AUROC", "fakes' score", "reals' score", "PSNR dB",
-               "queries to cross")  # fmt: skip
+    columns = ("pictures", "fakes found", "reals accused", "AUROC", "change of fakes' score",
+               "change of reals' score", "PSNR dB", "queries to cross")  # fmt: skip
     note = (f"Condition {done.judge.condition}; threshold {done.judge.threshold.text}, frozen, 5 % FPR promised. Fakes "
             "are attacked downwards, reals upwards. Rates have exact 95 % intervals, AUROC one by group; changes "
-            "of scores are means. Queries to cross: median over pictures whose answer became wrong.")  # fmt: skip
-    made = [Grid(f"Attacks on {done.judge.name}", columns, tuple(rows), note)]
+            "of scores are means. Queries to cross: median over pictures whose answer became wrong."
+            + "".join(f" {one[:1].upper()}{one[1:]}." for one in done.cautions))  # fmt: skip
+    called = shortened(done.judge.name, longest=_LONGEST)  # a head on many features has all their names
+    whole = "" if called == printable(done.judge.name) else f" The detector is {done.judge.name}."
+    made = [Grid(f"Attacks on {called}", columns, tuple(rows), note.rstrip() + whole)]
     settings = {name: ", ".join(f"{key}={value}" for key, value in one.settings.items())
                 for name, one in done.attacks.items()}  # fmt: skip
     settings |= {name: f"not run: {why}" for name, why in done.not_run.items()}
@@ -177,7 +182,7 @@ def write_attacks(done: AttackedSet, out: Path, *, images: bool = False) -> None
         "seed": done.seed, "quality": QUALITY, "contents": done.ids,
         "attacks": {name: dict(one.settings) for name, one in done.attacks.items()},
         "rows": [asdict(row) for row in attack_rows(done)], "not_run": dict(done.not_run),
-        "failures": [asdict(one) for one in done.failures],
+        "failures": [asdict(one) for one in done.failures], "cautions": done.cautions,
     }  # fmt: skip
     _text(out / "attack.json", canonical_json(whole))
 

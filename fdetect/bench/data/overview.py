@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fdetect.bench.report.grid import Grid
 from fdetect.engine.sources import Reader
 from fdetect.errors import DataError
 from fdetect.images import jpeg_quality, read_facts
 from fdetect.types import FAKE, REAL, Facts, Record, Table, records
 
-__all__ = ["Overview", "OverviewRow", "Spread", "overview"]
+__all__ = ["Overview", "OverviewRow", "Spread", "files_grid", "need_readable", "overview"]
 
 _HEAD = 1 << 16  # bytes read first: they hold the header of nearly every image; the whole file is read if not
 _CHUNK = 256  # images a thread takes at a time
@@ -93,6 +94,23 @@ class Overview:
             }
             for row in self.rows
         ]
+
+
+def files_grid(seen: Overview) -> Grid:
+    """Return the table that a terminal shows of an overview; what cannot be read is counted in `warnings`."""
+    columns = {"label": "label", "name": "name", "images": "images", "groups": "groups", "formats": "formats",
+               "size": "size", "quality": "JPEG quality", "bytes": "bytes"}  # fmt: skip
+    rows = tuple(tuple(str(row[key]) for key in columns) for row in seen.as_rows())
+    return Grid("files", tuple(columns.values()), rows, "sizes, qualities, bytes: smallest, median, largest")
+
+
+def need_readable(seen: Overview, root: str) -> None:
+    """Raise DataError where no image of a class can be read, which no run could do without; `root` is the folder."""
+    for label, name in _NAMES.items():
+        rows = [row for row in seen.rows if row.label == label]
+        if rows and all(row.unreadable == row.images for row in rows):
+            raise DataError(f"every {name} image is unreadable, the first {rows[0].reasons[0]}; paths are read below "
+                            f"{root}: if they are relative to another folder, name it as --root")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.heads import FittedHead
 from fdetect.classifiers.model_folder import plain
 from fdetect.classifiers.saved import FittedDetector
+from fdetect.classifiers.seen import in_words
 from fdetect.engine.sources import Reader
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, FdetectError, ParameterError, WeightsError
@@ -146,6 +147,8 @@ def explain_with_head(
         running.notice(f"a score is the mean of {detector.draws} draws of an image, of which the first is explained")
     manifest, names = _begun(data, out)
     table = table_of(manifest, columns, condition=detector.condition, seed=detector.seed, running=running)
+    if detector.seen and running.notice and (said := in_words(detector, table.ids)):
+        running.notice(said)
     failed = {failure.path: failure for failure in table.failures}
     whole = columns.spread(table.values, head.columns, detector.about)
     for path, values in zip(table.paths, whole, strict=True):

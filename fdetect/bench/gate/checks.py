@@ -1,15 +1,19 @@
 """What the gate of `fdetect compare` asks: may this detector take the place of that one?
 
-    passed        d - margin excluded: the lower bound of  d = metric(detector) - metric(baseline)  is above -margin
-    inferior      the upper bound of d is at or below -margin: it is worse, by more than the margin
-    underpowered  not passed, and the interval is so wide, or the groups so few, that even d = 0 would not pass
-    not shown     not passed, though there are data enough
+    passed           d - margin excluded: the lower bound of  d = metric(detector) - metric(baseline)  is above -margin
+    inferior         the upper bound of d is at or below -margin: it is worse, by more than the margin
+    underpowered     not passed, and the interval is so wide, or the groups so few, that even d = 0 would not pass
+    not shown        not passed, though there are data enough
+    not shown worse  of one source of reals: not passed, and no harm shown; it fails no gate
+    too few          the same, of a source with too few groups to show any
 
 d is the paired difference of macro means on the images that the baseline scored, with the percentile interval of the
 group bootstrap; for a metric of which lower is better its sign is turned.  What the detector did not score there counts
 against it.  A bootstrap of sides that differ nowhere it looked has no width; where their rows are not the same, the
 exact bound of no case among so many groups stands in its place (Clopper and Pearson).  Coverage and false positives are
-gated beside it.  Everything must pass, so that no correction for many tests is due.
+gated beside it.  All of these must pass, so that no correction for many tests is due.  False positives on all reals are
+a test of non-inferiority like the metric; on a single source, of which there are seldom enough, they are looked at for
+harm that is shown, and nothing else fails.
 
 Source: Wellek 2010, Testing Statistical Hypotheses of Equivalence and Noninferiority, chapter 1; Berger 1982,
 10.1080/00401706.1982.10487790, for the intersection-union test.
@@ -33,10 +37,11 @@ from fdetect.metrics import Difference, Estimate, GroupWeights, difference, eval
 from fdetect.registry import Entry
 from fdetect.types import FAKE, REAL
 
-__all__ = ["Check", "Margins", "check_pair", "gate_grids"]
+__all__ = ["TOO_FEW", "Check", "Margins", "check_pair", "gate_grids"]
 
 PASSED, INFERIOR, UNDERPOWERED, NOT_SHOWN, NOT_MEASURED = (
     "passed", "inferior", "underpowered", "not shown", "not measured")  # fmt: skip
+NOT_WORSE, TOO_FEW = "not shown worse", "too few"  # of a single source: open, and no failure
 
 FEWEST_GROUPS = 10  # of a class: intervals of a bootstrap of fewer are too narrow to judge by
 
@@ -60,7 +65,8 @@ class Margins:
 class Check:
     """One thing that was asked of a detector, and the answer.
 
-    `value`, `low`, `high` are of the detector minus the baseline, NaN where there is no such figure.
+    `value`, `low`, `high` are of the detector minus the baseline, `mine` and `theirs` the figures of either, `margin`
+    what may be lost; NaN where there is no such figure.
     """
 
     detector: str
@@ -72,11 +78,27 @@ class Check:
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    mine: float = math.nan
+    theirs: float = math.nan
+    margin: float = math.nan
 
     @property
     def passed(self) -> bool:
-        """Whether the gate lets it through: every other verdict fails."""
-        return self.verdict == PASSED
+        """Whether the gate lets it through; what is open of a single source does not fail."""
+        return self.verdict == PASSED or self.open
+
+    @property
+    def open(self) -> bool:
+        """Whether neither loss nor its absence was shown of a single source."""
+        return self.verdict in (NOT_WORSE, TOO_FEW)
+
+    @property
+    def figures(self) -> str:
+        """Both figures, their difference and the margin, as in "0.802 against 0.810, -0.008 [-0.012, -0.004]"."""
+        if not math.isfinite(self.value):
+            return ""
+        gap = signed(self.value, self.low, self.high)
+        return f"{pretty(self.mine)} against {pretty(self.theirs)}, difference {gap}, margin {self.margin:g}"
 
 
 def check_pair(
@@ -103,15 +125,17 @@ def check_pair(
 
 
 def gate_grids(checks: Sequence[Check], *, why: bool = True) -> list[Grid]:
-    """Return a table for each detector and condition; without `why`, for a terminal, what failed says so below."""
+    """Return a table for each detector and condition; without `why`, for a terminal, what did not pass says so below.
+    """
     grids = []
     for about in dict.fromkeys((one.detector, one.baseline, one.condition) for one in checks):
         here = [one for one in checks if (one.detector, one.baseline, one.condition) == about]
-        rows = tuple((one.what, signed(one.value, one.low, one.high), one.verdict, *((one.reason,) if why else ()))
-                     for one in here)  # fmt: skip
-        failed = [f"{one.what}: {one.verdict}, {one.reason}." for one in here if not one.passed]
-        note = "" if why else " ".join(failed)
-        columns = ("what", "difference", "verdict", *(("why",) if why else ()))
+        rows = tuple((one.what, pretty(one.mine), pretty(one.theirs), signed(one.value, one.low, one.high),
+                      f"{one.margin:g}" if math.isfinite(one.margin) else pretty(None), one.verdict,
+                      *((one.reason,) if why else ())) for one in here)  # fmt: skip
+        said = [f"{one.what}: {one.verdict}, {one.reason}." for one in here if one.open or not one.passed]
+        note = "" if why else " ".join(said)
+        columns = ("what", "detector", "baseline", "difference", "margin", "verdict", *(("why",) if why else ()))
         grids.append(Grid(f"{about[0]} against {about[1]} under {about[2]}", columns, rows, note))
     return grids
 
@@ -125,17 +149,18 @@ def _metric(
     generators = unseen(scores, np.concatenate([mine, theirs]))
     pair = [macro_of(scores, rows, weights, generators, entry.name) for rows in (mine, theirs)]
     gap = difference(*pair, level=margins.level)
+    known = gap.value, gap.low, gap.high, pair[0].value, pair[1].value, margins.margin
     if not (math.isfinite(gap.low) and math.isfinite(gap.high)):
-        return Check(*about, what, NOT_MEASURED, _lacking(scores, mine, theirs, entry), gap.value, gap.low, gap.high)
+        return Check(*about, what, NOT_MEASURED, _lacking(scores, mine, theirs, entry), *known)
     turned = gap if entry.better == "higher" else Difference(-gap.value, -gap.high, -gap.low)
     counted = (scores.label[mine] == REAL, np.isin(scores.generator[mine].astype(str), generators))
     groups = min(len(np.unique(scores.group[mine[of_class]])) for of_class in counted)
     same = _same(scores, mine, theirs, entry.meta.get("needs", "score"))
     verdict, why = _verdict(turned, margins.margin, groups, same, margins.level)
-    figures = f"{pretty(pair[0].value)} against {pretty(pair[1].value)}; {why}"
     if entry.name == "auroc" and pair[0].value < REVERSED:
-        figures += "; that is far below chance: is a larger score more likely real? It is never turned round here"
-    return Check(*about, what, verdict, figures, gap.value, gap.low, gap.high)
+        why += (f"; {pretty(pair[0].value)} is far below chance: is a larger score more likely real? It is never "
+                "turned round here")  # fmt: skip
+    return Check(*about, what, verdict, why, *known)
 
 
 def _lacking(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, entry: Entry) -> str:
@@ -183,7 +208,10 @@ def _verdict(gap: Difference, margin: float, groups: int, same: bool, level: flo
 
 
 def _coverage(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, about: tuple[str, str, str]) -> Check:
-    """Whether the detector scored what the baseline did; an image counts once, however many trials tested it."""
+    """Whether the detector scored what the baseline did; an image counts once, however many trials tested it.
+
+    Its figures are the share of the class that fares worse which was scored, of what the baseline scored.
+    """
     judged = np.isfinite(scores.score[theirs])
     lost = judged & ~np.isfinite(scores.score[mine])
     parts, worst = [], 0.0
@@ -194,7 +222,8 @@ def _coverage(scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, about: t
         parts.append(f"{n} of {total} {name} images")
     first = f"; the first is {scores.path[mine[lost]][0]}" if lost.any() else ""
     return Check(*about, "coverage", PASSED if worst <= LOST else INFERIOR,
-                 f"not scored, though the baseline did: {' and '.join(parts)}{first}")  # fmt: skip
+                 f"not scored, though the baseline did: {' and '.join(parts)}{first}", 1 - worst - 1,
+                 mine=1 - worst, theirs=1.0, margin=LOST)  # fmt: skip
 
 
 def _false_positives(
@@ -208,22 +237,31 @@ def _false_positives(
     if not math.isfinite(whole.value):
         why = _lacking(scores, mine[both], theirs[both], metric.get("fpr_achieved_5"))
         return [Check(*about, what, NOT_MEASURED, f"{why}; give thresholds that can be attained, or leave this out by "
-                      "--fpr-margin none")]  # fmt: skip
-    groups = len(np.unique(scores.group[mine[both]]))
-    same = _same(scores, mine[both], theirs[both], "decision")
-    turned = Difference(-whole.value, -whole.high, -whole.low)
-    verdict, why = _verdict(turned, margins.fpr, groups, same, margins.level)
-    rates = f"{pretty(pair[0].value)} against {pretty(pair[1].value)}; {why}"
-    found = [Check(*about, what, verdict, rates, whole.value, whole.low, whole.high)]
+                      "--fpr-margin none", margin=margins.fpr)]  # fmt: skip
+    found = [Check(*about, what, *_rise(scores, mine[both], theirs[both], whole, margins), whole.value, whole.low,
+                   whole.high, pair[0].value, pair[1].value, margins.fpr)]  # fmt: skip
     for source in sorted(set(scores.real_source[mine[both]].tolist())):
         here = both & (scores.real_source[mine] == source)
         gap, pair = _fpr(scores, mine[here], theirs[here], weights, margins.level)
-        worse = gap.low > 0 and gap.value > margins.fpr
-        rates = f"{pretty(pair[0].value)} against {pretty(pair[1].value)}, {int(here.sum())} rows"
-        found.append(Check(*about, f"false positives, {source or 'unnamed'}", INFERIOR if worse else PASSED,
-                           f"{rates}: {'worse' if worse else 'not shown to be worse'} by {margins.fpr:g}",
-                           gap.value, gap.low, gap.high))  # fmt: skip
+        verdict, why = _rise(scores, mine[here], theirs[here], gap, margins)
+        images, groups = (len(np.unique(of[mine[here]])) for of in (scores.path, scores.group))
+        if gap.low > 0 and gap.value > margins.fpr:
+            verdict, why = INFERIOR, f"shown to be worse, and by more than {margins.fpr:g}"
+        elif verdict != PASSED:
+            verdict = TOO_FEW if groups < FEWEST_GROUPS else NOT_WORSE
+            why = f"no harm is shown, but no absence of it either: {why}"
+        found.append(Check(*about, f"false positives, {source or 'unnamed'}", verdict,
+                           f"{images} images in {groups} groups; {why}", gap.value, gap.low, gap.high, pair[0].value,
+                           pair[1].value, margins.fpr))  # fmt: skip
     return found if len(found) > 2 else found[:1]  # one source is all of them
+
+
+def _rise(
+    scores: ScoreTable, mine: np.ndarray, theirs: np.ndarray, gap: Difference, margins: Margins
+) -> tuple[str, str]:
+    """Return the verdict on a difference of false-positive rates over some reals, and why."""
+    groups, same = len(np.unique(scores.group[mine])), _same(scores, mine, theirs, "decision")
+    return _verdict(Difference(-gap.value, -gap.high, -gap.low), margins.fpr, groups, same, margins.level)
 
 
 def _fpr(

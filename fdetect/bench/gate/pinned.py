@@ -31,6 +31,10 @@ COLUMNS = ("path", "label", "generator", "real_source", "group", "trial", "train
 
 _SETTINGS = {"conditions.crop": CROP, "seed": 0, "protocol.name": "leave_one_generator_out", "protocol.train": [],
              "protocol.folds": 3, "protocol.calibration": 0.25}  # fmt: skip
+_REMEDY = (
+    "the baseline holds scores of the built-in benchmark alone: RUN must be a run of `fdetect bench` "
+    "without DATA, with its own crop, seed and protocol, or --scores of those images"
+)
 
 
 def recipe() -> str:
@@ -49,4 +53,4 @@ def pinned_side() -> Side:
     if stated != recipe():
         raise DataError(f"{FILE}: the baseline was made of other images or conditions than this version of fdetect has;"
                         " make it again by benchmarks/pin_baseline.py")  # fmt: skip
-    return Side(f"the baseline that ships ({NAME})", read_score_table(FILE), _SETTINGS, part=True)
+    return Side(f"the baseline that ships ({NAME})", read_score_table(FILE), _SETTINGS, part=True, remedy=_REMEDY)

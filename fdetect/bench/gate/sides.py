@@ -40,12 +40,14 @@ class Side:
     name      what errors call it
     settings  of the run, by dotted name; empty where nothing but a table is known
     part      it is a part of what a run may have: further images of the run are left out, not refused
+    remedy    what to do where a run cannot be compared with it
     """
 
     name: str
     table: pa.Table
     settings: Mapping[str, Any] = field(default_factory=dict)
     part: bool = False
+    remedy: str = "run one of them again"
 
     @property
     def detectors(self) -> tuple[str, ...]:
@@ -54,10 +56,8 @@ class Side:
 
     def rows(self, detector: str, condition: str) -> pa.Table:
         """Return the rows of a detector under a condition; raises ParameterError where there are none."""
+        self.check(detector)
         mine = self.table.filter(pc.field("detector") == detector)
-        if not len(mine):
-            raise ParameterError(f"{self.name} has no detector '{detector}'{nearest(detector, self.detectors)} "
-                                 f"({', '.join(self.detectors)})")  # fmt: skip
         under = mine.filter(pc.field("condition") == condition)
         if not len(under):
             known: list[str] = mine.column("condition").unique().to_pylist()
@@ -65,9 +65,16 @@ class Side:
                                  f"{nearest(condition, known)} ({', '.join(known)})")  # fmt: skip
         return under
 
+    def check(self, detector: str) -> None:
+        """Raise ParameterError for a detector that it does not have."""
+        if detector not in self.detectors:
+            raise ParameterError(f"{self.name} has no detector '{detector}'{nearest(detector, self.detectors)} "
+                                 f"({', '.join(self.detectors)})")  # fmt: skip
+
 
 def read_side(path: Path) -> Side:
     """Read a run folder or a score table; raises DataError for anything else."""
+    _refuse_absent(path, "no such run folder or table; give a folder of `fdetect bench --out`, or a table of scores")
     if not path.is_dir():
         return Side(str(path), read_score_table(path))
     file = path / "result.json"
@@ -89,6 +96,7 @@ def read_scores_alone(file: Path, baseline: Side, conditions: Sequence[str]) -> 
     Raises DataError for a missing column, for a path that the baseline does not have, and for a label of its own that
     differs from the baseline's.
     """
+    _refuse_absent(file, "no such table of scores; give a CSV, JSON or Parquet file with path and score")
     table = read_table(file)
     if "path" not in table.column_names:
         raise DataError(f"{file}: no column 'path'{nearest('path', table.column_names)}")
@@ -120,7 +128,7 @@ def refuse_other_settings(baseline: Side, run: Side) -> None:
         if name in run.settings and baseline.settings[name] != run.settings[name]:
             ours, theirs = run.settings[name], baseline.settings[name]
             raise ParameterError(f"{run.name} was run with {name} = {ours!r} and {baseline.name} with {theirs!r}; they "
-                                 "cannot be compared, run one of them again")  # fmt: skip
+                                 f"cannot be compared; {baseline.remedy}")  # fmt: skip
 
 
 def pairs_of(baseline: Side, run: Side, detectors: Sequence[str], against: str) -> list[tuple[str, str]]:
@@ -132,6 +140,8 @@ def pairs_of(baseline: Side, run: Side, detectors: Sequence[str], against: str) 
     Raises ParameterError where there is no such detector, and where the run lacks one that the baseline has and nothing
     was said of which are meant.
     """
+    for one in detectors:
+        run.check(one)
     there = baseline.detectors
     lost = [one for one in there if one not in run.detectors]
     if lost and len(there) > 1 and not detectors and not against:
@@ -163,9 +173,9 @@ def paired(baseline: Side, run: Side, detector: str, against: str, condition: st
     at = [place.get(key, place.get(("", key[1]), -1)) for key in wanted]
     if missing := [key for key, k in zip(wanted, at, strict=True) if k < 0]:
         trial = f" in the trials of {missing[0][0]}" if missing[0][0] else ""
+        whole = "score every image of the baseline, with an empty score where it failed"
         raise DataError(f"{run.name} has no score of {detector} for {missing[0][1]} under {condition}{trial} "
-                        f"({len(missing)} missing); score every image of the baseline, with an empty score where it "
-                        "failed")  # fmt: skip
+                        f"({len(missing)} missing); {baseline.remedy if baseline.part else whole}")  # fmt: skip
     more = sorted(set(range(len(mine))) - set(at))
     if more and not baseline.part:
         raise DataError(f"{run.name} scores {mine.column('path')[more[0]]} under {condition}, which {baseline.name} "
@@ -194,6 +204,11 @@ def paired(baseline: Side, run: Side, detector: str, against: str, condition: st
     name = against if against != detector else f"{against}, baseline"
     named = _with(theirs, "detector", pa.repeat(name, len(theirs)))
     return pa.concat_tables([same, named.select(same.column_names)]), name
+
+
+def _refuse_absent(path: Path, words: str) -> None:
+    if not path.exists():
+        raise DataError(f"{path}: {words}")
 
 
 def _keys(table: pa.Table) -> list[tuple[str, str]]:

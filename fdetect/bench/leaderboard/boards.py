@@ -6,13 +6,16 @@
 
 All figures are made anew from the scores, with the same draws of groups for all, so that differences are paired.  A
 figure of a detector with several seeds is the mean over them, in every replicate; `spread` is the standard deviation
-of the seeds' macro AUROCs (n - 1), NaN for one.  A board is over generators that none of its detectors was trained on.
+of the seeds' macro AUROCs (n - 1), NaN for one.  A board is over the generators that none of its detectors was trained
+on; where there is no such one it is over all of them, and says so (`seen`).
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +30,9 @@ from fdetect.errors import ParameterError
 from fdetect.registry import nearest
 from fdetect.types import FAKE, REAL
 
-__all__ = ["Board", "boards", "replicates_for"]
+__all__ = ["FIRST", "Board", "boards", "replicates_for"]
 
-_FIRST = "matched"  # the condition that leads
+FIRST = "matched"  # the condition that leads
 _PER_TEST = 40  # replicates for each corrected test, so that a p-value can fall below 0.05 / tests at all
 
 
@@ -49,8 +52,20 @@ class Board:
 
     @property
     def weak(self) -> bool:
-        """Whether the replicates are so few that no corrected p-value can fall below the level."""
-        return 2 * (len(self.places) - 1) / (self.replicates + 1) > 1 - self.level
+        """Whether the replicates are so few that no corrected p-value can fall below 1 - level."""
+        return 2 * self.compared / (self.replicates + 1) >= 1 - self.level
+
+    @property
+    def compared(self) -> int:
+        """How many places were compared with the leader: those that have a p-value."""
+        return sum(math.isfinite(one.p) for one in self.places)
+
+    @property
+    def seen(self) -> str:
+        """Say whose training held the generators of the means; "" where no detector was trained on any."""
+        known = {one.seen for one in self.places}
+        by = "" if len(known) == 1 else " by some detectors"
+        return f"generators seen in training{by}" if any(known) else ""
 
 
 def replicates_for(n: int) -> int:
@@ -64,7 +79,7 @@ def boards(
 ) -> tuple[Board, ...]:  # fmt: skip
     """Return a board for each condition and training set, `matched` first.
 
-    conditions  those wanted; empty: all that a run has
+    conditions  those wanted, each once; empty: all that a run has
     replicates  of the group bootstrap; 0: as many as `replicates_for` says
 
     Raises ParameterError for a condition that no run has.
@@ -76,7 +91,7 @@ def boards(
     all_of_them = competitors(runs)
     replicates = replicates or replicates_for(len(all_of_them))
     found: list[Board] = []
-    wanted = conditions or sorted(known, key=lambda name: name != _FIRST)
+    wanted = tuple(dict.fromkeys(conditions)) or sorted(known, key=lambda name: name != FIRST)
     for k, condition in enumerate(wanted):
         found += _under(condition, all_of_them, runs, replicates, level, seed)
         if progress:
@@ -103,15 +118,20 @@ def _under(
     for train in trains:
         here = [(name, rows) for name, rows in zip(scores.names, scores.by_key, strict=True) if name[1] == train]
         generators = unseen(scores, np.concatenate([rows for _, rows in here]))
-        repeated: dict[str, tuple[Competitor, dict[int, Repetition], str]] = {}
+        repeated: dict[tuple[str, str], tuple[Competitor, dict[int, Repetition]]] = {}
         for name, rows in here:
             one, k = at[int(name[0])]
-            _, repetitions, _ = repeated.setdefault(one.name, (one, {}, name[2]))
+            _, repetitions = repeated.setdefault((one.name, name[2]), (one, {}))
             repetitions[k] = Repetition(rows, macro_of(scores, rows, weights, generators))
+        often = Counter(name for name, _ in repeated)
         fewest = min(groups_of(scores, here[0][1], label, generators) for label in (REAL, FAKE))
-        missing = tuple(one.name for one in all_of_them if one.name not in repeated)
-        places = ranked([place_of(scores, weights, *of, generators, level) for of in repeated.values()])
-        by_name = {name: of[1] for name, of in repeated.items()}
+        missing = tuple(one.name for one in all_of_them if one.name not in often)
+        found, by_name = [], {}
+        for (_, under), (one, repetitions) in repeated.items():
+            called = one.name if often[one.name] == 1 else f"{one.name}, trained under {under}"
+            found.append(place_of(scores, weights, replace(one, name=called), repetitions, under, generators, level))
+            by_name[called] = repetitions
+        places = ranked(found)
         judged = judged_places(places, by_name, scores, weights, generators, fewest, level)
         made.append(Board(condition, train if len(trains) > 1 else "", judged, generators, fewest, mark, missing, level,
                           replicates))  # fmt: skip

@@ -7,8 +7,9 @@ Here a batch is timed on purpose, when all else is done: noise of the run's crop
     head      its score of these columns, after a fit on at most FIT_ROWS of a trial's training images
 
 Counted is the processor time of the process, which hardly depends on what else the machine does; where a device
-computes, the time on the wall.  Left out are reading, decoding and the condition, which are the same for all.  Times
-belong to the machine: they stand in run.json beside the host, never in result.json.
+computes, the time on the wall.  Left out are reading, decoding and the condition, which are the same for all.  Plug-ins
+that run in workers are not timed: they may crash the process.  Times belong to the machine: they stand in run.json
+beside the host, never in result.json.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from fdetect.bench.protocols import Trial
 from fdetect.bench.scores.scoring import shown_and_trained
 from fdetect.classifiers import fit_head, in_parallel
 from fdetect.engine import Task
+from fdetect.rigid.plugged import PluginSpace
 from fdetect.types import REAL, Batch, Facts
 
 __all__ = ["BATCH", "FIT_ROWS", "Costing"]
@@ -76,6 +78,8 @@ class Costing:
         try:
             views = next((p.tasks for p in self.prepared if p.name == one.name), None)
             if views is not None:
+                if any(isinstance(task.space, PluginSpace) and not task.in_process for task in views):
+                    return _unknown("it runs in workers alone, which it may crash")
                 columns = round(self._of_tasks(views, until), 4)
                 return {"columns": columns, "head": None, "total": columns}
             if not hasattr(one, "head") or not hasattr(one, "columns"):

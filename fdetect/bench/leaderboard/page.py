@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
 from fdetect.bench.leaderboard.boards import Board
-from fdetect.bench.leaderboard.places import Place
+from fdetect.bench.leaderboard.places import CORE, Place
 from fdetect.bench.leaderboard.runs import Run
 from fdetect.bench.leaderboard.tables import board_grid, runs_grid
 from fdetect.bench.report.charts import INKS, Dot, HeatCell, colour_scale, dot_plot, heat_map
-from fdetect.bench.report.grid import interval_text
+from fdetect.bench.report.grid import Grid, interval_text, pretty
 from fdetect.bench.report.page import render_page
 from fdetect.bench.report.paragraph import protocol_paragraph
 from fdetect.bench.report.parts import Figure, Section
 from fdetect.bench.report.plots import Axis, Frame, Pen, titled
 from fdetect.bench.report.svg import SIZE, defined, group, shortened, svg, text, width_of
 from fdetect.bench.report.tables import not_run_grid
+from fdetect.bench.scores.evaluate import FEW_GROUPS
 
 __all__ = ["render_leaderboard"]
 
 _PLOT = (290, 240)  # px of the cost chart within its axes, so that a narrow screen shows all of it
+FEWEST_COSTS = 3  # of a cost chart
 _LINE = SIZE * 1.35  # px between two names below it
 
 
 def render_leaderboard(boards: Sequence[Board], runs: Sequence[Run]) -> str:
     """Write boards as one self-contained page, the same bytes for the same boards; every name is escaped."""
-    sections = [_section(board, f"board-{k + 1}") for k, board in enumerate(boards)]
+    tables = zip(boards, _read_once(boards), strict=True)
+    sections = [_section(board, grid, f"board-{k + 1}") for k, (board, grid) in enumerate(tables)]
     marked = {board.condition: board.mark for board in boards if board.mark}
     not_run = [Section(run.name, f"not-run-{k + 1}", grids=(not_run_grid(run.result),), words=True)
                for k, run in enumerate(runs) if run.result.not_run]  # fmt: skip
@@ -41,7 +45,7 @@ def render_leaderboard(boards: Sequence[Board], runs: Sequence[Run]) -> str:
     ]
     return render_page(
         "leaderboard.html.j2", name=data.get("name", ""), description=data.get("description", ""), marked=marked,
-        summary=_summary(boards, runs), scale=colour_scale(),
+        summary=_summary(boards, runs), scale=colour_scale(), few=FEW_GROUPS,
         sections=[one for one in (*sections, *tail) if not one.empty],
         conditions=list(dict.fromkeys(board.condition for board in boards)),
     )  # fmt: skip
@@ -50,11 +54,14 @@ def render_leaderboard(boards: Sequence[Board], runs: Sequence[Run]) -> str:
 def cost_chart(places: Sequence[Place], *, label: str) -> Markup:
     """Draw macro AUROC with its interval against the cost, on a logarithmic axis; names below, highest first.
 
-    Places without a cost or an AUROC are left out; nothing is drawn where none is left.
+    Places without a cost or an AUROC are left out.  Nothing is drawn of fewer than FEWEST_COSTS costs: they say no
+    more than the table does, where they are close in figures that cover each other.
     """
     known = [one for one in places if defined(one.cost) and one.cost > 0 and defined(one.auroc)]
-    if not known:
+    if len({one.cost for one in known}) < FEWEST_COSTS:
         return Markup("")
+    on = dict.fromkeys("one core" if one.cost_on == CORE else one.cost_on for one in known)
+    called = [one.detector if one.cost_on == CORE else f"{one.detector} ({one.cost_on})" for one in known]
     costs = [one.cost for one in known]
     ends = math.floor(math.log10(min(costs))), math.ceil(math.log10(max(costs)))
     ends = (ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1)
@@ -62,7 +69,7 @@ def cost_chart(places: Sequence[Place], *, label: str) -> Markup:
     lowest = min((one.low if defined(one.low) else one.auroc for one in known), default=0.0)
     floor = min(math.floor(lowest * 10) / 10, 0.5)
     frame = Frame(
-        Axis("ms an image, one core (logarithmic)", ticks[0][0], ticks[-1][0], ticks, math.log10),
+        Axis(f"ms an image, {' or '.join(on)} (logarithmic)", ticks[0][0], ticks[-1][0], ticks, math.log10),
         Axis.even("macro AUROC", floor, 1.0, round((1 - floor) * 10)), 0, 10, *_PLOT,
     )  # fmt: skip
     frame = Frame(frame.x, frame.y, frame.gutter + 2, frame.top, frame.width, frame.height)
@@ -71,36 +78,48 @@ def cost_chart(places: Sequence[Place], *, label: str) -> Markup:
     for k, one in enumerate(known):
         ink, y = INKS[k % len(INKS)], below + k * _LINE
         ends_of = (one.low, one.high) if defined(one.low) and defined(one.high) else (one.auroc, one.auroc)
-        words = f"{one.detector}: {one.cost:.3g} ms, macro AUROC {interval_text(one.auroc, one.low, one.high)}"
+        words = f"{called[k]}: {one.cost:.3g} ms, macro AUROC {interval_text(one.auroc, one.low, one.high)}{one.star}"
         parts.append(frame.point(one.cost, one.auroc, *ends_of, Pen(ink), title=words))
         at = frame.at(one.cost, one.auroc)
         parts.append(text(at[0] + 6, at[1] - 7, str(k + 1), fill=ink))
-        parts.append(group(titled(words), [text(frame.left, y, f"{k + 1}  {one.detector}", fill=ink)]))
-    names = max(width_of(f"{k + 1}  {shortened(one.detector)}") for k, one in enumerate(known))
+        parts.append(group(titled(words), [text(frame.left, y, f"{k + 1}  {called[k]}", fill=ink)]))
+    names = max(width_of(f"{k + 1}  {shortened(name)}") for k, name in enumerate(called))
     return svg(frame.left + max(frame.width + 14, names), below + len(known) * _LINE, label, parts)
 
 
-def _section(board: Board, anchor: str) -> Section:
-    grid = board_grid(board, marked=False)  # the section says it, and its table
+def _read_once(boards: Sequence[Board]) -> list[Grid]:
+    """Return the tables of the page; how to read one is not said again where it is read as one above."""
+    said: dict[str, str] = {}
+    made = []
+    for board in boards:
+        grid = board_grid(board, marked=False)  # the section says it, and its table
+        first = said.setdefault(grid.note, grid.title)
+        made.append(grid if first == grid.title else replace(grid, note=f"To be read as: {first}."))
+    return made
+
+
+def _section(board: Board, grid: Grid, anchor: str) -> Section:
     about = f"under {board.condition}{f', trained on {board.train}' if board.train else ''}"
     figures = [
         Figure("Macro AUROC with its interval; diamond: the worst generator", _dots(board, about)),
-        Figure("AUROC: detector by test generator", _heat_map(board, about)),
+        Figure(f"AUROC: detector by test generator{'; * = trained on it' if board.seen else ''}",
+               _heat_map(board, about)),
     ]
     if chart := cost_chart(board.places, label=f"Macro AUROC against cost {about}"):
         unknown = [one.detector for one in board.places if not defined(one.cost)]
         lacking = f"; cost not measured: {', '.join(unknown)}" if unknown else ""
         figures.append(Figure(f"Cost against macro AUROC, numbers by rank among those with a cost{lacking}", chart))
     title = f"{board.condition}{f', trained on {board.train}' if board.train else ''}"
-    charts = Section(f"{title}: charts", f"{anchor}-charts", figures=tuple(figures), mark=board.mark)
-    return Section(title, anchor, grids=(grid,), parts=(charts,), mark=board.mark, condition=board.condition)
+    mark = "; ".join(filter(None, (board.mark, board.seen)))
+    charts = Section(f"{title}: charts", f"{anchor}-charts", figures=tuple(figures), mark=mark)
+    return Section(title, anchor, grids=(grid,), parts=(charts,), mark=mark, condition=board.condition)
 
 
 def _dots(board: Board, about: str) -> Markup:
     dots = [
         Dot(one.detector, one.auroc, one.low, one.high, one.worst[1],
-            title=f"{one.detector}: macro AUROC {interval_text(one.auroc, one.low, one.high)}, {one.verdict}; worst "
-            f"{one.worst[0]} {one.worst[1]:.3f}")
+            title=f"{one.detector}: macro AUROC {interval_text(one.auroc, one.low, one.high)}{one.star}, "
+            f"{one.verdict}; worst {' '.join(filter(None, (one.worst[0], pretty(one.worst[1]))))}")
         for one in board.places
     ]  # fmt: skip
     return dot_plot(dots, label=f"Macro AUROC of every detector {about}")
@@ -113,11 +132,17 @@ def _heat_map(board: Board, about: str) -> Markup:
         values = {"macro": one.auroc, **one.generators}
         matrix.append([
             HeatCell(values[name], outlined=name != "macro" and name not in board.generators,
-                     title=f"{one.detector}, {name}: AUROC {values[name]:.3f}") if name in values else None
+                     marks=_marks(one, name),
+                     title=f"{one.detector}, {name}: AUROC {pretty(values[name])}") if name in values else None
             for name in ("macro", *names)
         ])  # fmt: skip
     return heat_map([one.detector for one in board.places], ("macro", *names), matrix, apart=1,
                     label=f"AUROC by generator {about}")  # fmt: skip
+
+
+def _marks(one: Place, name: str) -> str:
+    few = name != "macro" and one.groups.get(name, FEW_GROUPS) < FEW_GROUPS
+    return (one.star if name == "macro" or name in one.seen else "") + "°" * few
 
 
 def _summary(boards: Sequence[Board], runs: Sequence[Run]) -> str:

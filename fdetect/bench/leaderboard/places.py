@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from fdetect.metrics import Difference, Estimate, GroupWeights, difference, inte
 from fdetect.significance import holm
 from fdetect.types import FAKE, REAL
 
-__all__ = ["BEHIND", "LEADER", "LEVEL", "NOT_MEASURED", "Place", "Repetition", "groups_of", "judged_places", "place_of",
-           "ranked"]  # fmt: skip
+__all__ = ["ABOVE", "BEHIND", "CORE", "LEADER", "LEVEL", "NOT_MEASURED", "Place", "Repetition", "groups_of",
+           "judged_places", "place_of", "ranked"]  # fmt: skip
 
-LEADER, LEVEL, BEHIND, NOT_MEASURED = "leader", "level", "behind", "not measured"
+LEADER, LEVEL, BEHIND, ABOVE, NOT_MEASURED = "leader", "level", "behind", "above", "not measured"
+CORE = "cpu"  # the backend whose times are those of one core; those of others are on the wall
 
 _BESIDE = ("tpr_frozen_5", "fpr_achieved_5", "ece")  # macro means beside the AUROC
 _UNKNOWN = Difference(math.nan, math.nan, math.nan)
@@ -35,8 +36,13 @@ class Place:
     worst       (generator, AUROC, groups) of the lowest with at least FEW_GROUPS groups; of all, where none has them
     behind      its macro AUROC minus the leader's, over the seeds that both have (all of each where they share none)
     p           of "no difference to the leader", corrected by Holm over the board
-    verdict     LEADER, LEVEL (no difference to the leader is shown), BEHIND, or NOT_MEASURED
-    cost        ms of one core an image, on the machine of its run
+    verdict     LEADER, LEVEL (no difference to the leader is shown), BEHIND, NOT_MEASURED, or ABOVE: higher than the
+                leader on the images and seeds that both have, though its own mean, over all that it has, is lower
+    cost        ms an image, on the machine of its run
+    cost_on     the backend that this was measured on: CORE where any run was; "" where no run was timed
+    seen        generators of the macro means that it was trained on
+    groups      groups of each generator that have a score
+    same        whether every image has one score in all of its seeds: these repeat nothing
     """
 
     detector: str
@@ -53,17 +59,26 @@ class Place:
     coverage: float
     lost: bool
     cost: float
+    cost_on: str
     weights: str
     trained_under: str
+    seen: tuple[str, ...]
+    same: bool
     rank: int = 0
     behind: Difference = _UNKNOWN
     p: float = math.nan
     verdict: str = NOT_MEASURED
+    groups: dict[str, int] = field(default_factory=dict)
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the seeds' macro AUROCs, n - 1 in the divisor."""
-        return float(np.std(list(self.seeds.values()), ddof=1)) if len(self.seeds) > 1 else math.nan
+        """Standard deviation of the seeds' macro AUROCs, n - 1 in the divisor; NaN where they repeat nothing."""
+        return math.nan if self.same else float(np.std(list(self.seeds.values()), ddof=1))
+
+    @property
+    def star(self) -> str:
+        """The mark of its means: * where they are over generators that it was trained on."""
+        return "*" if self.seen else ""
 
 
 @dataclass(frozen=True)
@@ -92,14 +107,20 @@ def place_of(
             beside[name].append(float(np.mean([found[g][1][name].value if g in found else np.nan for g in generators])))
     means = {name: float(np.mean(values)) for name, values in by_generator.items()}
     first = next(iter(repetitions.values())).rows
-    share, lost = _coverage(scores, [of.rows for of in repetitions.values()])
+    groups = {name: groups_of(scores, first, FAKE, (name,)) for name in (*generators, *means)}
+    rows = np.concatenate([of.rows for of in repetitions.values()])
+    share, lost = _coverage(scores, rows)
+    trained_on = set(scores.generator[rows[scores.seen[rows]]])
+    cost, cost_on = _cost(one)
     of_weights = dict.fromkeys(weights_text(run.result.header).get(one.detector, "") for run in one.all_runs)
     tpr, fpr, ece = (float(np.mean(beside[name])) for name in _BESIDE)
     return Place(
         detector=one.name, runs=tuple(run.name for run in one.all_runs), auroc=whole.value, low=low, high=high,
         seeds={k: of.auroc.value for k, of in repetitions.items()}, generators=means,
-        worst=_worst(scores, first, means, generators), tpr=tpr, fpr=fpr, ece=ece, coverage=share, lost=lost,
-        cost=_cost(one), weights="; ".join(filter(None, of_weights)), trained_under=trained_under,
+        worst=_worst(means, groups, generators), tpr=tpr, fpr=fpr, ece=ece, coverage=share, lost=lost,
+        cost=cost, cost_on=cost_on, weights="; ".join(filter(None, of_weights)), trained_under=trained_under,
+        seen=tuple(name for name in generators if name in trained_on),
+        same=len(repetitions) == 1 or _constant(scores, rows), groups=groups,
     )  # fmt: skip
 
 
@@ -128,9 +149,17 @@ def judged_places(
     p_values = holm([bootstrap_p(mine.replicates - theirs.replicates) if known else math.nan for mine, theirs in gaps])
     judged = [replace(leader, verdict=LEADER)]
     for one, (mine, theirs), p in zip(others, gaps, p_values, strict=True):
-        verdict = NOT_MEASURED if math.isnan(p) else BEHIND if p < 1 - level and mine.value < theirs.value else LEVEL
-        judged.append(replace(one, behind=difference(mine, theirs, level=level), p=p, verdict=verdict))
+        gap = difference(mine, theirs, level=level)
+        judged.append(replace(one, behind=gap, p=p, verdict=_verdict(gap, p, level)))
     return tuple(judged)
+
+
+def _verdict(gap: Difference, p: float, level: float) -> str:
+    if math.isnan(p):
+        return NOT_MEASURED
+    if p >= 1 - level or gap.value == 0:
+        return LEVEL
+    return BEHIND if gap.value < 0 else ABOVE
 
 
 def _gap(
@@ -150,9 +179,8 @@ def _gap(
 
 
 def _worst(
-    scores: ScoreTable, rows: np.ndarray, means: dict[str, float], generators: tuple[str, ...]
-) -> tuple[str, float, int]:
-    groups = {name: groups_of(scores, rows, FAKE, (name,)) for name in generators}
+    means: dict[str, float], groups: dict[str, int], generators: tuple[str, ...]
+) -> tuple[str, float, int]:  # fmt: skip
     known = [name for name in generators if math.isfinite(means.get(name, math.nan))]
     enough = [name for name in known if groups[name] >= FEW_GROUPS] or known
     worst = min(enough, key=lambda name: means[name], default="")
@@ -167,17 +195,29 @@ def groups_of(scores: ScoreTable, rows: np.ndarray, label: int, generators: Sequ
     return len(np.unique(scores.group[rows[chosen]].astype(str)))
 
 
-def _coverage(scores: ScoreTable, each: Sequence[np.ndarray]) -> tuple[float, bool]:
+def _coverage(scores: ScoreTable, rows: np.ndarray) -> tuple[float, bool]:
     """Return the share of images with a score in every trial, and whether more than LOST of a class lack one."""
-    rows = np.concatenate(each)
     failed = set(scores.path[rows[~np.isfinite(scores.score[rows])]])
     of_class = [set(scores.path[rows[scores.label[rows] == label]]) for label in (REAL, FAKE)]
     lost = any(len(failed & paths) > LOST * len(paths) for paths in of_class)
     return 1 - len(failed) / max(sum(map(len, of_class)), 1), lost
 
 
-def _cost(one: Competitor) -> float:
-    """Return the least of the runs' costs: other work on a machine only adds to a time."""
-    known = [run.about.get("cost_ms", {}).get("detectors", {}).get(one.detector, {}).get("total")
-             for run in one.all_runs]  # fmt: skip
-    return min((float(value) for value in known if value is not None), default=math.nan)
+def _constant(scores: ScoreTable, rows: np.ndarray) -> bool:
+    """Whether every image has one score in all of these rows; failures are all the same."""
+    image, score = scores.text["path"].codes[rows], np.unique(scores.score[rows], return_inverse=True)[1]
+    return len(np.unique(image)) == len(np.unique(np.stack([image, score], axis=1), axis=0))
+
+
+def _cost(one: Competitor) -> tuple[float, str]:
+    """Return the least of the runs' costs, and of which backend: other work on a machine only adds to a time.
+
+    Times of one core go before those of a device, which cannot be compared with them.
+    """
+    known: dict[str, list[float]] = {}
+    for run in one.all_runs:
+        timed = run.about.get("cost_ms", {})
+        if (total := timed.get("detectors", {}).get(one.detector, {}).get("total")) is not None:
+            known.setdefault(timed.get("backend", CORE), []).append(float(total))
+    on = CORE if CORE in known else next(iter(known), "")
+    return min(known.get(on, ()), default=math.nan), on

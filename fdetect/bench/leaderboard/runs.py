@@ -3,7 +3,8 @@
     run folder    result.json, scores.parquet, and run.json where it is there -> `Run`
     refused       runs on other images, under another protocol, number of folds, calibration or crop
     same          a detector of the same name, seed and scores in two runs is one
-    repetition    a detector of the same name and settings in runs of different seeds: one competitor, several seeds
+    repetition    a detector of the same name and settings in runs of different seeds: one competitor, several seeds;
+                  of one made elsewhere, its score file, plug-in or program is among the settings
     otherwise     detectors of one name are told apart by the name of their run
 """
 
@@ -31,7 +32,7 @@ _OF_IMAGE = ("label", "generator", "real_source", "group", "id")
 # Of a configuration, what says which detectors run, on what and how they are judged, and not what a detector is.
 _CHOOSE = {
     "heads": ("all_columns", "per_family", "per_preset", "drop_one", "best_single", "importance"),
-    "detectors": ("names", "scores"), "networks": ("names",), "conditions": ("names",),
+    "detectors": ("names", "scores", "external"), "networks": ("names",), "conditions": ("names",),
 }  # fmt: skip
 
 
@@ -73,7 +74,24 @@ class Run:
             config[name] = {key: value for key, value in config[name].items() if key not in left_out}
         versions = {name: header["versions"].get(name) for name in ("fdetect", "decoder")}
         return {"config": config, "versions": versions, "backend": header["backend"]["name"],
-                "weights": header.get("weights", {}).get(detector)}  # fmt: skip
+                "weights": header.get("weights", {}).get(detector),
+                "made elsewhere": self._elsewhere(detector)}  # fmt: skip
+
+    def _elsewhere(self, detector: str) -> Any:
+        """Return what tells a detector that was made elsewhere from others of its name; nothing for one of fdetect.
+
+        That is version and code of a plug-in, the command of a program, or the content of a file of scores.
+        """
+        header = self.result.header
+        config = header["config"]
+        chosen = config["detectors"]
+        plugged = header.get("plugged", {}).get(detector)
+        if program := [one for one in chosen.get("external", ()) if one.startswith(f"{detector}=")]:
+            return program
+        if plugged or "given" in header:
+            return plugged or header["given"].get(detector)
+        named = (*chosen["names"], *config["networks"]["names"])  # older runs do not say which file a detector is of
+        return None if ":" in detector or detector in named else list(chosen["scores"]) or None
 
 
 @dataclass(frozen=True)

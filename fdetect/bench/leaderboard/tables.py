@@ -11,7 +11,7 @@ from typing import Any
 
 from fdetect.bench.gate.checks import FEWEST_GROUPS
 from fdetect.bench.leaderboard.boards import Board
-from fdetect.bench.leaderboard.places import LEADER, LEVEL, Place
+from fdetect.bench.leaderboard.places import ABOVE, CORE, LEADER, LEVEL, Place
 from fdetect.bench.leaderboard.runs import Run
 from fdetect.bench.report.grid import Grid, interval_text, pretty, signed
 from fdetect.bench.report.latex import latex_tables
@@ -25,16 +25,16 @@ _NOTHING = "–"
 _COLUMNS: dict[str, Callable[[Place], str]] = {
     "detector": lambda one: one.detector,
     "rank": lambda one: str(one.rank) if math.isfinite(one.auroc) else _NOTHING,
-    "macro AUROC": lambda one: f"{interval_text(one.auroc, one.low, one.high)}{'!' if one.lost else ''}",
-    "sd over seeds": lambda one: f"{pretty(one.spread)} (n = {len(one.seeds)})" if len(one.seeds) > 1 else _NOTHING,
+    "macro AUROC": lambda one: f"{interval_text(one.auroc, one.low, one.high)}{one.star}{'!' if one.lost else ''}",
+    "sd over seeds": lambda one: _NOTHING if one.same else f"{pretty(one.spread)} (n = {len(one.seeds)})",
     "minus the leader": lambda one: signed(one.behind.value, one.behind.low, one.behind.high),
     "p (Holm)": lambda one: pretty(one.p),
     "verdict": lambda one: one.verdict,
     "worst generator": lambda one: _worst(one),
-    "fakes found at 5 % FPR": lambda one: pretty(one.tpr),
-    "FPR achieved": lambda one: pretty(one.fpr),
-    "ECE": lambda one: pretty(one.ece),
-    "ms an image": lambda one: f"{one.cost:.3g}" if math.isfinite(one.cost) else _NOTHING,
+    "fakes found at the frozen threshold": lambda one: _mean(one, one.tpr),
+    "FPR achieved": lambda one: _mean(one, one.fpr),
+    "ECE": lambda one: _mean(one, one.ece),
+    "ms an image": lambda one: f"{one.cost:.3g}{_device(one)}" if math.isfinite(one.cost) else _NOTHING,
     "weights": lambda one: one.weights or _NOTHING,
     "trained under": lambda one: one.trained_under or _NOTHING,
     "images scored": lambda one: f"{100 * one.coverage:.1f} %",
@@ -47,7 +47,7 @@ _AUROC = 1  # place of the macro AUROC in a table for a paper
 _CSV = ("condition", "trained_on", "rank", "detector", "runs", "macro_auroc", "low", "high", "seeds", "sd",
         "by_seed", "worst_generator", "worst_auroc", "worst_groups", "tpr_frozen_5", "fpr_achieved_5", "ece",
         "images_scored", "minus_leader", "minus_leader_low", "minus_leader_high", "p_holm", "verdict", "cost_ms",
-        "weights", "trained_under", "audit", "generators")  # fmt: skip
+        "weights", "trained_under", "audit", "generators", "cost_on", "seen_in_training")  # fmt: skip
 
 
 def board_grid(board: Board, columns: Sequence[str] = tuple(_COLUMNS), *, marked: bool = True) -> Grid:
@@ -105,7 +105,7 @@ def boards_csv(boards: Sequence[Board]) -> str:
                 board.condition, board.train, one.rank, one.detector, "; ".join(one.runs), one.auroc, one.low, one.high,
                 len(one.seeds), one.spread, seeds, *one.worst, one.tpr, one.fpr, one.ece, one.coverage,
                 one.behind.value, one.behind.low, one.behind.high, one.p, one.verdict, one.cost, one.weights,
-                one.trained_under, board.mark, "; ".join(board.generators),
+                one.trained_under, board.mark, "; ".join(board.generators), one.cost_on, "; ".join(one.seen),
             )))  # fmt: skip
     return file.getvalue()
 
@@ -121,20 +121,23 @@ def boards_latex(boards: Sequence[Board], paragraph: str = "") -> str:
 
 def _title(board: Board) -> str:
     trained = ", ".join(dict.fromkeys(one.trained_under for one in board.places if one.trained_under))
-    parts = [f"trained on {board.train}" if board.train else "", f"trained under {trained}" if trained else ""]
+    parts = [f"trained on {board.train}" if board.train else "", f"trained under {trained}" if trained else "",
+             f"over {board.seen}" if board.seen else ""]  # fmt: skip
     return ", ".join(filter(None, (f"Leaderboard under {board.condition}", *parts)))
 
 
 def _note(board: Board) -> str:
-    n, compared = len(board.generators), sum(math.isfinite(one.p) for one in board.places)
+    n, compared = len(board.generators), board.compared
     parts = [
-        f"Macro AUROC: mean over {n} generator{'s' * (n != 1)} ({', '.join(board.generators)}), {board.level:.0%} "
-        f"interval by group bootstrap ({board.replicates:,} replicates). Worst generator: the lowest of those with at "
-        f"least {FEW_GROUPS} groups.",
+        f"Macro AUROC: mean over {n} generator{'s' * (n != 1)} ({', '.join(board.generators)}), "
+        f"{100 * board.level:.10g} % interval by group bootstrap ({board.replicates:,} replicates). Worst generator: "
+        f"the lowest of those with at least {FEW_GROUPS} groups.",
     ]
-    if any(len(one.seeds) > 1 for one in board.places):
+    if any(not one.same for one in board.places):
         parts.append("Of several seeds every figure is the mean; their standard deviation (n - 1) stands beside it and "
                      "is in no interval.")  # fmt: skip
+    if unchanged := [one.detector for one in board.places if one.same and len(one.seeds) > 1]:
+        parts.append(f"The same scores in all seeds, which repeats nothing: {', '.join(unchanged)}.")
     if compared:
         parts.append(
             "Minus the leader: paired, on the images that both scored and the seeds that both have; p is two-sided, "
@@ -142,16 +145,24 @@ def _note(board: Board) -> str:
             f"to the leader is shown (p of {1 - board.level:.2g} or more), which does not say that there is none. The "
             "leader was found on these images, so that its lead is exploratory."
         )
-    if any(math.isfinite(one.cost) for one in board.places):
-        parts.append(
-            "ms an image: time of one core for columns and head, on noise, on the machine of its run, without decoding."
-        )
+    if on := dict.fromkeys(one.cost_on for one in board.places if math.isfinite(one.cost)):
+        times = " or ".join("of one core" if name == CORE else f"on the wall with {name} (marked so)" for name in on)
+        parts.append(f"ms an image: time {times} for columns and head, on noise, on the machine of its run, without "
+                     f"decoding{'; the two cannot be compared' if len(on) > 1 else ''}.")  # fmt: skip
     return " ".join(filter(None, (*parts, _reservations(board))))
 
 
 def _reservations(board: Board) -> str:
     """Say what keeps this board from being what it seems."""
     parts = []
+    if board.seen:
+        alike = len({one.seen for one in board.places}) == 1
+        parts.append("* = its means are over generators that it was trained on: no tested one was new to it." if alike
+                     else "Every tested generator was in some detector's training, so that detectors are not on a par: "
+                     "* = its means are over some that it was trained on.")  # fmt: skip
+    if above := [one.detector for one in board.places if one.verdict == ABOVE]:
+        parts.append(f"{ABOVE.capitalize()}: higher than the leader on the images and seeds that both have, and ranked "
+                     f"by what each has ({', '.join(above)}).")  # fmt: skip
     if board.groups < FEWEST_GROUPS and len(board.places) > 1:
         parts.append(f"{board.groups} groups of a class are too few to test a difference: it takes {FEWEST_GROUPS}.")
     elif board.weak:
@@ -168,7 +179,16 @@ def _worst(one: Place) -> str:
     name, auroc, groups = one.worst
     if not name:
         return _NOTHING
-    return f"{pretty(auroc)} {name} ({groups} groups{', few' if groups < FEW_GROUPS else ''})"
+    star = "*" if name in one.seen else ""
+    return f"{pretty(auroc)}{star} {name} ({groups} groups{', few' if groups < FEW_GROUPS else ''})"
+
+
+def _mean(one: Place, value: float) -> str:
+    return f"{pretty(value)}{one.star}" if math.isfinite(value) else _NOTHING
+
+
+def _device(one: Place) -> str:
+    return "" if one.cost_on == CORE else f" ({one.cost_on})"
 
 
 def _plain(value: Any) -> Any:

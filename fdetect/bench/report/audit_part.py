@@ -10,7 +10,7 @@ from markupsafe import Markup
 from fdetect.bench.report.charts import Dot, dot_plot
 from fdetect.bench.report.grid import interval_text, pretty, printable
 from fdetect.bench.report.parts import Figure, Section, badge
-from fdetect.bench.report.tables import audit_grids, audit_mark, history_text
+from fdetect.bench.report.verdict import audit_grids, audit_mark, brief_mark, history_mark, history_text
 
 __all__ = ["audit_section", "marked_conditions"]
 
@@ -41,13 +41,14 @@ def _audited(audit: Mapping[str, Any]) -> list[str]:
 
 
 def _sentence(audit: Mapping[str, Any], condition: str) -> Markup:
-    mark = audit_mark(audit, condition)
+    mark, left = audit_mark(audit, condition), history_mark(audit, condition)
     text = Markup("<strong>{}</strong>: {}").format(printable(condition), badge(mark) if mark else "not marked")
+    text += Markup(" ") + badge(left, soft=True) if left else Markup("")
     for h in audit["history"]:
         if h["condition"] == condition:
             line = f"JPEG history AUC {history_text(h)} ({h['images']} images, {h['kind']})"
             text += Markup('<br><span class="soft">{}</span>').format(printable(line))
-    return text
+    return Markup('<span data-condition="{}">{}</span>').format(printable(condition), text)
 
 
 def _figure(audit: Mapping[str, Any], condition: str) -> Figure:
@@ -60,4 +61,5 @@ def _figure(audit: Mapping[str, Any], condition: str) -> Figure:
         for p in audit["probes"]
         if p["condition"] == condition
     ]  # fmt: skip
-    return Figure(condition, dot_plot(dots, label=f"Audit probes under {condition}"), audit_mark(audit, condition))
+    mark = brief_mark(audit_mark(audit, condition))  # its sentence says all of it
+    return Figure(condition, dot_plot(dots, label=f"Audit probes under {condition}"), mark, condition)

@@ -14,7 +14,7 @@ from itertools import cycle
 
 from markupsafe import Markup
 
-from fdetect.bench.report.svg import SIZE, defined, group, number, shortened, svg, tag, text, width_of
+from fdetect.bench.report.svg import SIZE, defined, group, number, shortened, svg, tag, text, titled, width_of
 
 __all__ = ["CHANCE", "INKS", "Dot", "HeatCell", "Line", "Point", "colour_scale", "contrast", "dot_plot", "heat_colour",
            "heat_map", "line_chart", "shortened"]  # fmt: skip
@@ -191,7 +191,7 @@ def colour_scale() -> Markup:
 def _heat_cell(cell: HeatCell, x: float, y: float) -> Markup:
     width, height = _CELL
     middle = (x + width / 2, y + height / 2)
-    title = Markup("<title>{}</title>").format(cell.title) if cell.title else Markup("")
+    title = titled(cell.title)
     if cell.value is None or not math.isfinite(cell.value):
         lines = [f"M{number(x + k)} {number(y + height - 1)}l15 {2 - height}" for k in range(2, width - 14, 10)]
         parts = [
@@ -221,7 +221,6 @@ def _centred(middle: tuple[float, float], figure: str, ink: str) -> Markup:
 
 
 def _dot(dot: Dot, left: float, y: float) -> Markup:
-    title = Markup("<title>{}</title>").format(dot.title) if dot.title else Markup("")
     kind = "dot warn" if dot.warn else "dot"
     parts = []
     if defined(dot.low) and defined(dot.high):
@@ -231,7 +230,7 @@ def _dot(dot: Dot, left: float, y: float) -> Markup:
         parts.append(tag("path", class_="second", d=at, fill="none", stroke_width=1.5))
     if defined(dot.value):
         parts.append(tag("circle", cx=left + dot.value * _SPAN, cy=y, r=4.5))
-    return group(title, parts, class_=kind)
+    return group(titled(dot.title), parts, class_=kind)
 
 
 def _line(name: str, places: Sequence[tuple[float, Point]], top: float, height: float, ink: str) -> Markup:
@@ -245,7 +244,7 @@ def _line(name: str, places: Sequence[tuple[float, Point]], top: float, height: 
         if defined(p.low) and defined(p.high):
             parts.append(tag("line", x1=x, x2=x, y1=top + (1 - p.low) * height, y2=top + (1 - p.high) * height,
                               stroke=ink, stroke_opacity=0.45, stroke_width=3))  # fmt: skip
-        title = Markup("<title>{}</title>").format(f"{name} at {p.at:g}: {p.value:.3f}")
+        title = titled(f"{name} at {p.at:g}: {p.value:.3f}")
         parts.append(tag("circle", title, cx=x, cy=y, r=3.5, fill=ink))
     return group(Markup(""), [tag("path", d=path or "M0 0", fill="none", stroke=ink, stroke_width=1.5), *parts])
 

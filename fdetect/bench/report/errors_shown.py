@@ -2,15 +2,17 @@
 
 An error is a photograph whose score lies above the threshold frozen in its trial, or a generated image whose score
 does not.  Its distance is |score - threshold|, in units of that detector's score.  An image that several trials test
-stands here once, with its largest distance.  Shown are those of the detectors with the highest macro AUROC under
-`matched`, or, where that was not tested, under the first condition that is not `native`, or else under the first.
+stands here once, with its largest distance and the number of trials that err on it.  Shown are those of the detectors
+with the highest macro AUROC under `matched`, or, where that was not tested, under the first condition that is not
+`native`, or else under the first.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -34,11 +36,18 @@ class Case:
     origin: str  # the real source of a photograph, the generator of a fake
     distance: float  # score minus threshold: positive for a photograph called generated, else at most 0
     p_value: float
+    n_wrong: int = 1  # of its trials, how many judge it wrongly
+    n_trials: int = 1  # that judge it
 
 
 @dataclass(frozen=True)
 class Errors:
-    """The errors of one detector on one class: the SHOWN worst of `n_wrong` among `n_images` that could be judged."""
+    """The errors of one detector on one class: the SHOWN worst of `n_wrong` among `n_images` that could be judged.
+
+    An image counts as wrong where any of its trials errs, so that `n_wrong` of `n_images` is no rate where images have
+    several trials: that is `n_wrong_decisions` of `n_decisions`, one decision for each image and trial.  `n_trials` is
+    how many judge an image, the largest number of all images.
+    """
 
     detector: str
     train: str
@@ -46,6 +55,9 @@ class Errors:
     label: int
     n_wrong: int
     n_images: int
+    n_wrong_decisions: int
+    n_decisions: int
+    n_trials: int
     cases: tuple[Case, ...]
 
 
@@ -93,11 +105,15 @@ def _errors(rows: dict[str, list[object]], detector: str, train: str, condition:
     judged = np.flatnonzero((np.array(rows["label"]) == label) & np.isfinite(distance))
     origin = rows["real_source" if label == REAL else "generator"]
     worst: dict[str, Case] = {}
+    n_trials, n_wrong = Counter[str](), Counter[str]()  # by path
     for k in judged:
         wrong = distance[k] > 0 if label == REAL else distance[k] <= 0
         path = str(rows["path"][k])
+        n_trials[path] += 1
+        n_wrong[path] += int(wrong)
         if wrong and (path not in worst or abs(distance[k]) > abs(worst[path].distance)):
             worst[path] = Case(path, str(origin[k]), float(distance[k]), float(p_value[k]))
     cases = sorted(worst.values(), key=lambda case: (-abs(case.distance), case.path))
-    n_images = len({rows["path"][k] for k in judged})
-    return Errors(detector, train, condition, label, len(cases), n_images, tuple(cases[:SHOWN]))
+    shown = tuple(replace(case, n_wrong=n_wrong[case.path], n_trials=n_trials[case.path]) for case in cases[:SHOWN])
+    return Errors(detector, train, condition, label, len(cases), len(n_trials), n_wrong.total(), n_trials.total(),
+                  max(n_trials.values(), default=0), shown)  # fmt: skip

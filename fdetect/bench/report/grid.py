@@ -32,7 +32,7 @@ def markdown(grids: Iterable[Grid]) -> str:
         rule = " | ".join("---" for _ in grid.columns)
         parts.append("\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:])) + "\n")
         if grid.note:
-            parts.append(f"{grid.note}\n")
+            parts.append(_BLOCK.sub(r"\g<0>\\", _plain(grid.note)) + "\n")
     return "\n".join(parts)
 
 
@@ -59,7 +59,7 @@ def signed(value: float | None, low: float | None, high: float | None) -> str:
 
 def printable(text: str) -> str:
     """Return text in which characters that would steer a terminal, or break a line, are shown as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _escape(text: str) -> str:
@@ -67,5 +67,12 @@ def _escape(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Write what would begin a tag, or a line, as text: names of files and detectors are anybody's."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", printable(text))
+    """Write what would be a tag, a link, a picture or a line's end as text: names of files and detectors are anybody's.
+
+    Backticks stay: commands stand between them, and what a name has between them is text anyway.
+    """
+    text = re.sub(r"\\(?=[!-/:-@\[-`{-~])", r"\\\\", printable(text))  # a backslash here would undo one of ours
+    return re.sub(r"\](?=[(\[])", r"\\]", re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text))
+
+
+_BLOCK = re.compile(r"^\s*(?=#|>|\[|~~~|[-+*]\s)")  # where a note would begin as something else than a paragraph

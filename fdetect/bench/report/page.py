@@ -5,6 +5,7 @@ The content security policy allows exactly this style and this script, by their 
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
@@ -15,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fdetect.bench.report.grid import printable
+from fdetect.bench.report.verdict import brief_mark
 
 __all__ = ["render_page"]
 
@@ -30,10 +32,28 @@ def render_page(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("fdetect.bench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, finalize=_readable,
     )  # fmt: skip
+    made.filters.update(brief_mark=brief_mark, head=_head, cell=_cell)
+    return made
+
+
+def _head(text: str) -> Markup:
+    """Write the head of a column; of how many groups a generator's figures are, on a line of its own as "n = 24"."""
+    name, _, n = text.removesuffix(" groups)").rpartition(" (")
+    if not (name and n.isdigit() and text.endswith(" groups)")):
+        return Markup("{}").format(printable(text))
+    return Markup('{} <span class="below" title="{n} groups">n = {n}</span>').format(printable(name), n=n)
+
+
+def _cell(text: str) -> Markup:
+    """Write a cell; what a figure is of, as in "0.685 [0.60, 0.76] dalle-mini (24 groups)", stands below it."""
+    found = re.fullmatch(r"([-+]?[\d.]+ \[[^]]*\]\S*) (.+)", printable(text))
+    if not found:
+        return Markup("{}").format(printable(text))
+    return Markup('{} <span class="below">{}</span>').format(*found.groups())
 
 
 def _readable(value: Any) -> Any:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fdetect.bench.report.tables import audit_mark
-from fdetect.perturb import FINAL_QUALITY
+from fdetect.bench.report.verdict import audit_mark, histories_in_words
+from fdetect.errors import ParameterError
+from fdetect.perturb import LAUNDER, condition, condition_names, perturbation
+from fdetect.registry import Entry
 from fdetect.types import RunResult
 
 __all__ = ["protocol_paragraph"]
@@ -26,6 +28,7 @@ _PROTOCOLS = {  # what a protocol trains on and tests; with `{}` for the names t
 }
 _SHOWN = ("fdetect", "python", "numpy", "scipy", "numba", "scikit-learn", "torch", "transformers")
 _NONE = "not installed"
+_CROP = "a crop at an offset drawn from the image's content"
 
 
 def protocol_paragraph(result: RunResult) -> str:
@@ -68,7 +71,9 @@ def _conditions(result: RunResult) -> str:
     names, crop = config["conditions"]["names"], config["conditions"]["crop"]
     coded = any(name != "native" for name in names)
     encoder = f"; encoded and decoded by {result.header['versions']['decoder']}" if coded else ""
-    parts = ", ".join(f"{name}{f' ({what})' if (what := _condition(name)) else ''}" for name in names)
+    parts = ", ".join(f"{name}{f' ({what})' if (what := _condition(name)) else ''}" for name in condition_names(names))
+    first, crop_of, others = parts.partition(_CROP)
+    parts = first + crop_of + others.replace(_CROP, "such a crop")
     together = "+".join(config["heads"]["train_conditions"])
     trained = f"trained under {together}, thresholds frozen under matched" if together else (
         "trained, and thresholds frozen, under matched")  # fmt: skip
@@ -78,17 +83,33 @@ def _conditions(result: RunResult) -> str:
 
 
 def _condition(name: str) -> str:
-    """Say what the conditions do that most runs have; the name says it of the others."""
+    """Say what a condition does, each operation in the words of its registration; "" for a name that is not known."""
     if name == "native":
         return "centre crop of the stored pixels, no encoding"
-    crop = "a crop at an offset drawn from the image's content"
-    if name == "matched":
-        return f"{crop}, then JPEG Q{FINAL_QUALITY} 4:2:0"
-    if quality := re.fullmatch(r"jpeg(\d+)", name):
-        return f"such a crop, then JPEG Q{quality[1]} 4:2:0 alone"
-    if name == "rescaled":
-        return f"a larger crop made smaller by a factor drawn from the content, then JPEG Q{FINAL_QUALITY} 4:2:0"
-    return ""
+    front, _, rest = name.partition("+") if name.startswith(LAUNDER) else ("", "", name)
+    try:
+        read = condition(rest or "matched")
+    except ParameterError:
+        return ""
+    said = [f"the stored picture through the autoencoder {front.removeprefix(LAUNDER)}"] if front else []
+    said.append("a larger crop made smaller by a factor drawn from the content" if read.rescaled else _CROP)
+    last = len(read.steps) - 1
+    for k, (step, amount) in enumerate(read.steps):
+        entry = perturbation.get(step)
+        if step == "jpeg" and not (k and "quality" in perturbation.get(read.steps[k - 1][0]).meta):  # else it was said
+            alone = " alone" if k == last == 0 and name == rest != "matched" and not read.rescaled else ""
+            said.append(f"JPEG Q{amount:g} 4:2:0{alone}")
+        elif step != "jpeg":
+            said.append(_operation(entry, amount))
+    return ", then ".join(said)
+
+
+def _operation(entry: Entry, amount: float) -> str:
+    """Return the first words of an operation's docstring, before its shapes, with the amount in its place."""
+    words = entry.summary.partition(": (H, W, 3)")[0].rstrip(".").replace("`amount`", f"{amount:g}").replace("`", "")
+    words = re.sub(r"^1 (\w+)s\b", r"1 \1", words)  # one operation
+    kept = words[1:2].isupper() or words.startswith("Gaussian")
+    return words if kept else words[:1].lower() + words[1:]
 
 
 def _thresholds(result: RunResult) -> str:
@@ -112,8 +133,11 @@ def _audit(result: RunResult) -> str:
     marks = [f"{name}: {mark}" for name in audit["biased_by"] if (mark := audit_mark(audit, name))]
     probes = dict.fromkeys(p["probe"] for p in audit["probes"])
     said = "; ".join(marks) if marks else "no condition was marked"
+    left = histories_in_words(audit, audit["biased_by"])
+    history = f" JPEG history was still told apart within a class (AUROC){left}." if left else ""
     return (f"Audit: probes that see {', '.join(probes)} alone mark a condition as biased where they tell the labels "
-            f"apart with a balanced accuracy above {audit['threshold']:.2f}; {said}.") if probes else ""  # fmt: skip
+            f"apart with a balanced accuracy above {audit['threshold']:.2f}; {said}."
+            f"{history}") if probes else ""  # fmt: skip
 
 
 def _failures(result: RunResult) -> str:

@@ -18,11 +18,15 @@ __all__ = ["Figure", "Section", "badge"]
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart and the sentence above it; `mark` is what the audit says of it, where its section does not say it."""
+    """A chart and the sentence above it; `mark` is what the audit says of it, where its section does not say it.
+
+    `condition` is the one that it is about, by which readers filter, where its section is about several.
+    """
 
     caption: str
     chart: Markup
     mark: str = ""
+    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,11 @@ class Section:
 
     texts      paragraphs below the title: text, or Markup
     note       small print below them: how to read what follows
-    mark       what the audit says of everything in it: stands beside the title, every chart and every table
+    mark       what the audit says of everything in it: stands beside the title, and in brief at charts and tables
     condition  the one that all of it is about, by which readers filter; "" for several
     words      whether its tables hold sentences, which may wrap
     folded     whether its tables are shut until a reader opens them
+    left_out   conditions whose parts are not on the page, to keep it small, and `elsewhere` the files that hold them
     """
 
     title: str
@@ -48,6 +53,8 @@ class Section:
     condition: str = ""
     words: bool = False
     folded: bool = False
+    left_out: tuple[str, ...] = ()
+    elsewhere: str = ""
 
     @property
     def empty(self) -> bool:
@@ -55,6 +62,7 @@ class Section:
         return not (self.texts or self.figures or self.grids or any(not part.empty for part in self.parts))
 
 
-def badge(text: str) -> Markup:
-    """Write what the audit says as a badge; nothing for no text."""
-    return Markup('<span class="badge">{}</span>').format(printable(text)) if text else Markup("")
+def badge(text: str, *, soft: bool = False) -> Markup:
+    """Write what the audit says as a badge, or in outline what is softer than a mark; nothing for no text."""
+    kind = "badge hint" if soft else "badge"
+    return Markup('<span class="{}">{}</span>').format(kind, printable(text)) if text else Markup("")

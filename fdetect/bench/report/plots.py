@@ -15,13 +15,13 @@ from statistics import NormalDist
 from markupsafe import Markup
 
 from fdetect.bench.report.charts import INKS
-from fdetect.bench.report.svg import SIZE, defined, group, number, tag, text, width_of
+from fdetect.bench.report.svg import SIZE, defined, group, number, tag, text, titled, width_of
 
-__all__ = ["Axis", "Frame", "Pen", "key", "pens", "probit", "side_by_side", "titled"]
+__all__ = ["LINE", "SAMPLE", "Axis", "Frame", "Pen", "key", "pens", "probit", "titled"]
 
 _SOLID = 4  # lines before the first dashed one
-_LINE = SIZE * 1.5  # px from one line of a key to the next
-_SAMPLE = 22  # px of a line in a key
+LINE = SIZE * 1.5  # px from one line of a key to the next
+SAMPLE = 28  # px that a line in a key takes, with the gap behind it
 
 
 @dataclass(frozen=True)
@@ -144,19 +144,10 @@ def key(names: Sequence[str], shown: Sequence[Pen], left: float, top: float) -> 
     """Write the name of each line behind a piece of it, from top to bottom."""
     parts = []
     for k, (name, pen) in enumerate(zip(names, shown, strict=True)):
-        y = top + (k + 0.5) * _LINE
-        parts.append(tag("line", x1=left, x2=left + _SAMPLE, y1=y, y2=y, **pen.stroke))
-        parts.append(text(left + _SAMPLE + 6, y, name))
+        y = top + (k + 0.5) * LINE
+        parts.append(tag("line", x1=left, x2=left + SAMPLE - 6, y1=y, y2=y, **pen.stroke))
+        parts.append(text(left + SAMPLE, y, name))
     return parts
-
-
-def side_by_side(
-    count: int, *, most: int, width: float, height: float
-) -> tuple[list[tuple[float, float]], float, float]:
-    """Return the left upper corner of each of so many panels in rows of at most `most`, and the size of them all."""
-    columns = min(count, most)
-    places = [(k % columns * width, k // columns * height) for k in range(count)]
-    return places, columns * width, -(-count // columns) * height
 
 
 def probit(share: float) -> float:
@@ -165,8 +156,3 @@ def probit(share: float) -> float:
     Martin, Doddington, Kamm, Ordowski and Przybocki 1997, The DET curve in assessment of detection task performance.
     """
     return NormalDist().inv_cdf(share)
-
-
-def titled(words: str) -> Markup:
-    """Return a tooltip, or nothing."""
-    return Markup("<title>{}</title>").format(words) if words else Markup("")

@@ -17,7 +17,9 @@ from fdetect.bench.report.paragraph import protocol_paragraph
 from fdetect.bench.report.parts import Figure, Section
 from fdetect.bench.report.provenance_part import count, counted, provenance_section, settings_section
 from fdetect.bench.report.results_part import condition_sections, glance_section, results_section
-from fdetect.bench.report.tables import failure_grid, not_run_grid, verdict_line
+from fdetect.bench.report.size import fitting
+from fdetect.bench.report.tables import failure_grid, not_run_grid
+from fdetect.bench.report.verdict import histories_left, verdict_line
 from fdetect.bench.scores.compare import PairedDifference
 from fdetect.bench.scores.gains import Gain
 from fdetect.bench.scores.robustness import Curve, curve_charts, curve_grids
@@ -38,6 +40,7 @@ def render_report(
     its results.  `curves` are those of robustness, which stand below all conditions.  `sections` are those that need
     more than the result (see `scores_part.py`); they stand between the results and what is missing.
 
+    Under many conditions parts that stand in other files too make room, so that it can be sent (`size.py`).
     Every text is escaped, whatever files and detectors are called, and the page forbids browsers to load anything.
     """
     not_run, failures = not_run_grid(result), failure_grid(result.failures)
@@ -58,17 +61,22 @@ def render_report(
         settings_section(result),
     )
     data = result.header.get("data", {})
-    return render_page(
-        "report.html.j2",
-        name=data.get("name", ""),
-        description=data.get("description", ""),
-        verdict=verdict_line(result.audit),
-        marked=bool(marked_conditions(result.audit) or not result.audit["biased_by"]),
-        summary=_summary(result.header),
-        facts=_facts(result.header),
-        missing=_missing(not_run, failures),
-        sections=[section for section in page if not section.empty],
-    )
+    about = {
+        "name": data.get("name", ""),
+        "description": data.get("description", ""),
+        "verdict": verdict_line(result.audit),
+        "marked": bool(marked_conditions(result.audit) or not result.audit["biased_by"]),
+        "hint": bool(histories_left(result.audit)),
+        "summary": _summary(result.header),
+        "facts": _facts(result.header),
+        "missing": _missing(not_run, failures),
+    }
+
+    def render(page: Sequence[Section]) -> str:
+        shown = [section for section in page if not section.empty]
+        return render_page("report.html.j2", **about, sections=shown)
+
+    return fitting(page, render)
 
 
 def _summary(header: Mapping[str, Any]) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 from markupsafe import Markup
 
 from fdetect.bench.report.grid import Grid, pretty
-from fdetect.bench.report.plots import Axis, Frame, Pen, key, pens, probit, side_by_side, titled
+from fdetect.bench.report.plots import LINE, SAMPLE, Axis, Frame, Pen, key, pens, probit, titled
 from fdetect.bench.report.svg import group, shortened, svg, text, width_of
-from fdetect.bench.report.tables import audit_mark, bracketed
 from fdetect.bench.report.terminal import in_tables_alone
+from fdetect.bench.report.verdict import audit_mark, bracketed
 from fdetect.bench.scores.curves import ScoreCurves
 from fdetect.bench.scores.robustness import trained_names
 from fdetect.bench.scores.shapes import COVERAGE, FPR, UNITS, Reliability, least_area
@@ -27,7 +27,6 @@ __all__ = ["DRAWN", "score_charts", "score_grids"]
 DRAWN = 8  # detectors of a chart
 _SIDE = 290.0  # px of the square of a ROC
 _PANEL = (180.0, 110.0, 170.0)  # px: width of small panels, height of a histogram, height of a reliability diagram
-_ACROSS = 4  # panels beside each other
 _NAME = 26  # characters of a name above a panel
 _ENDS = (0.001, 0.99)  # of both axes of a DET
 _PERCENT = (0.1, 1, 5, 10, 20, 40, 60, 80, 90, 95, 99)
@@ -113,15 +112,18 @@ def _lines(
     x: Axis, y: Axis, height: float, rule: tuple[tuple[float, float], tuple[float, float]] | None,
     figure: str, lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], label: str,
 ) -> Markup:  # fmt: skip
-    """Draw (name, xs, ys) in one pair of axes; at the right their names, which begin with the figure of the title."""
+    """Draw (name, xs, ys) in one pair of axes; below it their names, which begin with the figure of the title.
+
+    Below, and not beside: so a phone shows both.
+    """
     frame = Frame(x, y, Frame(x, y, 0, 0, 1, 1).gutter, 8, _SIDE, height)
-    shown, right = pens(len(lines)), frame.left + _SIDE + 16
+    shown, left, below = pens(len(lines)), frame.left, frame.top + height + 50
     parts = [frame.axes(), *([frame.rule(*rule)] if rule else [])]
     parts += [frame.line(xs, ys, pen, title=name) for (name, xs, ys), pen in zip(lines, shown, strict=True)]
     names = [name for name, _, _ in lines]
-    parts += [text(right + 28, frame.top + 6, figure), *key(names, shown, right, frame.top + 16)]
-    width = right + 32 + max(width_of(shortened(name)) for name in names)
-    return svg(width, frame.top + height + 38, label, parts)
+    parts += [text(left + SAMPLE, below, figure), *key(names, shown, left, below + 10)]
+    width = left + max(_SIDE + 14, SAMPLE + 4 + max(width_of(shortened(name)) for name in names))
+    return svg(width, below + 14 + len(names) * LINE, label, parts)
 
 
 def _roc(named: Named, label: str) -> Markup:
@@ -151,18 +153,16 @@ def _risk(named: Named, label: str) -> Markup:
 def _panels(
     named: Named, x: Axis, y: Axis, height: float, draw: Callable[[Frame, ScoreCurves], list[Markup]], label: str
 ) -> Markup:
-    """Draw one small pair of axes for each detector, with its name above."""
-    gutter, above = Frame(x, y, 0, 0, 1, 1).gutter, 26.0
-    places, right, bottom = side_by_side(
-        len(named), most=_ACROSS, width=gutter + _PANEL[0] + 18, height=above + height + 46
-    )
-    parts = []
-    for (left, top), (name, curve) in zip(places, named, strict=True):
-        frame = Frame(x, y, left + gutter, top + above, _PANEL[0], height)
+    """Draw one small pair of axes for each detector, with its name above: pictures of their own, which may wrap."""
+    above = 26.0
+    frame = Frame(x, y, Frame(x, y, 0, 0, 1, 1).gutter, above, _PANEL[0], height)
+    made = []
+    for name, curve in named:
         short = shortened(name, longest=_NAME)
-        parts.append(group(titled(name if short != name else ""), [text(frame.left, frame.top - 12, short)]))
-        parts += [frame.axes(), *draw(frame, curve)]
-    return svg(right, bottom, label, parts)
+        title = group(titled(name if short != name else ""), [text(frame.left, frame.top - 12, short)])
+        made.append(svg(frame.left + _PANEL[0] + 18, above + height + 46, f"{name}: {label}",
+                        [title, frame.axes(), *draw(frame, curve)]))  # fmt: skip
+    return Markup('<div class="panels">{}</div>').format(Markup("").join(made))
 
 
 def _histograms(named: Named, label: str) -> Markup:
@@ -204,4 +204,3 @@ def _reliability(frame: Frame, made: Reliability | None) -> list[Markup]:
         if n_real + n_fake
     ]  # fmt: skip
     return [*bars, frame.rule((0, 1), (0, 1)), *points]
-

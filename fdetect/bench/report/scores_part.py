@@ -15,8 +15,8 @@ from fdetect.bench.report.errors_shown import Case, Errors, worst_errors
 from fdetect.bench.report.grid import printable
 from fdetect.bench.report.parts import Figure, Section
 from fdetect.bench.report.score_charts import score_charts, score_grids
-from fdetect.bench.report.tables import audit_mark
 from fdetect.bench.report.thumbnails import thumbnail
+from fdetect.bench.report.verdict import audit_mark
 from fdetect.bench.scores.by_source import SourceRow
 from fdetect.bench.scores.by_source_tables import source_grids, verdict_grids
 from fdetect.bench.scores.curves import ScoreCurves
@@ -75,23 +75,28 @@ def sources_section(result: RunResult, rows: Sequence[SourceRow]) -> Section:
 
 def errors_section(result: RunResult, errors: Iterable[Errors], images: str | Path | None = None) -> Section:
     """Return the worst errors as thumbnails; with a dash and the reason where a file cannot be read any more."""
-    several = len({cell.train for cell in result.cells}) > 1
+    several, errors = len({cell.train for cell in result.cells}) > 1, list(errors)
     with Reader(images if images is not None else ".") as reader:
         figures = tuple(
-            Figure(_caption(one, several), _gallery(one, reader if images is not None else None),
-                   audit_mark(result.audit, one.condition))
-            for one in errors
-        )  # fmt: skip
+            Figure(_caption(one, several), _gallery(one, reader if images is not None else None)) for one in errors
+        )
     note = _ERRORS if images is not None else _ERRORS.partition(" Small pictures")[0] + _WITHOUT
-    return Section("Worst errors", "errors", note=note, figures=figures)
+    condition = errors[0].condition if errors else ""  # all are of the same
+    return Section("Worst errors", "errors", note=note, figures=figures, mark=audit_mark(result.audit, condition),
+                   condition=condition)  # fmt: skip
 
 
 def _caption(errors: Errors, several: bool) -> str:
     kind, called = ("photographs", "generated") if errors.label == REAL else ("generated images", "real")
     trained = f" ← {errors.train}" if several and errors.train else ""
     shown = "" if len(errors.cases) == errors.n_wrong else f"; the {len(errors.cases)} worst"
+    about = f"{errors.detector}{trained} under {errors.condition}"
+    if errors.n_decisions == errors.n_images:  # one trial an image
+        return f"{about}: {errors.n_wrong:,} of {errors.n_images:,} {kind} called {called}{shown}"
+    share = 100 * errors.n_wrong_decisions / errors.n_decisions
     return (
-        f"{errors.detector}{trained} under {errors.condition}: {errors.n_wrong:,} of {errors.n_images:,} {kind} "
+        f"{about}: {errors.n_wrong_decisions:,} of {errors.n_decisions:,} decisions ({share:.1f} %) called {kind} "
+        f"{called}, on {errors.n_wrong:,} of {errors.n_images:,} {kind} that at least one of {errors.n_trials} trials "
         f"called {called}{shown}"
     )
 
@@ -105,9 +110,11 @@ def _case(case: Case, reader: Reader | None) -> Markup:
     picture = _picture(case.path, reader) if reader else Markup("")
     p_value = "–" if case.p_value != case.p_value else f"{case.p_value:.3g}"
     path = escape(printable(case.path)).replace("/", Markup("/<wbr>"))  # a long path breaks at its folders
-    return Markup('<li title="{}">{}<strong>{}</strong><br>{:+.3g}, p {}<br><span class="path">{}</span></li>').format(
-        printable(case.path), picture, printable(case.origin) or "unnamed", case.distance, p_value, path
-    )
+    trials = f"in {case.n_wrong} of {case.n_trials} trials" if case.n_trials > 1 else ""
+    return Markup(
+        '<li title="{}">{}<strong>{}</strong><br>{:+.3g}, p {}<br>{}<span class="path">{}</span></li>'
+    ).format(printable(case.path), picture, printable(case.origin) or "unnamed", case.distance, p_value,
+             Markup("{}<br>").format(trials) if trials else "", path)  # fmt: skip
 
 
 def _picture(path: str, reader: Reader) -> Markup:

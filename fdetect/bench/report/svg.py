@@ -1,4 +1,4 @@
-"""The elements of charts: inline SVG as text, with names escaped and cut to what fits."""
+"""The elements of charts: inline SVG as text, with names escaped, made printable and cut to what fits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TypeGuard
 
 from markupsafe import Markup
 
-__all__ = ["SIZE", "defined", "group", "number", "shortened", "svg", "tag", "text", "width_of"]
+from fdetect.bench.report.grid import printable
+
+__all__ = ["SIZE", "SMALL", "defined", "group", "number", "shortened", "svg", "tag", "text", "titled", "width_of"]
 
 SIZE = 12  # px of all text
 SMALL = 440  # px of width up to which a picture may be shrunk to fit a phone: its text stays readable
@@ -17,7 +19,8 @@ LONGEST = 42  # characters of a name that are shown; the tooltip holds all of it
 
 
 def shortened(name: str, *, longest: int = LONGEST) -> str:
-    """Cut the middle out of a name that is too long to show: both ends tell most."""
+    """Cut the middle out of a name that is too long to show, as it is printed: both ends tell most."""
+    name = printable(name)
     if len(name) <= longest:
         return name
     tail = (longest - 1) // 2
@@ -27,7 +30,7 @@ def shortened(name: str, *, longest: int = LONGEST) -> str:
 def text(x: float, y: float, text: str, *, anchor: str = "start", fill: str = "currentColor", **more: str) -> Markup:
     """Write text centred on y; a name that was cut carries all of itself as a tooltip."""
     short = shortened(text)
-    body = Markup("{}<title>{}</title>").format(short, text) if short != text else Markup("{}").format(text)
+    body = Markup("{}").format(short) + titled(text if short != printable(text) else "")
     return tag("text", body, x=x, y=y, dy="0.35em", text_anchor=anchor, fill=fill, **more)
 
 
@@ -38,6 +41,11 @@ def svg(width: float, height: float, label: str, parts: Iterable[Markup]) -> Mar
                 height=math.ceil(height), font_size=SIZE, **({"class": "small"} if width <= SMALL else {}))  # fmt: skip
 
 
+def titled(words: str) -> Markup:
+    """Return a tooltip, or nothing."""
+    return Markup("<title>{}</title>").format(printable(words)) if words else Markup("")
+
+
 def group(title: Markup, parts: Iterable[Markup], **attributes: str) -> Markup:
     """Put shapes together, behind a <title> or nothing."""
     return tag("g", title + Markup("").join(parts), **attributes)
@@ -45,7 +53,7 @@ def group(title: Markup, parts: Iterable[Markup], **attributes: str) -> Markup:
 
 def tag(name: str, body: Markup | None = None, /, **attributes: str | float) -> Markup:
     """Write an element; values are escaped, `_` in a name becomes `-`, a trailing one is dropped."""
-    texts = {key: value if isinstance(value, str) else number(value) for key, value in attributes.items()}
+    texts = {key: printable(value) if isinstance(value, str) else number(value) for key, value in attributes.items()}
     pairs = [Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), text) for key, text in texts.items()]
     start = Markup("<{}{}").format(name, Markup("").join(pairs))
     return start + Markup("/>") if body is None else start + Markup(">{}</{}>").format(body, name)

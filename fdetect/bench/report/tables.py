@@ -6,24 +6,28 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fdetect.bench.report.grid import Grid, interval_text, pretty
+from fdetect.bench.report.verdict import audit_grids, audit_mark, bracketed, history_text, verdict_line
 from fdetect.bench.scores.evaluate import FEW, FEW_GROUPS, OVERALL, SEEN, lowest_left_out
 from fdetect.bench.training.networks import networks_grids, with_weights
 from fdetect.metrics import metric
 from fdetect.types import Cell, Failure, MetricValue, RunResult
 
-__all__ = ["LOW_END", "audit_grids", "audit_mark", "bracketed", "by_detector", "cells_csv", "failure_grid", "grids",
-           "history_text", "low_end", "marks", "not_run_grid", "result_grids", "summary_grids",
-           "trained_under", "verdict_line"]  # fmt: skip
+__all__ = ["LOW_END", "above_promise", "audit_grids", "audit_mark", "bracketed", "by_detector", "cells_csv",
+           "failure_grid", "grids", "history_text", "low_end", "marks", "not_run_grid", "result_grids",
+           "several_trained", "summary_grids", "trained_under", "verdict_line"]  # fmt: skip
 
 LOW_END = (f"worst of {FEW_GROUPS}+ groups", f"lowest below {FEW_GROUPS} groups")  # columns; see `low_end`
 
-TOO_FEW = "too few images"
-_MARKS = "* = seen in training; ! = more than 1 % of a class lost."
+_PROMISED = 0.05  # of reals called generated, by thresholds
+_MARKS = (
+    "* = seen in training; ! = more than 1 % of a class lost; ↑ = FPR achieved above the promised 5 %: all of its "
+    "interval is."
+)
 _WORST = (
     f"Worst: the lowest generator with at least {FEW_GROUPS} groups; those with fewer are too uncertain to be called "
     f"so, and the lowest of them (of all, where none has {FEW_GROUPS}) stands beside it."
@@ -42,89 +46,36 @@ def grids(result: RunResult, more: Sequence[Grid] = ()) -> list[Grid]:
     ]
 
 
-def audit_grids(audit: dict[str, Any]) -> list[Grid]:
-    """What the labels can be told from without any trace, and how much JPEG history each condition leaves."""
-    limit = audit["threshold"]
-    probes = []
-    for p in audit["probes"]:
-        known, n = _finite(p["balanced_accuracy"]), f"({p['n_real']} real, {p['n_fake']} fake)"
-        verdict = ("BIASED" if p["biased"] else "") if known else f"{TOO_FEW} {n}"
-        auroc = interval_text(p["auroc"], p["low"], p["high"])
-        probes.append((p["condition"], p["probe"], auroc, pretty(p["balanced_accuracy"]), verdict))
-    history = [
-        (h["condition"], h["images"], h["kind"], history_text(h), f"{h['n_without']} / {h['n_with']}")
-        for h in audit["history"]
-    ]  # fmt: skip
-    return [
-        Grid(
-            "Audit: the label from facts of the file and from a thumbnail",
-            ("condition", "probe", "AUROC", "balanced accuracy", "verdict"),
-            tuple(probes),
-            f"Above {limit:.2f} balanced accuracy a column is biased: its figures may measure this instead of traces. "
-            f"Where a probe had {TOO_FEW}, nothing is known.",
-        ),
-        Grid(
-            "Audit: JPEG history left in the pixels",
-            ("condition", "images", "told apart", "AUROC", "n without / with"),
-            tuple(history),
-            "0.5 = no history is left that this probe can read. It never sees the label.",
-        ),
-    ]
+def result_grids(
+    cells: Sequence[Cell], audit: Mapping[str, Any] | None = None, *,
+    unstated: Collection[tuple[str, str, str, str]] = (),
+) -> list[Grid]:  # fmt: skip
+    """Return two tables per condition: AUROC by generator, and what the frozen threshold did, by real source.
 
-
-def verdict_line(audit: Mapping[str, Any]) -> str:
-    """Say in one sentence what stands on top of every report: which conditions are biased, and which were not judged.
-
-    "Audit: 2 of 3 conditions biased: native by file_bytes, dimensions; jpeg70 by thumbnail. Not marked: matched."
+    Where a cell has scores and no decision, its threshold was not attainable: so few calibration reals that none
+    promises 5 %.  `unstated` names the (detector, train, train_condition, condition) of which that is not known.
     """
-    found = audit["biased_by"]
-    if not found:
-        return "No condition was audited."
-    biased = [f"{name} by {', '.join(probes)}" for name, probes in found.items() if probes]
-    open_ = [f"{name} ({', '.join(probes)})" for name, probes in audit["unmeasured"].items() if probes]
-    clean = [name for name in found if not found[name] and not audit["unmeasured"].get(name)]
-    n = len(found)
-    parts = [f"Audit: {len(biased) or 'none'} of {n} condition{'s' if n > 1 else ''} biased"]
-    parts[0] += f": {'; '.join(biased)}." if biased else "."
-    if clean:
-        parts.append(f"Not marked: {', '.join(clean)}.")
-    if open_:
-        parts.append(f"{TOO_FEW.capitalize()} for {'; '.join(open_)}.")
-    return " ".join(parts)
-
-
-def audit_mark(audit: Mapping[str, Any], condition: str) -> str:
-    """Say what stands beside every figure of a condition: what biases it, and which probes had too few images."""
-    parts = []
-    if names := audit["biased_by"].get(condition):
-        parts.append(f"biased by {', '.join(names)}")
-    if names := audit["unmeasured"].get(condition):
-        measured = any(p["condition"] == condition and p["probe"] not in names for p in audit["probes"])
-        parts.append(f"{TOO_FEW} for {', '.join(names)}" if measured else f"not audited: {TOO_FEW}")
-    return "; ".join(parts)
-
-
-def history_text(row: Mapping[str, Any]) -> str:
-    """Write the AUC of a JPEG-history probe with its interval, or why there is none."""
-    return interval_text(row["auroc"], row["low"], row["high"]) if _finite(row["auroc"]) else TOO_FEW
-
-
-def result_grids(cells: Sequence[Cell], audit: Mapping[str, Any] | None = None) -> list[Grid]:
-    """Return two tables per condition: AUROC by generator, and what the frozen threshold did, by real source."""
     made = []
     for condition in dict.fromkeys(cell.condition for cell in cells):
         here = [cell for cell in cells if cell.condition == condition]
         trained = trained_under(here)
         mark = bracketed(audit_mark(audit, condition) if audit else "")
-        under = f" (trained under {trained})" if trained else ""
+        under = f" ({trained})" if trained else ""
         made.append(_auroc_grid(here, f"AUROC under {condition}{under}{mark}"))
-        made.append(_threshold_grid(here, f"At the threshold frozen at 5 % FPR, under {condition}"))
+        made.append(_threshold_grid(here, f"At the threshold frozen at 5 % FPR, under {condition}", unstated))
     return made
 
 
 def trained_under(cells: Iterable[Cell]) -> str:
-    """Name the training conditions of some cells, as some detectors may be trained on more than others."""
-    return ", ".join(dict.fromkeys(cell.train_condition for cell in cells if cell.train_condition))
+    """Say under which conditions thresholds were set and detectors trained, if they were; "" where it is not known.
+
+    Some may be trained on more than others, "matched+jpeg70"; their thresholds are then of one of those alone.
+    """
+    names = list(dict.fromkeys(cell.train_condition for cell in cells if cell.train_condition))
+    if not names:
+        return ""
+    alone = not any("+" in name for name in names)  # not all detectors are trained, and all have thresholds
+    return f"{'thresholds and any training' if alone else 'trained'} under {', '.join(names)}"
 
 
 def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]:
@@ -132,7 +83,7 @@ def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]
     made = []
     for condition in dict.fromkeys(cell.condition for cell in cells):
         here = [cell for cell in cells if cell.condition == condition]
-        several = len({c.train for c in here}) > 1
+        several = several_trained(here)
         rows = [
             (
                 " ".join(name) if several else name[0],
@@ -142,8 +93,9 @@ def summary_grids(cells: Sequence[Cell], audit: Mapping[str, Any]) -> list[Grid]
             )
             for name, one in by_detector(here).items()
         ]
-        title = f"{condition}, trained under {trained_under(here)}{bracketed(audit_mark(audit, condition))}"
-        columns = ("detector", "macro AUROC", *LOW_END, "fakes found at 5 % FPR",
+        about = ", ".join(filter(None, (condition, trained_under(here))))
+        title = f"{about}{bracketed(audit_mark(audit, condition))}"
+        columns = ("detector", "macro AUROC", *LOW_END, "fakes found at the frozen threshold",
                    f"FPR achieved ({_n_real(here, 'macro')} reals)")  # fmt: skip
         made.append(Grid(title, columns, tuple(rows)))
     return [*made[:-1], *(replace(last, note=f"{_WORST} {_MARKS}") for last in made[-1:])]
@@ -203,7 +155,7 @@ def marks(cell: Cell) -> str:
 
 def _auroc_grid(cells: list[Cell], title: str) -> Grid:
     generators = list(dict.fromkeys(c.generator for c in cells if c.generator and c.generator not in OVERALL))
-    several = len({c.train for c in cells}) > 1
+    several = several_trained(cells)
     rows = [
         (*(name if several else name[:1]), _metric(one.get("macro"), "auroc"), *low_end(one),
          *(_short(one.get(g)) for g in generators))
@@ -216,15 +168,15 @@ def _auroc_grid(cells: list[Cell], title: str) -> Grid:
     return Grid(title, columns, tuple(rows), note)
 
 
-def _threshold_grid(cells: list[Cell], title: str) -> Grid:
+def _threshold_grid(cells: list[Cell], title: str, unstated: Collection[tuple[str, str, str, str]]) -> Grid:
     sources = list(dict.fromkeys(c.real_source for c in cells if c.real_source))
-    several = len({c.train for c in cells}) > 1
-    of_source = {(c.detector, c.train, c.real_source): c for c in cells}
+    several, called = several_trained(cells), _called(cells)
+    of_source = {(*called[c.detector, c.train, c.train_condition], c.real_source): c for c in cells}
     rows = [
         (
             " ".join(name) if several else name[0],
-            *(_metric(one.get("macro"), m) for m in ("tpr_frozen_5", "fpr_achieved_5", "balanced_accuracy")),
-            *(_metric(of_source.get((*name, s)), "fpr_achieved_5") for s in sources),
+            *(_metric(one.get("macro"), m, unstated) for m in ("tpr_frozen_5", "fpr_achieved_5", "balanced_accuracy")),
+            *(_metric(of_source.get((*name, s)), "fpr_achieved_5", unstated) for s in sources),
         )
         for name, one in by_detector(cells).items()
     ]
@@ -240,35 +192,65 @@ def _threshold_grid(cells: list[Cell], title: str) -> Grid:
 
 
 def by_detector(cells: Iterable[Cell]) -> dict[tuple[str, str], dict[str, Cell]]:
-    """Return the cells of one condition by (detector, training set), then by generator."""
+    """Return the cells of one condition by (detector, training set), then by generator.
+
+    Of a detector that was fitted under several conditions on one training set, they stand behind the set's name.
+    """
+    cells = tuple(cells)
+    called = _called(cells)
     found: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
-        one = found.setdefault((cell.detector, cell.train), {})
+        one = found.setdefault(called[cell.detector, cell.train, cell.train_condition], {})
         if not cell.real_source:
             one[cell.generator] = cell
     return found
+
+
+def several_trained(cells: Iterable[Cell]) -> bool:
+    """Whether what was trained on must be said beside a detector: there is more than one of it under one condition."""
+    of_condition: dict[str, list[Cell]] = {}
+    for cell in cells:
+        of_condition.setdefault(cell.condition, []).append(cell)
+    return any(len({train for _, train in _called(here).values()}) > 1 for here in of_condition.values())
+
+
+def _called(cells: Iterable[Cell]) -> dict[tuple[str, str, str], tuple[str, str]]:
+    """Return (detector, train, train_condition) -> (detector, what it was trained on), of one condition's cells."""
+    keys = tuple(dict.fromkeys((cell.detector, cell.train, cell.train_condition) for cell in cells))
+    fits = Counter(key[:2] for key in keys)
+    return {
+        (detector, train, under): (detector, f"{train}, {under}".strip(", ") if fits[detector, train] > 1 else train)
+        for detector, train, under in keys
+    }
 
 
 def _n_real(cells: Iterable[Cell], generator: str) -> int:
     return max((m.n_real for cell in cells if cell.generator == generator for m in cell.metrics), default=0)
 
 
-def bracketed(mark: str) -> str:
-    """Return a mark as it stands behind a title; nothing for no mark."""
-    return f"  [{mark}]" if mark else ""
-
-
 def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _metric(cell: Cell | None, name: str) -> str:
+def _metric(cell: Cell | None, name: str, unstated: Collection[tuple[str, str, str, str]] = ()) -> str:
     value = _value(cell, name)
     if not cell or not value:
         return "–"
-    if name in ("tpr_frozen_5", "fpr_achieved_5") and not _finite(value.value) and value.n_real > 0:
-        return "not attainable"  # so few calibration reals that no threshold promises 5 %
-    return f"{interval_text(value.value, value.low, value.high)}{marks(cell)}"
+    if name in ("tpr_frozen_5", "fpr_achieved_5") and not _finite(value.value) and _has_scores(cell):
+        column = (cell.detector, cell.train, cell.train_condition, cell.condition)
+        return "no threshold" if column in unstated else "not attainable"
+    return f"{interval_text(value.value, value.low, value.high)}{marks(cell)}{above_promise(value)}"
+
+
+def above_promise(value: MetricValue) -> str:
+    """Return the mark of a rate of reals called generated whose interval lies above the promised 5 %."""
+    return "↑" if value.name == "fpr_achieved_5" and value.low > _PROMISED else ""  # NaN is not
+
+
+def _has_scores(cell: Cell) -> bool:
+    """Whether a rate without a value is for want of a threshold: an AUROC needs the same images, and none."""
+    auroc = _value(cell, "auroc")
+    return _finite(auroc.value) if auroc else any(m.n_real for m in cell.metrics)
 
 
 def _named(cell: Cell | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdetect.bench.report.grid import Grid
+from fdetect.bench.report.size import MAIN
 from fdetect.bench.report.tables import audit_grids, failure_grid, not_run_grid, summary_grids
 from fdetect.bench.scores.by_source_tables import verdict_grids
 from fdetect.bench.scores.by_source_verdict import read_by_source
@@ -20,27 +21,56 @@ from fdetect.bench.training.networks import networks_grids, with_weights
 from fdetect.bench.training.three_way_tables import three_way_grids
 from fdetect.types import RunResult
 
-__all__ = ["in_tables_alone", "narrow", "terminal_grids"]
+__all__ = ["in_files_alone", "in_tables_alone", "narrow", "terminal_grids"]
+
+MOST = 6  # conditions that a terminal shows in full
 
 
 def terminal_grids(result: RunResult, folder: Path) -> list[Grid]:
-    """Return the tables in the order of reading; `folder` is that of the run, and holds its curves and differences."""
-    apart = in_tables_alone(cell.detector for cell in result.cells)
-    shown = [cell for cell in result.cells if cell.detector not in apart]
-    paired = [*gain_grids(read_gains(folder), result.audit), *difference_grids(read_differences(folder), result.audit)]
+    """Return the tables in the order of reading; `folder` is that of the run, and holds its curves and differences.
+
+    Of more than MOST conditions the first ones have tables, and `matched` (else the first) alone those of differences
+    and importance: see `in_files_alone`.
+    """
+    apart, full = in_tables_alone(cell.detector for cell in result.cells), _in_full(result)
+    brief = full if len(full) == len(_conditions(result)) else [MAIN if MAIN in full else full[0]]
+    shown = [cell for cell in result.cells if cell.detector not in apart and cell.condition in full]
+    audit = {**result.audit, **{part: [row for row in result.audit[part] if row["condition"] in full]
+                                for part in ("probes", "history")}}  # fmt: skip
+    gains = [one for one in read_gains(folder) if one.condition in brief]
+    differences = [one for one in read_differences(folder) if one.condition in brief]
+    importance = [row for row in result.header.get("importance", []) if row["condition"] in brief]
     return [
-        *audit_grids(result.audit),
+        *audit_grids(audit),
         *(with_weights(grid, result.header) for grid in summary_grids(shown, result.audit)),
         *verdict_grids([one for one in read_by_source(folder) if one.detector not in apart]),
         *curve_grids([one for one in read_curves(folder) if one.detector not in apart], result.audit),
-        *map(narrow, paired),
-        *importance_grids(result.header.get("importance", []), result.audit),
+        *map(narrow, (*gain_grids(gains, result.audit), *difference_grids(differences, result.audit))),
+        *importance_grids(importance, result.audit),
         *chosen_grids(result.header),
         *three_way_grids(result, whole=False),
         *networks_grids(result.header),
         not_run_grid(result),
         failure_grid(result.failures),
     ]
+
+
+def in_files_alone(result: RunResult) -> str:
+    """Name the conditions whose tables a terminal does not show, in a sentence; empty where it shows all."""
+    full = _in_full(result)
+    left = [name for name in _conditions(result) if name not in full]
+    return f"the tables of {len(left)} more conditions stand in the files alone: {', '.join(left)}" if left else ""
+
+
+def _conditions(result: RunResult) -> list[str]:
+    return list(dict.fromkeys(cell.condition for cell in result.cells))
+
+
+def _in_full(result: RunResult) -> list[str]:
+    """Return the conditions that a terminal shows: the first MOST, `matched` among them where it is there."""
+    names = _conditions(result)
+    first = names[:MOST]
+    return first if MAIN in first or MAIN not in names else [*names[: MOST - 1], MAIN]
 
 
 def in_tables_alone(detectors: Iterable[str]) -> set[str]:

@@ -1,6 +1,6 @@
 """Figures that rest on images: a detector of the benchmark, or a checkpoint shown pictures as its authors show them.
 
-TrainingFree   bench, that detector alone, native                                        -> scores
+TrainingFree   bench on the tested pictures, that detector alone, native                  -> scores
 Checkpoint     the engine, one look at each tested picture in the published geometry     -> a table of scores
                bench on that table, so that audit, report and thresholds are those of any run
 """
@@ -21,9 +21,9 @@ from fdetect.bench.contenders import training_free
 from fdetect.bench.data.inputs import root_of
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import samples_of
-from fdetect.bench.reproduce.measured import ALL, Lacking, Measured, judged_rows, measured
+from fdetect.bench.reproduce.measured import Lacking, Measured, judged_rows, measured
 from fdetect.bench.reproduce.published import Checkpoint, Reproduction, TrainingFree
-from fdetect.bench.run import Bench, bench, load_data, resolved
+from fdetect.bench.run import Bench, bench
 from fdetect.bench.running import Running
 from fdetect.bench.scores.given import read_score_table
 from fdetect.config import (
@@ -84,22 +84,27 @@ def manifest_of(published: Reproduction, request: Request) -> Table:
 
 
 def by_detector(published: Reproduction, way: TrainingFree, request: Request) -> Measured:
-    """Measure a training-free detector.
+    """Measure a training-free detector on the tested pictures.
 
-    Raises WeightsError, with its fix, before the data are read; Lacking where they are absent.
+    Raises WeightsError, with its fix, before the data are read; Lacking where they are absent, DataError where they
+    hold no tested image.
     """
     detectors = DetectorsConfig((way.detector,), encoder=request.encoder)
     config = _config(request, DataConfig(request.data, request.layout, request.root), detectors)
-    prepared, not_run = training_free(resolved(config), backend=request.running.backend)
+    prepared, not_run = training_free(config, backend=request.running.backend)
     if not_run:
         raise WeightsError(not_run[0].reason, not_run[0].fix)
     if prepared[0].instance.references:
         raise ParameterError(f"{way.detector} compares with reference images, which no trial here has")
-    manifest_of(published, request)
-    manifest = load_data(resolved(config), _store(request))
-    done = _bench(config, manifest, request)
+    manifest = manifest_of(published, request)
+    shown, trials = _tested(manifest, judged_rows(manifest, published.data))
+    if aside := len(manifest) - len(shown):
+        paths = shown.column("path").to_pylist()
+        home = _store(request).folder / "reproduce" / fingerprint(way.detector, root_of(manifest), paths)
+        config = replace(config, data=_listed(shown, home))
+    done = _bench(config, shown, request)
     cards = tuple(done.result.header["weights"].get(way.detector, ()))
-    return _judged(published, manifest, {ALL: np.arange(len(manifest))}, done.scores, done, cards, request)
+    return replace(_judged(published, shown, trials, done.scores, done, cards, request), aside=aside)
 
 
 def by_checkpoint(
@@ -115,9 +120,7 @@ def by_checkpoint(
     (task,) = prepare(_Shown(weights=weights, to=way.geometry, **settings),
                       device=torch_device(request.running.backend))  # fmt: skip
     manifest = manifest_of(published, request) if manifest is None else manifest
-    trials = judged_rows(manifest, published.data)
-    used = np.unique(np.concatenate(list(trials.values())))
-    shown = manifest.take(used)
+    shown, trials = _tested(manifest, judged_rows(manifest, published.data))
     extraction = request.running.run(shown, [task], "native", MIN_CROP, request.seed)
     table = extraction.tables["native", task.name]
     score = table.values[:, 0].astype(np.float64)
@@ -125,22 +128,19 @@ def by_checkpoint(
         first = table.failures[0]
         raise DataError(f"every image failed; the first, {first.path}: {first.stage}: {first.reason}")
     home = _store(request).folder / "reproduce" / fingerprint(task.name, task.version, extraction.ids) / name
-    listed, scored = home / "manifest.parquet", home / f"{name}.parquet"
+    data, scored = _listed(shown, home), home / f"{name}.parquet"
     rows = pa.table({"path": list(table.paths), "score": score, "probability": logistic(score)})
-    write_atomic(listed, lambda path: pq.write_table(shown.replace_schema_metadata(None), path))
     write_atomic(scored, lambda path: pq.write_table(rows, path))
-    data = DataConfig(str(listed), "manifest", str(root_of(manifest)))
     done = _bench(_config(request, data, DetectorsConfig((), scores=(str(scored),))), shown, request)
-    here = {trial: np.searchsorted(used, rows) for trial, rows in trials.items()}
     cards = tuple({**asdict(card), "source": Path(card.source).name} for card in task.space.cards)
     for column in ("label", "generator", "real_source"):
         rows = rows.append_column(column, shown.column(column))
     group = join_same_content(samples_of(shown).group, extraction.ids)
     scores = read_score_table(scored, rows.append_column("group", pa.array(group.tolist(), pa.string())))
-    found = _judged(published, shown, here, scores, done, cards, request)
+    found = _judged(published, shown, trials, scores, done, cards, request)
     unlike = way.unlike(task.space.card)
     reasons = (unlike, *found.reasons) if unlike else found.reasons
-    return replace(found, reasons=reasons, aside=len(manifest) - len(used))
+    return replace(found, reasons=reasons, aside=len(manifest) - len(shown))
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,19 @@ class _Shown(Pretrained):
 
     def geometry(self, space: Any, crop: int) -> Geometry:
         return self.to
+
+
+def _tested(manifest: Table, trials: Mapping[str, np.ndarray]) -> tuple[Table, dict[str, np.ndarray]]:
+    """Return the images that are in a trial, and the trials by the rows of these."""
+    used = np.unique(np.concatenate(list(trials.values())))
+    return manifest.take(used), {trial: np.searchsorted(used, rows) for trial, rows in trials.items()}
+
+
+def _listed(shown: Table, home: Path) -> DataConfig:
+    """Write a manifest of a part of the data, so that a run is on that part."""
+    listed = home / "manifest.parquet"
+    write_atomic(listed, lambda path: pq.write_table(shown.replace_schema_metadata(None), path))
+    return DataConfig(str(listed), "manifest", root_of(shown))
 
 
 def _config(request: Request, data: DataConfig, detectors: DetectorsConfig) -> RunConfig:

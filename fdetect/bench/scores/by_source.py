@@ -107,7 +107,7 @@ def reals_of(scores: ScoreTable, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Apart:
-    """How well two sets of reals are told apart, and the groups of each that this rests on."""
+    """How well two sets of reals are told apart, and the rows of each that this rests on: of trials that test both."""
 
     estimate: Estimate
     first: np.ndarray
@@ -119,6 +119,7 @@ def _lines(
 ) -> list[SourceRow]:
     generators, sources = unseen(scores, rows), reals_of(scores, rows)
     n, fakes = len(sources), rows[scores.label[rows] == FAKE]
+    seen = bool(scores.seen[fakes[np.isin(scores.generator[fakes], generators)]].any())  # then all of them are
     kinds = [*sources.values(), *(fakes[scores.generator[fakes] == one] for one in generators)]
     counted, kind = _scored(scores, kinds)
     pairs = pairs_of(scores, counted, kind, weights, n_kinds=len(kinds), n_columns=n)
@@ -131,7 +132,11 @@ def _lines(
 
     def apart(s: int) -> _Apart:
         others = [u for u in range(n) if u != s]
-        return _Apart(pairs.auroc(s, others), kinds[s], counted[np.isin(kind, others)])
+        own, other = (counted[np.isin(kind, these)] for these in ([s], others))
+        trial = scores.text["trial"].codes
+        return _Apart(
+            pairs.auroc(s, others), own[np.isin(trial[own], trial[other])], other[np.isin(trial[other], trial[own])]
+        )
 
     parts: list[tuple[str, str, np.ndarray, Estimate | None, _Apart | None]] = [
         (ALL, "", counted[kind < n], whole, None),
@@ -142,9 +147,10 @@ def _lines(
     for what, of, mine, auroc, other in parts:
         figures: dict[str, Any] = _figures(auroc, level, "auroc", "") if auroc else {}
         if other:
-            figures |= {"placebo": other.estimate.value, "n_others": _counted(scores, other.second)[1]}
+            n_own, n_others = (_counted(scores, side)[1] for side in (other.first, other.second))
+            figures |= {"placebo": other.estimate.value, "n_own": n_own, "n_others": n_others}
             figures |= _figures(_gap(whole, other.estimate), level, "gap", "gap_")
-        lines.append(SourceRow(*name, what, of, *_counted(scores, mine), **figures))
+        lines.append(SourceRow(*name, what, of, *_counted(scores, mine), **figures, seen=seen and what != HISTORY))
     joint = 1 - (1 - level) / max(1, sum(line.counts for line in lines))
     for k, (*_, other) in enumerate(parts):
         if other:

@@ -29,19 +29,21 @@ from fdetect.bench.scores.evaluate import FEW_GROUPS
 
 __all__ = ["by_source_csv", "source_grids", "verdict_grids", "verdict_text"]
 
+_SEEN = "* = over generators seen in training, as there is no other."
 _ALONE = (
     "Macro AUROC over generators not trained on, against all reals and against each source of reals alone, pairs "
-    "within trials; intervals by group bootstrap. The column of all reals is an average that can hide a source."
+    "within trials; intervals by group bootstrap. The column of all reals is an average that can hide a source. "
+    f"{_SEEN}"
 )
 _PLACEBO = (
     "A placebo is an AUROC of reals against other reals: 0.5 where the score measures synthesis alone, above it where "
     "those named first look more generated; the intervals of a row hold together (Bonferroni). Beyond placebo: how "
     "much further the AUROC of fakes lies above 0.5 than the placebo of the verdict lies from it. Sources below "
-    f"{FEW_GROUPS} groups are shown and left out of the verdict."
+    f"{FEW_GROUPS} groups, in trials that test both, are shown and left out of the verdict. {_SEEN}"
 )
 _NARROW = (
-    "The condition with the gravest verdict, and its largest placebo: reals against reals, 0.5 where the score "
-    "measures synthesis alone."
+    "Of all conditions the one with the gravest verdict, and its largest placebo: reals against reals, 0.5 where the "
+    f"score measures synthesis alone. {_SEEN}"
 )
 
 
@@ -60,7 +62,7 @@ def source_grids(rows: Sequence[SourceRow], audit: Mapping[str, Any] | None = No
         alone, placebo = [], []
         for column, found in lines.items():
             whole, verdict = found[ALL, ""], of_column[column]
-            auroc = interval_text(whole.auroc, whole.low, whole.high)
+            auroc = _alone(whole)
             alone.append((*names[column], auroc, *(_alone(found.get((SOURCE, one))) for one in sources)))
             placebo.append((
                 *names[column], auroc,
@@ -93,9 +95,10 @@ def verdict_grids(rows: Sequence[SourceRow]) -> list[Grid]:
         placebo = "–" if far is None else f"{interval_text(far.placebo, far.placebo_low, far.placebo_high)} {far.name}"
         also = [one.whole.condition for one in here if one.word == worst.word and one is not worst]
         words = "; so under ".join((_SHORT[worst.word], *([", ".join(also)] if also else [])))
-        made.append((*name, whole.condition, interval_text(whole.auroc, whole.low, whole.high), placebo, words))
+        made.append((*name, whole.condition, _alone(whole), placebo, words))
     about = ("detector", *(("trained on",) if several else ()))
-    columns = (*about, "condition", "AUROC of fakes", "largest placebo", "verdict")
+    # no column "condition": the page would hide a row where another one is chosen, and its verdict is about all of them
+    columns = (*about, "gravest under", "AUROC of fakes", "largest placebo", "verdict")
     return [Grid("Placebo: are photographs told from photographs?", columns, tuple(made), _NARROW)]
 
 
@@ -106,7 +109,8 @@ def verdict_text(verdict: Verdict) -> str:
         return f"{_SHORT[UNKNOWN]}: {_unknown(verdict)}"
     found = f"fakes {verdict.whole.auroc - 0.5:+.2f}, placebo ±{row.distance:.2f} ({row.name})"
     if verdict.word == PLACEBO:
-        return f"{found}: tells photographs apart about as well as it finds fakes: {_SHORT[PLACEBO]}"
+        how = "about as well as it finds fakes" if verdict.whole.low > 0.5 else "and was not shown to find fakes"
+        return f"{found}: tells photographs apart {how}: {_SHORT[PLACEBO]}"
     return f"{found}: {_SHORT[verdict.word]}"
 
 
@@ -167,7 +171,7 @@ def _heads(rows: Iterable[SourceRow], kind: str) -> dict[str, str]:
 
 
 def _alone(row: SourceRow | None) -> str:
-    return "–" if row is None else interval_text(row.auroc, row.low, row.high)
+    return "–" if row is None else interval_text(row.auroc, row.low, row.high) + "*" * row.seen
 
 
 def _placebo(row: SourceRow | None) -> str:

@@ -1,6 +1,7 @@
 """What is made of placebos: may a column be said to measure synthesis?  The lines of by_source.py, and a rule.
 
-The rule of the verdict, of a column with macro AUROC M and placebos P_k of at least FEW_GROUPS groups on both sides:
+The rule of the verdict, of a column with macro AUROC M and placebos P_k of at least FEW_GROUPS groups on both sides
+(groups of trials that test both, as pairs are made within trials):
 
     distance of P_k     d_k = |P_k - 0.5|
     gap                 M - 0.5 - d_k, the sign inside d_k being that of the sample in every replicate
@@ -47,7 +48,8 @@ class SourceRow:
     kind ALL: the macro AUROC over all reals, `name` "".  SOURCE: `name` is a source; `auroc` is against its reals
     alone, `placebo` of its reals against those of other sources.  HISTORY: `name` is "double70 against matched", the
     conditions that `placebo` compares.  `gap` as in the module's rule.  `n_real` and `n_groups` count the scored reals
-    of the line and their groups, `n_others` the groups on the other side of the placebo.
+    of the line and their groups; `n_own` and `n_others` the groups on the two sides of the placebo, those of trials
+    that test both.  `seen`: its AUROC is over generators seen in training, as there is no other.
     """
 
     detector: str
@@ -58,6 +60,7 @@ class SourceRow:
     name: str
     n_real: int
     n_groups: int
+    n_own: int = 0
     n_others: int = 0
     auroc: float = _NAN
     low: float = _NAN
@@ -68,6 +71,7 @@ class SourceRow:
     gap: float = _NAN
     gap_low: float = _NAN
     gap_high: float = _NAN
+    seen: bool = False
 
     @property
     def column(self) -> Column:
@@ -81,8 +85,8 @@ class SourceRow:
 
     @property
     def counts(self) -> bool:
-        """Whether the placebo has a value and FEW_GROUPS groups on both sides."""
-        return math.isfinite(self.placebo) and min(self.n_groups, self.n_others) >= FEW_GROUPS
+        """Whether the placebo has a value and FEW_GROUPS groups on both sides, in trials that test both."""
+        return math.isfinite(self.placebo) and min(self.n_own, self.n_others) >= FEW_GROUPS
 
     @property
     def shown(self) -> bool:
@@ -115,7 +119,7 @@ def read_by_source(folder: Path) -> tuple[SourceRow, ...]:
     """Return the lines that stand in the result.json of a finished run; none in one of an earlier version."""
     rows: list[dict[str, Any]] = json.loads((folder / "result.json").read_text(encoding="utf-8")).get("by_source", [])
     found: list[dict[str, Any]] = [{key: _NAN if v is None else v for key, v in row.items()} for row in rows]
-    return tuple(SourceRow(**row) for row in found)
+    return tuple(SourceRow(**{"n_own": row["n_groups"], **row}) for row in found)  # not told apart in earlier versions
 
 
 def _verdict(lines: Sequence[SourceRow]) -> Verdict:

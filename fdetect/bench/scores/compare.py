@@ -25,6 +25,7 @@ class PairedDifference:
 
     `value`, `low`, `high` rest on the images that both detectors scored; `failures_wrong` is the difference when
     every image that a detector failed on counts against it (a real as the highest score, a fake as the lowest).
+    `n_images` counts the images that both scored, `n_failed` those that either failed on, in any trial.
     `p` is the two-sided bootstrap p-value of "no difference", `p_delong` DeLong's: NaN where images are not independent
     (groups of several, several trials or generators), which that test takes for granted.
     """
@@ -115,7 +116,7 @@ def compare(
                 low=gap.low,
                 high=gap.high,
                 failures_wrong=bound,
-                n_images=scores.text["path"][mine].distinct(),
+                n_images=scores.text["path"][mine[both_ok]].distinct(),
                 n_failed=scores.text["path"][mine[~both_ok]].distinct(),
                 p=bootstrap_p(pair[0].replicates - pair[1].replicates),
                 p_delong=_delong_p(scores, mine[both_ok], theirs[both_ok]),

@@ -78,6 +78,7 @@ def score_curves_of(table: pa.Table) -> tuple[ScoreCurves, ...]:
     """
     scores = ScoreTable.of(table)
     threshold = np.array([math.nan if t is None else t for t in table.column("threshold").to_pylist()], np.float64)
+    threshold[np.isinf(threshold)] = math.nan  # no level that anything could pass is no threshold
     trial, path = _numbers(table, "trial"), _numbers(table, "path")
     return tuple(
         _curves(scores, name, rows, threshold, trial, path)

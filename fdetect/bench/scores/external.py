@@ -6,20 +6,23 @@
     SCORES.csv   what `fdetect.bench.scores.files` reads: path and score, larger = more likely generated, a row for each
                  picture in any order; or JSON, [{"image_path": ..., "pred": ...}, ...]; other columns are not looked at
 
-What a picture is called says nothing of it: files are named and ordered by content ids.  Under native a file is the
-stored one, whole; else it is the JPEG that the condition ends in, the very pixels that others judge.  It is there while
-programs run.  A program starts in the folder where fdetect was started.  A picture without a row, or whose score is no
-finite number, failed; a program that fails is a row "not run", with its last words as the reason.
+What a picture is called says nothing of it: files are named, ordered and written by content ids, and their times are
+all the same.  Under native a file is the stored one, whole; else it is the JPEG that the condition ends in, the very
+pixels that others judge.  It is there while programs run.  A program starts in the folder where fdetect was started.  A
+picture without a row, or whose score is no finite number, failed; a program that fails is a row "not run", with its
+last words as the reason.
 
     RUN/external/NAME/<condition>.csv, .log, .json      its table, all that it wrote, and a digest of what was asked
 
-A table of the same command, files named in it, and pictures is not asked for again in the same run folder, so that a
-killed run resumes; it is said, since nobody can see from here whether the program changed otherwise.
+A table of the same command, files named in it, folder of the program, and pictures is not asked for again in the same
+run folder, so that a killed run resumes; it is said, since nobody can see from here whether the program changed
+otherwise.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -68,6 +71,7 @@ def run_programs(
     programs = programs_of(config.detectors.external)
     if not programs:
         return [], []
+    folder = folder.absolute()
     said = {one.name: _Said(one.name, folder / "external" / one.name, samples.path) for one in programs}
     lost: dict[str, NotRun] = {}
     crop, seed, device = config.conditions.crop, config.seed, _device(backend)
@@ -76,8 +80,8 @@ def run_programs(
         failed = why_failed([extraction.tables[name, PROBE_FEATURES[0]]])
         paths = {extraction.ids[k]: str(samples.path[k]) for k in rows if k not in failed}
         shown = fingerprint(condition(name).settings, crop, seed, device, sorted(paths))
-        asked = [_Asked(one, said[one.name].folder / name, fingerprint(one.identity, shown)) for one in programs
-                 if one.name not in lost]  # fmt: skip
+        asked = [_Asked(one, said[one.name].folder / name, fingerprint(one.identity, one.place, shown))
+                 for one in programs if one.name not in lost]  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="images-", dir=folder) as place:
             if not all(one.kept for one in asked):
                 _write(Path(place), paths, name, crop=crop, root=root, seed=seed, workers=workers,
@@ -92,7 +96,9 @@ def run_programs(
                     scores = scores_in(one.file("csv"), paths)
                     one.keep()
                 except DataError as error:
-                    lost[mine.name] = NotRun(mine.name, f"under {name}: {error}", f"{one.file('log')} has all it wrote")
+                    why = f"under {name}: {_without(str(error), place, folder)}"
+                    log = f"{one.file('log').relative_to(folder)} in the run folder has all it wrote"
+                    lost[mine.name] = NotRun(mine.name, why, log)
                     continue
                 mine.add(name, {k: scores.get(extraction.ids[k]) for k in rows}, failed, one.file("csv"), was_kept)
                 if progress:
@@ -167,12 +173,22 @@ class _Said:
 
 def _write(place: Path, paths: Mapping[str, str], name: str, **settings: Any) -> None:
     """Write the pictures as a condition shows them; one that cannot be written is one without a score."""
-    ids, endings = list(paths), [PurePosixPath(path).suffix.lower() for path in paths.values()]
+    ids = sorted(paths)
     (place / "images").mkdir()
-    for file in encoded(list(paths.values()), conditions=[condition(name)], **settings):
+    for file in encoded([paths[id] for id in ids], conditions=[condition(name)], **settings):
         if file.failure is None and file.same_as is None:
-            ending = endings[file.row] if condition(name).is_native else ".jpg"
-            (place / "images" / f"{ids[file.row]}{ending}").write_bytes(file.data)
+            id = ids[file.row]
+            ending = PurePosixPath(paths[id]).suffix.lower() if condition(name).is_native else ".jpg"
+            picture = place / "images" / f"{id}{ending}"
+            picture.write_bytes(file.data)
+            os.utime(picture, (0, 0))  # its own would tell when it was made
+
+
+def _without(reason: str, *folders: str | Path) -> str:
+    """Return a reason without the folders of this run, so that equal runs say the same."""
+    for folder in folders:
+        reason = reason.replace(f"{folder}{os.sep}", "")
+    return reason
 
 
 def _device(backend: str) -> str:

@@ -34,10 +34,28 @@ class Program:
 
     @cached_property
     def identity(self) -> str:
-        """The command, without folders, and the content of the files among its words: what can be told from outside."""
-        files = [word for word in self.words[1:] if Path(word).is_file()]
-        plain = [Path(word).name if not k or word in files else word for k, word in enumerate(self.words)]
+        """The command, without folders, and the content of files in it: what can be told from outside.
+
+        Files are words, and what stands behind the = of a word; the program is one where it is given by its path.
+        """
+        plain, files = list[str](), list[str]()
+        for k, word in enumerate(self.words):
+            option, equals, value = word.partition("=")
+            if k and value and not os.path.isfile(word) and os.path.isfile(value):
+                plain.append(f"{option}{equals}{Path(value).name}")
+                files.append(value)
+            elif os.path.isfile(word) and (k or Path(word).name != word):  # a bare program is found on PATH
+                plain.append(Path(word).name)
+                files.append(word)
+            else:
+                plain.append(word if k else Path(word).name)
         return " ".join([f"{self.name}={shlex.join(plain)}", *map(_digest, files)])
+
+    @cached_property
+    def place(self) -> str:
+        """The folder of the program, and the one that links lead to: another environment is another program."""
+        found = Path(shutil.which(self.words[0]) or self.words[0]).absolute()
+        return f"{found.parent} {found.resolve().parent}"
 
 
 def programs_of(given: Sequence[str]) -> tuple[Program, ...]:
@@ -64,7 +82,9 @@ def run_once(
 ) -> None:
     """Run a program on pictures; it writes its table to `out`, and whatever it says goes to `log`.
 
-    time_limit  seconds for all of it; then it is ended, with every process that it started
+    time_limit  seconds for all of it; then it is ended
+
+    What it started and is still there in the end is ended with it, but for what left its process group (setsid).
 
     Raises DataError with its last words where it cannot be started, fails, takes longer, or writes no table.
     """
@@ -85,8 +105,7 @@ def run_once(
         except subprocess.TimeoutExpired:
             raise DataError(f"it took longer than {time_limit:.0f} s{_last_words(log)}") from None
         finally:
-            if process.poll() is None:  # too slow, or Ctrl-C
-                _end(process)
+            _end(process)  # also what it left behind
     if code:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
         raise DataError(f"it {how}{_last_words(log)}")

@@ -14,7 +14,7 @@ from fdetect.coded import Coded
 from fdetect.errors import DataError
 from fdetect.metrics import GroupWeights, TrialSample, group_weights
 
-__all__ = ["ScoreTable", "refuse_repeats"]
+__all__ = ["ScoreTable", "refuse_repeats", "without_threshold"]
 
 Name = tuple[str, str, str, str]  # detector, train, train_condition, condition
 
@@ -34,7 +34,7 @@ class ScoreTable:
     score: np.ndarray
     probability: np.ndarray
     seen: np.ndarray  # (n,) bool: the row's generator was in the training set of its trial
-    called_fake: np.ndarray  # 1, 0, or NaN where no threshold was attainable
+    called_fake: np.ndarray  # 1, 0, or NaN without a finite threshold: by one at infinity nothing is decided
     keys: np.ndarray  # (n,) number of the (detector, train, train_condition, condition) of each row
     names: tuple[Name, ...]  # what those numbers stand for, in order of appearance
     text: dict[str, Coded]  # of generator, real_source, group, trial and path
@@ -66,7 +66,7 @@ class ScoreTable:
             score=score,
             probability=_numbers(table, "probability"),
             seen=table.column("seen").to_numpy().astype(bool),
-            called_fake=np.where(np.isnan(threshold) | np.isnan(score), np.nan, score > threshold),
+            called_fake=np.where(np.isfinite(threshold) & ~np.isnan(score), score > threshold, np.nan),
             keys=keys,
             names=tuple(zip(*(np.asarray(column[first]).tolist() for column in columns), strict=True)),
             text=text,
@@ -142,6 +142,19 @@ def refuse_repeats(table: pa.Table) -> None:
         f"{files}{at['detector']} has two rows for {at['path']} under {at['condition']} in {at['trial']}; keep one of "
         "them, or give the detectors different names in the column detector"
     )
+
+
+def without_threshold(table: pa.Table) -> set[Name]:
+    """Return the columns of the results that say nothing of a threshold in some row, as tables made elsewhere may.
+
+    A number is said, infinity (not attainable), and the reals it was sought on: the `n_calibration` of a run.
+    """
+    said = ~np.isnan(_numbers(table, "threshold"))
+    if "n_calibration" in table.column_names:
+        said |= ~np.isnan(_numbers(table, "n_calibration"))
+    keys, first = _numbered(columns := [_coded(table.column(name)) for name in _COLUMN])
+    silent = first[np.unique(keys[~said])]
+    return set(zip(*(np.asarray(column[silent]).tolist() for column in columns), strict=True))
 
 
 _last: tuple[weakref.ref[pa.Table], ScoreTable] | None = None  # the table that was read last

@@ -5,13 +5,14 @@ Neither is mended here: figures are what they are, and the question stands besid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fdetect.bench.scores.evaluate import OVERALL
+from fdetect.bench.scores.robustness import trained_names
 from fdetect.types import Cell
 
 __all__ = ["REVERSED", "suspicions"]
@@ -25,24 +26,36 @@ def suspicions(table: pa.Table, cells: Iterable[Cell]) -> tuple[str, ...]:
 
 
 def _reversed(cells: Iterable[Cell]) -> list[str]:
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found: dict[tuple[str, str, str, str], list[float]] = {}
     for cell in cells:
         if cell.generator and cell.generator not in OVERALL and np.isfinite(value := cell.metric("auroc").value):
-            found.setdefault((cell.detector, cell.train, cell.condition), []).append(value)
+            key = (cell.detector, cell.train, cell.train_condition, cell.condition)
+            found.setdefault(key, []).append(value)
     return [
-        f"{detector} is far below chance under {condition} for every generator (AUROC {max(values):.3f} at best): is "
+        f"{name} is far below chance under {key[3]} for every generator (AUROC {max(values):.3f} at best): is "
         "its larger score more likely real? A larger one means generated here, and none is turned round"
-        for (detector, _, condition), values in found.items() if max(values) < REVERSED
+        for name, (key, values) in zip(_names(found), found.items(), strict=True) if max(values) < REVERSED
     ]  # fmt: skip
 
 
 def _decided(table: pa.Table) -> list[str]:
     ok = table.filter(pc.is_finite(pc.fill_null(table.column("score"), float("nan"))))
-    kinds = ok.group_by(["detector", "condition"]).aggregate([("score", "count_distinct"), ("score", "count")])
+    of = ["detector", "train", "train_condition", "condition"]
+    kinds = ok.group_by(of).aggregate([("score", "count_distinct"), ("score", "count")]).to_pylist()
+    names = _names([tuple(row[one] for one in of) for row in kinds])
     return [
-        f"{row['detector']} has {row['score_count_distinct']} different scores under {row['condition']}: an AUROC of "
+        f"{name} has {row['score_count_distinct']} different scores under {row['condition']}: an AUROC of "
         "decisions is none of scores; give them as they were before the threshold"
         if row["score_count_distinct"] == 2 else
-        f"{row['detector']} gives every image the same score under {row['condition']}: it tells nothing apart"
-        for row in kinds.to_pylist() if row["score_count_distinct"] <= 2 < row["score_count"]
+        f"{name} gives every image the same score under {row['condition']}: it tells nothing apart"
+        for name, row in zip(names, kinds, strict=True) if row["score_count_distinct"] <= 2 < row["score_count"]
     ]  # fmt: skip
+
+
+def _names(keys: Collection[tuple[str, str, str, str]]) -> list[str]:
+    """Name detectors by (detector, train, train_condition, condition), with what tells them apart under a condition."""
+    found: dict[tuple[str, str, str, str], str] = {}
+    for condition in {key[3] for key in keys}:
+        here = [key for key in keys if key[3] == condition]
+        found |= dict(zip(here, trained_names([key[:3] for key in here]), strict=True))
+    return [found[key] for key in keys]

@@ -29,6 +29,7 @@ from fdetect.classifiers.fused import FusedRows
 from fdetect.classifiers.fused_head import FusedFit, FusedHead
 from fdetect.classifiers.model_folder import plain
 from fdetect.classifiers.saved import FittedDetector
+from fdetect.classifiers.seen import Seen
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
 from fdetect.splits import join_same_content
@@ -80,7 +81,8 @@ def adapt_model(
     for manifest, label in zip(manifests, labels, strict=True):
         refuse_reserved(np.array(manifest.column("generator").to_pylist(), object)[label == FAKE])
     tables = [table_of(one, columns, condition=model.condition, seed=model.seed, running=running) for one in manifests]
-    if running.notice and data_record(tables[0].ids, labels[0])["sha256"] != known.sha256:
+    same = data_record(tables[0].ids, labels[0])["sha256"] == known.sha256
+    if running.notice and not same:
         running.notice("the old data are not the images that the detector was fitted on: if it knows some of their "
                        "reals, the thresholds promise too much")  # fmt: skip
     rows, is_old = _joined(manifests, tables, labels), np.arange(sum(map(len, labels))) < len(labels[0])
@@ -94,6 +96,9 @@ def adapt_model(
     calibration, subsets = calibrations(head, rows.values[once])
     mine = rows.at(kept)
     usable = fit.usable(rows.columns, rows.values)
+    ids = np.array(rows.ids)
+    seen = Seen.of(ids[(kept | ~fresh) & usable], ids[once[usable[once]]]).and_fitted(model.seen)
+    whole = model.seen is not None or (same and "adapted" not in model.record)  # else a part would pass for all
     record = {
         **model.record, "data": data_of(manifests[0], tables[0].ids, labels[0]), "search": None,
         "adapted": {"mode": mode, "data": data_of(manifests[1], tables[1].ids, labels[1]),
@@ -109,7 +114,7 @@ def adapt_model(
     made = replace(
         model, head=head, calibration=calibration, subsets=subsets, tiles="", calibrate="none", probabilities=None,
         trained_on=counts(mine, usable[kept], fakes=True), n_failed=int((~usable).sum()), version=fdetect.__version__,
-        record=plain(record),
+        record=plain(record), seen=seen if whole else None,
     )  # fmt: skip
     return AdaptedModel(made, found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from fdetect.bench.training.head_fit import asked_of
 from fdetect.bench.training.pair_sources import SHIPPED_WORD, find_sources
 from fdetect.bench.training.pairing import Halves
 from fdetect.classifiers.saved import FittedDetector
+from fdetect.classifiers.seen import Seen
 from fdetect.config import AlignedConfig
 from fdetect.errors import DataError, ParameterError
 from fdetect.types import FAKE, REAL, FeatureTable, Table
@@ -122,6 +124,7 @@ def fit_aligned(
         share=calibration, running=running, about=table.about,
         n_failed=len(table.failures) + len(failures), n_fakes_unused=int((~kept & (label == FAKE)).sum()),
     )  # fmt: skip
+    fitted = replace(fitted, seen=Seen.of(rows.at(asked.usable(rows)).ids, [table.ids[k] for k in once]))
     return calibrated_on_tiles(fitted, manifest.take(once), tiles, running) if tiles else fitted
 
 

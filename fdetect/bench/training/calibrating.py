@@ -14,6 +14,7 @@ from fdetect.bench.data.inputs import Data, any_images, labels_or_real
 from fdetect.bench.running import Running
 from fdetect.bench.training.pair_sources import passed_through, refuse_known
 from fdetect.classifiers.calibrated import CalibratedDetector, Pictures, calibrate, identity, judge, named
+from fdetect.classifiers.seen import Seen
 from fdetect.decide import Achieved
 from fdetect.errors import DataError
 from fdetect.splits import join_same_content
@@ -94,6 +95,7 @@ def fit_detector(
         bank=made.bank,
         n_failed=len(failures),
         version=fdetect.__version__,
+        seen=Seen.of(made.bank.ids if made.bank else (), made.ids),
     )
     n_copies, n_unused = int((~pictures.once).sum()), int((~wanted).sum())
     return DetectorFit(fitted, made.achieved, len(manifest), n_copies, n_unused)

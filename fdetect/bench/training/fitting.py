@@ -9,6 +9,7 @@ What both do is in fit_parts.py; how a head comes to be on rows, in head_fit.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from fdetect.bench.training.fit_parts import (
 )
 from fdetect.bench.training.head_fit import asked_of
 from fdetect.classifiers.saved import FittedDetector
+from fdetect.classifiers.seen import Seen
 from fdetect.errors import DataError
 from fdetect.types import FAKE, REAL, Table
 
@@ -110,9 +112,15 @@ def fit(
     rows = LabelledRows(table.columns, values, label, makers, sources, group, table.ids)
     record: dict[str, Any] = {"data": data_of(manifest, table.ids, label)}
     training = rows.at(kept if asked.tells_fresh else kept & fresh)
+    usable = asked.usable(rows)
     made = learnt_detector(
         asked, training, rows.at(fresh), columns, values[once], record, condition=condition, seed=seed,
-        folds=folds, share=calibration, running=running, about=table.about, n_failed=int((~asked.usable(rows)).sum()),
+        folds=folds, share=calibration, running=running, about=table.about, n_failed=int((~usable).sum()),
         n_fakes_unused=int((~kept & (label == FAKE)).sum()) if asked.needs_fakes else 0,
     )  # fmt: skip
+    fitted = kept | ~fresh  # one that a network was trained on has helped, whether a head was fitted on it or not
+    if not (asked.needs_fakes or search or calibrate != "none"):
+        fitted &= label == REAL
+    ids = np.array(table.ids)
+    made = replace(made, seen=Seen.of(ids[fitted & usable], ids[once[usable[once]]]))
     return calibrated_on_tiles(made, manifest.take(once), tiles, running) if tiles else made

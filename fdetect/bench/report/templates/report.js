@@ -19,8 +19,8 @@ function sortable({table, rows, heads}) {
   if (rows.length < 2) return;
   heads.forEach((head, at) => {
     const text = row => row.cells[at].textContent.trim();
-    const button = element("button", {type: "button", title: "Sort"}, head.textContent);
-    head.replaceChildren(button);
+    const button = element("button", {type: "button", title: "Sort"}, ...head.childNodes);
+    head.append(button);
     button.addEventListener("click", () => {
       const next = {none: "descending", descending: "ascending", ascending: "none"}[head.getAttribute("aria-sort") || "none"];
       heads.forEach(other => other.removeAttribute("aria-sort"));
@@ -60,8 +60,11 @@ function filter() {
   }
   const parts = [...document.querySelectorAll("[data-condition]")];
   for (const part of parts) part.hidden = Boolean(condition && part.dataset.condition !== condition);
+  for (const link of document.querySelectorAll("nav a")) {
+    link.hidden = Boolean(document.getElementById(link.hash.slice(1))?.closest("[hidden]"));
+  }
   const away = condition ? `, all conditions but ${condition}` : "";
-  bar.said.textContent = hidden || away ? `hidden: ${hidden} rows${away}; charts are not filtered` : "";
+  bar.said.textContent = hidden || away ? `hidden: ${hidden} rows${away}; charts show all detectors` : "";
   bar.line.classList.toggle("active", Boolean(hidden || away));
 }
 

@@ -45,12 +45,13 @@ class DataSet:
 
     generators   their names; empty where the source that was read does not name them
     fakes        images of each generator, and `reals` in all, 0 where the source does not say; more are welcome
-    named        whether `generators` are names of folders, compared by `plain`: all others are left out
+    named        whether folders are called as `generators` are, by `plain`: all others are left out, absent ones told
     counts       images of each generator by such a name, where they differ
     layout       how `fdetect` reads them, and `source` where the user gets them
     own_reals    whether each generator is judged against the reals that are published with it, not against all
     split        the part that is tested; images without a split are tested too
     left_out     spellings of generators that are not tested, as those that were trained on
+    table        whether it is a table of rows, of which `what` says all: there are no folders of generators
     """
 
     what: str
@@ -64,9 +65,13 @@ class DataSet:
     own_reals: bool = False
     split: str = "test"
     left_out: tuple[str, ...] = ()
+    table: bool = False
 
     def statement(self) -> Rows:
         """What is wanted, as pairs of a word and a sentence."""
+        return ("data", self.what if self.table else self._images()), ("layout", self.layout), ("from", self.source)
+
+    def _images(self) -> str:
         names = f"{len(self.generators)} generators: {', '.join(self.generators)}" if self.generators else (
             "generators: not named in the source that was read, so that a run can only be shown beside the figure"
         )  # fmt: skip
@@ -74,12 +79,9 @@ class DataSet:
         counts = f"images of each: {each}" if each else f"{self.fakes or 'all'} images of each"
         reals = f"{self.reals or 'all'} real images, each generator against all of them"
         if self.own_reals:
-            reals = f"each generator against the reals published with it{', as many' if self.counts else ''}"
-        return (
-            ("data", f"{self.what}; {names}; {counts}; {reals}"),
-            ("layout", self.layout),
-            ("from", self.source),
-        )
+            many = ", as many" if self.counts else f", {self.reals} or more" if self.reals else ""
+            reals = f"each generator against the reals published with it{many}"
+        return f"{self.what}; {names}; {counts}; {reals}"
 
 
 class Way(Protocol):
@@ -253,9 +255,19 @@ class Reproduction:
         return tuple(row for row in rows if row[1])
 
 
+# what is left of other spellings of a generator's name, without case and signs -> its name here
+_SPELT = {"sd4": "sd14", "sd5": "sd15", "mj": "midjourney", "adobefirefly": "firefly", "guideddiffusion": "adm",
+          "vqdiffusion": "vqdm"}  # fmt: skip
+
+
 def plain(name: str) -> str:
-    """Return a generator's name without case and signs: mirrors of a data set spell it in several ways."""
-    return re.sub(r"[\W_]", "", name.lower())
+    """Return a generator's name in one spelling, without case and signs; mirrors of a data set have several.
+
+    "SD 1.4", "sdv4", "stable_diffusion_v_1_4" and the folder of GenImage's archive, "imagenet_ai_0419_sdv4", are one.
+    """
+    bare = re.sub(r"^imagenet(ai\d{4})?(?=.)", "", re.sub(r"[\W_]", "", name.lower()))
+    bare = re.sub(r"^(stablediffusion|sd)v?(?=\d|xl)", "sd", bare)
+    return _SPELT.get(bare, bare)
 
 
 def encoder_weights(name: str) -> str:

@@ -17,7 +17,7 @@ _TREE = "<generator>/[<class>/]{0_real,1_fake}/*"
 _COUNTS = "U: the numbers of images"
 _DIFFUSION = ("guided", "ldm_200", "ldm_200_cfg", "ldm_100", "glide_100_27", "glide_50_27", "glide_100_10", "dalle")
 
-SDV14 = ("sdv4", "sd14", "sdv14", "sdv1.4", "stable_diffusion_v_1_4", "imagenet_ai_0419_sdv4")
+SDV14 = ("SD 1.4",)
 
 
 def _forensynths(names: tuple[str, ...], what: str) -> DataSet:
@@ -45,6 +45,7 @@ AIGCDETECT_16 = DataSet(
     what="AIGCDetectBenchmark without SD XL",
     generators=("ProGAN", "StyleGAN", "BigGAN", "CycleGAN", "StarGAN", "GauGAN", "StyleGAN2", "whichfaceisreal", "ADM",
                 "Glide", "Midjourney", "SD 1.4", "SD 1.5", "VQDM", "Wukong", "DALLE2"),
+    named=True,
     layout=f"aigcdetect: [test/]{_TREE}",
     own_reals=True,
     left_out=("sd-xl",),
@@ -54,6 +55,7 @@ AIGCDETECT_16 = DataSet(
 GANGEN_9 = DataSet(
     what="GANGen-Detection",
     generators=("AttGAN", "BEGAN", "CramerGAN", "InfoMaxGAN", "MMDGAN", "RelGAN", "S3GAN", "SNGAN", "STGAN"),
+    named=True,
     layout=f"forensynths: [test/]{_TREE}",
     own_reals=True,
     source="github.com/chuangchuangtan/GANGen-Detection; the source that was read does not say how many images",
@@ -62,6 +64,7 @@ GANGEN_9 = DataSet(
 GENIMAGE_7 = DataSet(
     what="GenImage, validation folders of all generators but Stable Diffusion 1.4, which trains",
     generators=("ADM", "BigGAN", "GLIDE", "Midjourney", "SD 1.5", "VQDM", "Wukong"),
+    named=True,
     fakes=6000,
     layout="genimage: <generator>/val/{ai,nature}/*",
     own_reals=True,

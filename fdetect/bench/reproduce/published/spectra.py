@@ -10,6 +10,7 @@ _CELEBA = DataSet(
     what="azimuthal power spectra of 1000 photographs of CelebA and 1000 made faces, a row a picture",
     fakes=1000,
     reals=1000,
+    table=True,
     layout="a file .npz with spectra (2000, 80) float32 and label (2000,) of 0 and 1; nothing pickled is read",
     source="Experiments_CelebA of github.com/cc-hpc-itwm/DeepFakeDetection holds them as a pickle, which has to be "
     "turned into .npz where pickles are trusted",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fdetect.bench.reproduce.published.base import DataSet, Reproduction, TrainingFree, reproduction
+from fdetect.bench.reproduce.published.sets import GENIMAGE_7, SDV14
 
 __all__: list[str] = []
 
@@ -11,6 +14,7 @@ __all__: list[str] = []
 _IMAGENET = DataSet(
     what="ImageNet against class-conditional generators at 256 px",
     generators=("ADM", "ADMG", "LDM", "DiT-XL-2", "BigGAN", "GigaGAN", "StyleGAN-XL", "RQ-Transformer", "Mask-GIT"),
+    named=True,
     fakes=2000,
     reals=2000,
     layout="real_fake: real/imagenet/*, fake/<generator>/*",
@@ -25,18 +29,12 @@ _BEDROOM = DataSet(
     layout="real_fake: real/lsun/*, fake/<generator>/*",
     source="generated sets: U: those of dgm-eval (Stein et al. 2023, github.com/layer6ai-labs/dgm-eval); reals: LSUN",
 )
-_GENIMAGE = DataSet(
-    what="GenImage, validation folders",
-    generators=("Midjourney", "SD 1.4", "SD 1.5", "ADM", "GLIDE", "Wukong", "VQDM", "BigGAN"),
-    fakes=6000,
-    reals=6000,
-    layout="genimage: <generator>/val/{ai,nature}/*",
-    source="github.com/GenImage-Dataset/GenImage; U: the number of images in each folder; its reals are JPEG and its "
-    "fakes PNG, which the audit shows",
-)
+_GENIMAGE = replace(GENIMAGE_7, what="GenImage, validation folders", generators=(*SDV14, *GENIMAGE_7.generators),
+                    reals=6000, left_out=())  # fmt: skip
 _SYNTHBUSTER = DataSet(
     what="Synthbuster against RAISE-1k",
     generators=("DALL-E 2", "DALL-E 3", "Adobe Firefly", "Midjourney v5", "SD 1.3", "SD 1.4", "SD 2", "SD XL", "GLIDE"),
+    named=True,
     fakes=1000,
     reals=1000,
     layout="real_fake: real/raise/*, fake/<generator>/*",
@@ -87,7 +85,7 @@ def rigid_genimage() -> Reproduction:
         why="the threshold is RIGID's rule; the table does not say how its own was set",
         source=_OF_RIGID,
         preprocessing=_SQUASHED,
-        note="each generator of GenImage has reals of its own; here each is judged against all of them",
+        note="U: that the table judges each generator against the reals of its own folder, as the set's authors do",
     )  # fmt: skip
 
 
@@ -162,7 +160,8 @@ def _wepe(name: str, figure: float) -> Reproduction:
 
 def _rerun(name: str, figure: float) -> Reproduction:
     data = DataSet(
-        what="real images against ADM, as in the re-implementation's run", generators=("ADM",), fakes=1000, reals=1000,
+        what="real images against ADM, as in the re-implementation's run", generators=("ADM",), named=True, fakes=1000,
+        reals=1000,
         layout="real_fake: real/<source>/*, fake/ADM/*",
         source="the run's own choice of images is not stated with its results; U: GenImage's ADM with its reals",
     )  # fmt: skip
