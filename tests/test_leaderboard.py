@@ -121,6 +121,17 @@ def test_other_scores_of_one_name_and_seed_are_told_apart_by_the_run(tmp_path):
     assert len(one_board(folders).places) == 2
 
 
+def test_variants_of_a_detector_are_counted_and_not_ranked(tmp_path):
+    fused = "fused:handmade+trunk"
+    names = ("logreg:all", "logreg:all-spectrum", fused, f"{fused}:without=trunk", "b:all-x")
+    runs = read_runs([write_run(tmp_path / "run", [row for k, name in enumerate(names)
+                                                   for row in rows_of(name, noise=k, shift=1 + k / 4)])])  # fmt: skip
+    (board,) = boards(runs)
+    assert {one.detector for one in board.places} == {"logreg:all", fused, "b:all-x"}
+    assert runs_grid(runs).rows[0][2] == "3, and 2 variants that are not ranked"
+
+
+
 @pytest.mark.parametrize(("table", "values", "repeated"), [
     ("features", {"names": ["full"]}, False),
     ("heads", {"draws": 4}, False),

@@ -6,6 +6,7 @@
     repetition    a detector of the same name and settings in runs of different seeds: one competitor, several seeds;
                   of one made elsewhere, its score file, plug-in or program is among the settings
     otherwise     detectors of one name are told apart by the name of their run
+    not ranked    variants: heads without one family, fused detectors without a branch; a run's own tables have them
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fdetect.bench.gate.sides import Side, read_side, refuse_other_settings
+from fdetect.bench.report.terminal import in_tables_alone
 from fdetect.errors import DataError, ParameterError
 from fdetect.types import Failure, NotRun, RunResult
 
@@ -60,6 +62,12 @@ class Run:
     def conditions(self) -> tuple[str, ...]:
         """Conditions that its detectors were tested under."""
         return tuple(self.side.table.column("condition").unique().to_pylist())
+
+    @cached_property
+    def ranked(self) -> tuple[str, ...]:
+        """Detectors that compete: all but those that lack a family or a branch of another one of the run."""
+        apart = in_tables_alone(self.side.detectors)
+        return tuple(one for one in self.side.detectors if one not in apart)
 
     def rows(self, detector: str, condition: str) -> pa.Table:
         """Return the scores of a detector under a condition; no row where there are none."""
@@ -137,7 +145,7 @@ def competitors(runs: Sequence[Run]) -> tuple[Competitor, ...]:
     """Return who competes, in the order of the runs and of their detectors."""
     found: dict[str, list[dict[int, tuple[Run, ...]]]] = {}
     for run in runs:
-        for detector in run.side.detectors:
+        for detector in run.ranked:
             known = found.setdefault(detector, [])
             place = _place(known, run, detector)
             if place is None:

@@ -72,7 +72,7 @@ def board_grids(boards: Sequence[Board], *, narrow: bool = False) -> list[Grid]:
 def runs_grid(runs: Sequence[Run]) -> Grid:
     """What the leaderboard was made of: each run, and where its times are from."""
     rows = tuple(
-        (run.name, str(run.seed), str(len(run.side.detectors)), ", ".join(run.conditions),
+        (run.name, str(run.seed), _detectors(run), ", ".join(run.conditions),
          str(run.result.header["versions"].get("fdetect", "")), run.result.header["fingerprint"],
          str(len({one.path for one in run.result.failures})),
          ", ".join(one.detector for one in run.result.not_run) or _NOTHING, host_text(run.about))
@@ -81,6 +81,12 @@ def runs_grid(runs: Sequence[Run]) -> Grid:
     columns = ("run", "seed", "detectors", "conditions", "fdetect", "fingerprint", "images failed", "not run",
                "times measured on")  # fmt: skip
     return Grid("Runs", columns, rows)
+
+
+def _detectors(run: Run) -> str:
+    """Count the detectors of a run; variants of others have no place."""
+    variants = len(run.side.detectors) - len(run.ranked)
+    return f"{len(run.ranked)}{f', and {variants} variants that are not ranked' if variants else ''}"
 
 
 def host_text(about: Mapping[str, Any]) -> str:
