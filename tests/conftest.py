@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fdetect.engine import Store
+from fdetect.rigid import detector
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -26,6 +28,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --long."""
     parser.addoption("--long", action="store_true", help="Fuzz with 20,000 mutants instead of 500 (minutes).")
+
+
+@pytest.fixture(autouse=True)
+def _no_plug_in_stays() -> Iterator[None]:
+    """Take detectors that a test plugged in out of the registry: others run all that it holds."""
+    before = dict(detector._entries)
+    yield
+    for name in set(detector._entries) - set(before):
+        del detector._entries[name]
 
 
 @pytest.fixture(scope="session")
