@@ -313,4 +313,4 @@ def test_nothing_to_look_at_is_said_before_the_work(flag, words, small_set, tmp_
 
 def test_a_table_of_scores_that_takes_its_name_is_refused(rivals):
     with pytest.raises(ParameterError, match=f"two detectors are called '{BEST_SINGLE}'"):
-        check_names([Fixed(BEST_SINGLE, {}), BestSingle(tuple(rivals))])
+        check_names((one.name, "") for one in (Fixed(BEST_SINGLE, {}), BestSingle(tuple(rivals))))

@@ -80,7 +80,7 @@ def test_bench_prints_the_audit_first_and_says_where_it_wrote(fdetect, small_set
 
 
 def test_dry_run_runs_nothing(fdetect, small_set, tmp_path):
-    code, out, _ = fdetect("bench", small_set, "--dry-run")
+    code, out, _ = fdetect("bench", small_set, "--dry-run", "--crop", "128")
     assert code == 0
     assert "sim-nearest" in out
     assert "PNG" in out
@@ -116,6 +116,40 @@ def test_a_dry_run_refuses_what_the_run_refuses(fdetect, small_set, tmp_path, op
     assert len(set(found.values())) == 1
 
 
+@pytest.mark.parametrize(("detector", "left_out", "options", "words"), [
+    ("logreg:spectrum", 0, (), "'logreg:spectrum' (the heads and --scores t.csv); rename the one of --scores t.csv"),
+    ("best_single", 0, ("--best-single",), "'best_single' (--best-single and --scores t.csv); rename the one of"),
+    ("mine", 0, ("--scores", "t.csv"), "'mine' (--scores t.csv); rename the one of --scores t.csv, or leave it out"),
+    ("mine", 0, ("--external", "mine=true"), "'mine' (--external and --scores t.csv); rename the one of --scores"),
+    ("feature_drift", 0, ("--detectors", "feature_drift"), "'feature_drift' (--detectors and --scores t.csv)"),
+    ("mine", 1, (), "t.csv: no score of mine for "),
+])  # fmt: skip
+def test_names_and_missing_rows_are_refused_before_the_first_image(
+    fdetect, small_set, tmp_path, detector, left_out, options, words
+):  # fmt: skip
+    with small_set.open(newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    lines = [f"{detector},native,{path},{k}" for k, path in enumerate(paths[left_out:])]
+    (tmp_path / "t.csv").write_text("\n".join(["detector,condition,path,score", *lines, ""]))
+    none = () if "--detectors" in options else ("--detectors", "none")
+    common = (small_set, "--conditions", "native", "--features", "radial_spectrum", "--heads", "none", *none,
+              "--crop", "128", "--scores", "t.csv", *options)  # fmt: skip
+    for how in (("--dry-run",), ()):
+        code, out, err = fdetect("bench", *common, *how)
+        assert (code, out) == (2, "")
+        assert words in err
+        assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_without_data_says_that_it_wrote_the_built_in_images(fdetect, small_set, tmp_path):
+    fewest = ("--features", "radial_spectrum", "--heads", "none", "--detectors", "none", "--dry-run")
+    code, out, err = fdetect("bench", "--store", tmp_path / "kept", *fewest)
+    assert code == 0, err
+    (folder,) = (tmp_path / "kept").glob("builtin-*")
+    assert f"nothing was run; the built-in images are in {folder}/; without --dry-run" in out.splitlines()[-1]
+    assert "built-in images are in" not in fdetect("bench", small_set, *fewest)[1]
+
+
 def test_a_folder_of_another_run_names_the_first_setting_that_differs(fdetect, small_set, tmp_path):
     fewest = ("--features", "radial_spectrum", "--heads", "none", "--detectors", "none", "--workers", "1")
     common = (small_set, *fewest, "--crop", "128", "--replicates", "20", "-o", "run")
@@ -134,7 +168,8 @@ def test_a_folder_of_another_run_names_the_first_setting_that_differs(fdetect, s
 
 def test_data_without_a_readable_file_names_root(fdetect, small_set, tmp_path):
     (tmp_path / "moved.csv").write_bytes(small_set.read_bytes())
-    for command in (("data", "check", "moved.csv", "--workers", "1"), ("bench", "moved.csv", "--dry-run")):
+    for command in (("data", "check", "moved.csv", "--workers", "1"),
+                    ("bench", "moved.csv", "--dry-run", "--crop", "128")):  # fmt: skip
         code, out, err = fdetect(*command)
         assert code == 2
         assert "name it as --root" in err
@@ -329,7 +364,7 @@ def test_a_plain_folder_of_fakes_is_told_what_to_do(fdetect, tmp_path):
     advice = "--protocol train_on --train unknown"
     assert "fake/<generator>/" in err
     assert err.strip().endswith(advice)
-    assert fdetect("bench", "data", "--dry-run", *advice.split())[0] == 0
+    assert fdetect("bench", "data", "--dry-run", "--crop", "128", *advice.split())[0] == 0
 
 
 def test_layouts_are_drawn_where_texts_say_they_are(fdetect):

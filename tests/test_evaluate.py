@@ -16,6 +16,7 @@ from fdetect.bench.scores.evaluate import (
     SEEN,
     ScoreTable,
     cells_of,
+    fitted_on,
     lowest_left_out,
 )
 from fdetect.decide import exact_interval
@@ -380,6 +381,26 @@ def test_every_real_source_has_its_own_false_positive_rate():
         assert found.metric("fpr_achieved_5").n_real == 20
     renamed = [{**row, "real_source": ""} for row in rows]
     assert cell(run(renamed), "", real_source="unnamed").metric("fpr_achieved_5").n_real == 40
+
+
+def test_reals_that_were_fitted_on_star_their_source_and_are_counted():
+    rows = run_like()
+    known = {"r0", "r2", "many 0"}
+    marked = [{**row, "seen": row["path"] in known} for row in rows]
+    cells = run(marked)
+    assert SEEN in cell(cells, "", real_source="coco").flags
+    assert SEEN not in cell(cells, "", real_source="phone").flags
+    n = sum(row["path"] in known for row in rows)
+    (said,) = fitted_on(table([*marked, *({**row, "detector": "other"} for row in rows)]))
+    assert said == f"{n} of {len(rows)} rows of d are of images that it was fitted on: no test of it"
+
+
+def test_a_seen_generator_stars_no_real_and_says_nothing_of_a_fit():
+    rows = [{**row, "seen": row.get("generator") in SIZES} for row in run_like()]  # as leave_one_real_source_out does
+    cells = run(rows)
+    assert all(SEEN in cell(cells, name).flags for name in SIZES)
+    assert all(SEEN not in cell(cells, "", real_source=source).flags for source in ("coco", "phone"))
+    assert fitted_on(table(rows)) == ()
 
 
 def test_the_order_of_rows_does_not_matter():

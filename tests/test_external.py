@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -274,6 +275,38 @@ def test_of_two_programs_one_may_fail(config, images, known, tmp_path):
     (tmp_path / "run").mkdir()
     found, lost = run_programs(mine, *known, folder=tmp_path / "run", root=str(images.parent))
     assert ([one.name for one in found], [one.detector for one in lost]) == (["good"], ["bad"])
+
+
+def test_what_a_program_does_to_its_pictures_the_next_does_not_see(config, images, known, tmp_path):
+    """Files of its own beside them, one overwritten, one removed."""
+    spoil = """
+    os.remove(rows[1]["path"])
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(rows[0]["path"])
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(rows[0]["path"][:-4] + "-seen.png")
+    """
+    mine = config(PROGRAM + WRITE)
+    Path("first.py").write_text(textwrap.dedent(PROGRAM + spoil + WRITE))
+    both = override(mine, {
+        "detectors.external": (f"first={sys.executable} first.py", f"second={sys.executable} theirs.py")
+    })  # fmt: skip
+    (tmp_path / "run").mkdir()
+    (first, second), lost = run_programs(both, *known, folder=tmp_path / "run", root=str(images.parent))
+    assert not lost
+    assert [len(rows) for rows in seen(tmp_path)] == [24, 24]
+    assert repr(second.rows) == repr(first.rows)
+
+
+def test_pictures_of_a_run_that_was_killed_are_removed(ran, tmp_path):
+    """Whatever else is there stays, as do those of a run that goes on."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [tmp_path / "run" / f"images-{pid}-ab_12xyz" for pid in (ended.pid, os.getpid())]
+    kept = [tmp_path / "run" / name for name in ("images-of-mine", f"images-{os.getppid()}-ab_12xyz")]
+    for one in (*left, *kept):
+        (one / "images").mkdir(parents=True)
+    ran()
+    assert not any(one.exists() for one in left)
+    assert all(one.exists() for one in kept)
 
 
 def test_one_that_is_too_slow_is_ended_with_what_it_started(tmp_path):

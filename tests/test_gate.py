@@ -228,7 +228,12 @@ def test_a_single_source_is_looked_at_for_harm_and_never_passes_by_too_few(tmp_p
     assert [part.tag for part in case] == [*kinds, "system-out"]
     if not worse:
         assert found.passed
-        assert ("1 of them, of single sources, show no harm" in found.text) == (verdict != "passed")
+        said = {
+            "passed": "",
+            "too few": "; 1 single source had too few photographs to judge (phone)",
+            "not shown worse": "; 1 single source was not shown worse, nor shown to stay within the margin (phone)",
+        }
+        assert found.text == f"passed: 5 checks of {run.name} against {base.name}{said[verdict]}"
 
 
 def test_every_check_shows_both_figures_their_difference_and_the_margin(tmp_path):
@@ -395,6 +400,50 @@ def test_the_command_passes_and_fails_and_writes_what_a_job_reads(fdetect, tmp_p
     assert stated["passed"] is False
     assert stated["checks"][0]["verdict"] == "inferior"
     assert stated["margins"]["margin"] == 0.01
+
+
+def test_what_is_open_or_failed_has_a_line_of_its_own_on_the_terminal(fdetect, tmp_path):  # noqa: F811
+    first, second = of_one_source(7)
+    odd = [name.replace("coco", "co\nco") for name in first["real_source"]]  # a name that is two lines stays one
+    side(tmp_path, {**first, "real_source": odd})
+    side(tmp_path, {**second, "real_source": odd, "threshold": [0.5] * len(odd)}, name="run")
+    code, out, _ = fdetect("compare", str(tmp_path / "base.parquet"), str(tmp_path / "run.parquet"), "--margin", "0.2",
+                           "--replicates", "100")  # fmt: skip
+    assert code == 1
+    lines = [line for line in out.splitlines() if ": " in line]
+    assert [line.partition(": ")[0].strip() for line in lines] == [
+        "false positives at the frozen 5 % threshold", "false positives, co\\nco", "false positives, phone",
+    ]  # fmt: skip
+    assert lines[-1].startswith("  false positives, phone: too few, 7 images in 7 groups; no harm is shown")
+
+
+def test_a_refusal_replaces_the_files_of_an_earlier_pass(fdetect, tmp_path):  # noqa: F811
+    side(tmp_path, rows()), side(tmp_path, rows("<b>`other"), name="run"), side(tmp_path, changed(label=0), name="odd")
+    base, run, odd = (str(tmp_path / f"{name}.parquet") for name in ("base", "run", "odd"))
+    files = {name: tmp_path / "new" / f"gate.{name}" for name in ("junit", "markdown", "json")}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
+    refused = (
+        (base, run, "--detector", "nope"), (base, odd), (base, str(tmp_path / "nowhere")), (base,),
+        (base, base, "--fpr-margin", "some"), (base, base, "--margin", "-1"),
+    )  # fmt: skip
+    for k, arguments in enumerate(refused):
+        if k != 2:  # files that are not there yet are written as well
+            assert fdetect("compare", base, base, "--replicates", "100", *options)[0] == 0
+            assert json.loads(files["json"].read_text())["error"] is None
+        else:
+            for file in files.values():
+                file.unlink()
+        code, _, err = fdetect("compare", *arguments, *options)
+        assert code == 2
+        sentence = err.removeprefix("fdetect: ").strip()
+        stated = json.loads(files["json"].read_text())
+        assert (stated["passed"], stated["error"], stated["checks"]) == (False, sentence, [])
+        suite = ElementTree.fromstring(files["junit"].read_bytes())
+        assert [suite.attrib[name] for name in ("tests", "failures", "errors")] == ["1", "0", "1"]
+        assert suite[0][0].tag == "error"
+        assert suite[0][0].attrib["message"] == sentence
+        quoted = sentence.replace("`", "'")  # as code: no markup of a stranger's
+        assert files["markdown"].read_text() == f"# Gate could not be run\n\n`{quoted}`\n"
 
 
 def test_bad_usage_is_one_sentence(fdetect, tmp_path):  # noqa: F811

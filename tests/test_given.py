@@ -478,6 +478,21 @@ def test_rows_that_nothing_looks_at_are_told(samples, tmp_path):
     ), "matched sets the thresholds of jpeg70"
 
 
+def test_missing_rows_are_seen_before_the_work_whatever_trial_they_are_of(samples, trials, tmp_path):
+    tested = np.arange(len(samples.path))
+    whole = [*complete(trial="gan/0", condition="native"), *complete(trial="", condition="jpeg70")]
+    seen = [condition(name) for name in ("native", "jpeg70")]
+    file = tmp_path / "t.csv"
+    (given,) = read_scores(write(file, whole), samples, seen, trials)
+    given.need_rows(("native", "jpeg70"), tested)
+    (given,) = read_scores(write(file, whole[:-2]), samples, seen, trials)
+    with pytest.raises(DataError) as caught:
+        given.need_rows(("native", "jpeg70"), tested)
+    assert str(caught.value) == (f"{file}: no score of t for ldm/028.png under jpeg70 (2 missing); add the rows, with "
+                                 "an empty score where it failed")  # fmt: skip
+    given.need_rows(("native", "jpeg70"), tested[:-2])
+
+
 def test_paths_of_another_machine_are_shown(samples, trials, tmp_path):
     rows = [{"path": f"/home/them/{r['path']}", "score": r["score"]} for r in images()]
     with pytest.raises(DataError) as caught:

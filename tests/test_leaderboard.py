@@ -16,13 +16,15 @@ import pytest
 from boards import GENERATORS, HOSTILE, header_of, rows_of, with_config, write_run
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
+from fdetect.bench.leaderboard.best import best_lines
 from fdetect.bench.leaderboard.boards import boards, replicates_for
-from fdetect.bench.leaderboard.page import render_leaderboard
+from fdetect.bench.leaderboard.page import _ticks, cost_chart, render_leaderboard
 from fdetect.bench.leaderboard.places import ABOVE, BEHIND, LEADER, LEVEL, NOT_MEASURED
 from fdetect.bench.leaderboard.runs import competitors, read_runs
 from fdetect.bench.leaderboard.tables import board_grid, board_grids, boards_csv, boards_latex, runs_grid
-from fdetect.bench.report.grid import printable
+from fdetect.bench.report.grid import interval_text, printable
 from fdetect.bench.scores.compare import bootstrap_p, paired_differences
+from fdetect.bench.scores.evaluate import cells_of
 from fdetect.bench.scores.given import read_score_table
 from fdetect.errors import DataError, FdetectError, ParameterError
 
@@ -97,6 +99,70 @@ def test_over_seeds_the_difference_is_that_of_the_seeds_that_both_have(seeds):
     theirs = naive_evaluate.macro(rows_of("good", shift=1.5, seed=0, noise=1))  # seed 0 is the one that both have
     mine = naive_evaluate.macro(rows_of("weak", shift=0.3, noise=2))
     assert places(board)["weak"].behind.value == pytest.approx(mine - theirs, abs=1e-12)
+
+
+def test_a_difference_of_some_seeds_says_so_everywhere(seeds):
+    board = one_board(seeds)
+    grid = board_grid(board)
+    shown = {row[0]: row[grid.columns.index("minus the leader")] for row in grid.rows}
+    assert shown["weak"].endswith("] (1 of 3 seeds)")
+    assert shown["good"] == "–"
+    assert "not the difference of the means shown" in grid.note
+    assert boards_latex([board]).count("(1 of 3 seeds)") == 2
+    lines = {line["detector"]: line for line in csv.DictReader(io.StringIO(boards_csv([board])))}
+    assert [lines[name]["minus_leader_seeds"] for name in ("good", "weak")] == ["", "1 of 3"]
+    alone = one_board(seeds[3:])
+    assert "seeds)" not in str(board_grid(alone).rows)
+    assert "count of seeds" not in board_grid(alone).note
+
+
+def test_the_last_line_of_a_run_has_the_interval_of_its_table(tmp_path):
+    folder = write_run(tmp_path / "run", rows_of("a", shift=1.5) + rows_of("b", noise=1))
+    cells = cells_of(read_score_table(folder / "scores.parquet"), replicates=20)
+    own = next(c for c in cells if (c.detector, c.generator) == ("a", "macro")).metric("auroc")
+    (first,) = one_board([folder], replicates=0).places[:1]
+    assert (first.low, first.high) != (own.low, own.high)
+    (line,) = best_lines(folder, cells)
+    assert line.startswith(f"highest under matched: a, macro AUROC {interval_text(own.value, own.low, own.high)}")
+
+
+def test_jpeg_history_that_is_left_stands_at_the_title(tmp_path):
+    folders = [write_run(tmp_path / f"{k}", rows_of("a", seed=k), seed=k) for k in (0, 1)]
+    for folder, value in zip(folders, (0.719, 0.75), strict=True):
+        result = json.loads((folder / "result.json").read_text())
+        result["audit"]["history"] = [{"condition": "matched", "images": "fake", "kind": "k", "auroc": value,
+                                       "low": value - 0.1, "high": value + 0.1, "n_with": 9, "n_without": 9}]
+        (folder / "result.json").write_text(json.dumps(result))
+    alone, both = one_board(folders[:1]), one_board(folders)
+    said = "JPEG history left: 0.719 [0.62, 0.82] (fake images)"
+    assert alone.history == said
+    assert board_grid(alone).title.endswith(f"  [{said}]")
+    assert both.history == f"{said} in 0, left in 2 of 2 runs"
+    page = render_leaderboard([alone], read_runs(folders[:1]))
+    assert f'<span class="badge hint">{said}</span>' in page
+    assert f"matched: {said}." in page
+
+
+def test_costs_fill_their_axis_and_no_number_covers_another(tmp_path):
+    names = [f"d{k}" for k in range(8)]
+    rows = [row for k, name in enumerate(names) for row in rows_of(name, noise=k % 2)]  # four and four equal AUROCs
+    costs = {name: 40.0 + k for k, name in enumerate(names)}
+    chart = cost_chart(one_board([write_run(tmp_path / "run", rows, cost=costs)]).places, label="costs")
+    dots = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', chart)]
+    assert max(dots) - min(dots) > 100  # px of 290; between 10 and 100 they would take 20
+    ours = r'<text x="([\d.]+)" y="([\d.]+)"[^>]*fill="(?!curr)[^>]*>\d<'
+    at = [(float(x), float(y)) for x, y in re.findall(ours, chart)]
+    assert len(at) >= 4
+    assert all(abs(x - u) >= 7 or abs(y - v) >= 12 for k, (x, y) in enumerate(at) for u, v in at[:k])
+    assert all(f"  {name}<" in chart for name in names)
+
+
+@pytest.mark.parametrize(("low", "high", "wanted"), [
+    (0.05, 30, ["0.1", "1", "10"]), (0.05, 3, ["0.1", "0.3", "1", "3"]), (7.9, 10.7, ["8", "9", "10"]),
+    (1.09, 1.61, ["1.1", "1.2", "1.3", "1.4", "1.5", "1.6"]),
+])  # fmt: skip
+def test_ticks_of_an_axis_are_round_and_three_or_more(low, high, wanted):
+    assert [words for _, words in _ticks(low, high)] == wanted
 
 
 def test_without_a_shared_seed_the_means_over_all_of_them_are_compared(tmp_path):

@@ -228,7 +228,7 @@ def test_the_command_says_what_it_wrote(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 3
     first, last = done.stdout.splitlines()
     assert first == f"jpeg70: 5 images, 2 failed: {tmp_path / 'out'}/"
-    assert last.startswith(f"next: fdetect bench {tmp_path / 'out' / 'manifest.csv'}, or ")
+    assert last == "too small for fdetect bench, which needs 72 px: jpeg70 (64 px); perturb with a larger --crop"
     assert "fdetect: jpeg70: fake/gan/small.png: geometry: 100x50 is too small" in done.stderr
     again = subprocess.run([*run, "--condition", "jpeg70"], capture_output=True, text=True, timeout=120)
     assert again.returncode == 2
@@ -237,12 +237,43 @@ def test_the_command_says_what_it_wrote(data: Path, tmp_path: Path) -> None:
 
 def test_the_command_says_what_reads_several_conditions_or_no_labels(data, fdetect, tmp_path) -> None:  # noqa: F811
     out, alone, how = tmp_path / "out", tmp_path / "alone", ("--crop=64", "--workers=0")
-    code, said, _ = fdetect("perturb", data, out, "--condition=native,jpeg70", *how)
+    code, said, _ = fdetect("perturb", data, out, "--condition=native,jpeg70,rescaled", *how)
     assert code == 0
-    assert said.splitlines()[-1].startswith(f"next: fdetect bench {out / 'CONDITION' / 'manifest.csv'}, or ")
+    *_, small, last = said.splitlines()
+    assert small.endswith("needs 72 px: jpeg70, rescaled (40 px); perturb with a larger --crop")
+    assert last == f"next: fdetect bench {out / 'CONDITION' / 'manifest.csv'} --conditions native --crop 64"
     _, said, _ = fdetect("perturb", data / "real" / "source" / "a.png", alone, "--condition=jpeg70", *how)
     assert said.splitlines()[-1].startswith(f"next: fdetect score {alone}, or ")
     broken = data / "fake" / "gan" / "broken.jpg"
     code, said, _ = fdetect("perturb", broken, tmp_path / "no", "--condition=jpeg70", *how)
     assert code == 2
     assert "next:" not in said
+
+
+@pytest.mark.parametrize(("crop", "names", "fits"), [(80, "jpeg70", 72), (72, "matched,blur1", 64)])
+def test_the_next_command_is_one_that_runs(data, fdetect, tmp_path, crop, names, fits) -> None:  # noqa: F811
+    """The crop that it names is the largest that the files allow: with 8 px more every one of them is refused."""
+    _, said, _ = fdetect("perturb", data, tmp_path / "out", f"--condition={names}", f"--crop={crop}", "--workers=0")
+    *options, last = said.splitlines()[-1].removeprefix("next: fdetect ").split()
+    assert int(last) == fits
+    options[1] = options[1].replace("CONDITION", "blur1")
+    rest = ("--features", "radial_spectrum", "--heads", "none", "--detectors", "none", "--dry-run",
+            "--protocol", "train_on", "--train", "gan")  # fmt: skip
+    code, said, err = fdetect(*options, last, *rest)
+    assert code == 0, err
+    assert "smaller than" not in said
+    code, _, err = fdetect(*options, fits + 8, *rest)
+    assert code == 2
+    assert f"both sides need {fits + 16} px, and the largest has {crop}" in err
+
+
+def test_facts_of_the_picture_before_are_called_so(data: Path, tmp_path: Path) -> None:
+    columns = "path,label,format,width,height,source_width,license"
+    (tmp_path / "m.csv").write_text(f"{columns}\nreal/source/a.png,0,PNG,100,90,7,CC0\n")
+    perturb_to(tmp_path / "out", tmp_path / "m.csv", root=data, conditions=["jpeg70", "native"], crop=CROP)
+    (row,) = rows_of(tmp_path / "out" / "jpeg70" / "manifest.csv")
+    assert not {"format", "width", "height"} & set(row)
+    assert (row["source_format"], row["source_width_2"], row["source_height"]) == ("PNG", "100", "90")
+    assert (row["source_width"], row["license"]) == ("7", "CC0")
+    (copied,) = rows_of(tmp_path / "out" / "native" / "manifest.csv")
+    assert (copied["format"], copied["width"], copied["height"]) == ("PNG", "100", "90")

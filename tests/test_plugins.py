@@ -8,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ import pytest
 from PIL import Image
 from test_cli import fdetect  # noqa: F401 (a fixture)
 
+from fdetect.backend import resolve
+from fdetect.bench.leaderboard.costs import Costing
 from fdetect.engine import run
 from fdetect.errors import ParameterError, UnknownName, WeightsError
 from fdetect.registry import source_digest
@@ -239,6 +243,52 @@ def test_one_that_moves_and_speaks_leaves_things_as_they_were(plug, tmp_path, mo
     assert sys.argv == ["fdetect", "bench"]
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "imported\nmade\nasked\n")
+
+
+def test_two_that_move_at_once_leave_things_as_they_were(plug, tmp_path, monkeypatch):
+    """One in the device lane, one in the run: the first to begin is the first to end."""
+    monkeypatch.chdir(tmp_path)
+    out, of = sys.stdout, batch(2)
+    move = "import os, time; os.chdir('/'); time.sleep({}); return [0.5] * len(images)"
+    tasks = [prepare(named(plug(move.format(seconds))[0])(), crop=64)[0] for seconds in (0.2, 0.4)]
+    threads = [threading.Thread(target=task, args=(of,)) for task in tasks]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is out
+    assert Path.cwd() == tmp_path
+
+
+def test_one_that_works_elsewhere_costs_its_time_on_the_wall(plug):
+    text, _ = plug("__import__('time').sleep(0.01 * len(images)); return [0.5] * len(images)",
+                   "    in_process = True")  # fmt: skip
+    costing = Costing((), (), (), (), (), 64, resolve("cpu"))
+    assert costing._of_tasks(prepare(named(text)(), crop=64), time.perf_counter() + 4) >= 10
+
+
+def test_one_that_was_edited_is_another_run(plug, images, tmp_path):
+    text, _ = plug()
+    file = Path(text.rpartition(":")[0])
+    settings = {"data.path": str(images), "conditions.names": ("native",), "conditions.crop": 64, "features.names": (),
+                "detectors.names": (text,), "protocol.name": "train_on", "protocol.train": ("data",)}  # fmt: skip
+    script = f"""
+from fdetect.bench.plan import planned
+from fdetect.config import RunConfig, override
+from fdetect.engine import Store
+print(planned(override(RunConfig(), {settings!r}), Store({str(tmp_path / "store")!r}), backend="cpu").fingerprint)
+"""
+
+    def fingerprint() -> str:
+        done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    before = fingerprint()
+    assert fingerprint() == before
+    file.write_text(file.read_text().replace("image.mean()", "image.std()"))
+    assert fingerprint() != before
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from fdetect.backend import resolve
 from fdetect.engine import Extraction, Store, loop, pool
 from fdetect.engine.work import Chunk, Item, Plan, work
 from fdetect.errors import FdetectError, WeightsError
+from fdetect.perturb import condition
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are watched through /proc")
 
@@ -132,6 +133,44 @@ def test_a_condition_that_ends_its_worker_costs_itself(root: Path, clean: Extrac
     reason = ["condition rescaled ended the worker process twice (exit code 3)"]
     assert lost == {(c, t): reason * (c == "rescaled") for c in ("native", "rescaled", "matched")
                     for t in ("moments", "others")}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_deaths_at_different_steps_accuse_none_of_them_until_there_are_three(
+    root: Path, tmp_path: Path, clean: Extraction, n: int
+) -> None:
+    """Each task is killed once, from outside; the image is alone from the start."""
+    for k in range(n):
+        (tmp_path / str(k)).mkdir()
+    once = [Poisoned(f"once{k}", poison=(clean.ids[6],), how="be_killed_once", folder=str(tmp_path / str(k)))
+            for k in range(n)]  # fmt: skip
+    result = extract(root, *once, paths=paths_of(root)[6:7], conditions=(MATCHED,), workers=1)
+    assert all((tmp_path / str(k) / "once").exists() for k in range(n))
+    lost = [(name, failure.reason) for (_, name), table in result.tables.items() for failure in table.failures]
+    third = "once2 ended the worker process (SIGKILL), the last of 3 steps that did so or died once each"
+    assert lost == [("once2", third)] * (n == 3)
+
+
+def test_a_task_that_crashes_under_two_conditions_is_not_tried_under_the_others(
+    root: Path, clean: Extraction, tmp_path: Path
+) -> None:
+    conditions = (NATIVE, RESCALED, MATCHED, *map(condition, ("jpeg70", "jpeg80", "jpeg90")))
+    bad = Poisoned("bad", poison=(clean.ids[6],), how="be_killed_and_say_so", folder=str(tmp_path))
+    result = extract(root, bad, Moments(), paths=paths_of(root)[6:8], conditions=conditions, workers=1)
+    assert len(list(tmp_path.iterdir())) == 6, "the pair twice, the image twice under two conditions"
+    assert all(result.tables[one.name, "moments"].ok.all() for one in conditions)
+    assert all(result.tables[one.name, "bad"].ok.tolist() == [False, True] for one in conditions)
+    reasons = [result.tables[one.name, "bad"].failures[0].reason for one in conditions]
+    twice = "bad ended the worker process twice (SIGKILL)"
+    assert sorted(reasons) == [twice] * 2 + [f"{twice}, under 2 conditions; it was not tried under this one"] * 4
+
+
+def test_conditions_that_crash_accuse_no_task(root: Path, clean: Extraction) -> None:
+    of = {one: condition(one) for one in ("jpeg70", "jpeg80")}
+    fatal = [Fatal(**{one.name: getattr(made, one.name) for one in fields(made)}, poison=(clean.ids[6],))
+             for made in of.values()]  # fmt: skip
+    result = extract(root, Moments(), paths=paths_of(root)[6:7], conditions=(*fatal, MATCHED), workers=1)
+    assert [result.tables[name, "moments"].ok.all() for name in (*of, "matched")] == [False, False, True]
 
 
 def test_an_image_on_which_too_many_tasks_crash_is_given_up(

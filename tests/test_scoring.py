@@ -110,6 +110,14 @@ def test_seen_says_which_generator_was_trained_on(samples, values, ids):
         assert row["seen"] == (row["generator"] == row["train"])
 
 
+def test_a_real_that_names_its_generator_is_not_seen(samples, values, ids):
+    trials = trials_of(samples, name="cross_generator", folds=2)
+    paired = replace(samples, generator=np.where(samples.label == 0, samples.generators[0], samples.generator))
+    rows = rows_of(trained(paired, values), paired, ids, trials, ("native",))
+    assert not any(row["seen"] for row in rows if row["label"] == 0)
+    assert any(row["seen"] for row in rows)
+
+
 # -- training -------------------------------------------------------------------------------------------------------
 
 

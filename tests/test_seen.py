@@ -117,6 +117,26 @@ def test_a_training_free_detector_knows_what_set_its_thresholds(manifest, ids, s
     np.testing.assert_array_equal(calibration, np.array(manifest.column("label").to_pylist()) == 0)
 
 
+@pytest.mark.parametrize("kind", ["aligned", "feature_drift"])
+def test_an_image_that_failed_has_set_no_threshold(kind, small_set, store, tmp_path) -> None:
+    """Half of the photographs are broken, so that some are among those set apart."""
+    photographs = of_class(read_manifest(small_set), 0).slice(0, 20)
+    for k, name in enumerate(photographs.column("path").to_pylist()):
+        whole, here = (small_set.parent / name).read_bytes(), tmp_path / name
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.write_bytes(whole[: len(whole) // 3] if k % 2 else whole)
+    manifest = photographs.replace_schema_metadata({**photographs.schema.metadata, b"fdetect.root": bytes(tmp_path)})
+    settings = {"crop": 128, "condition": "matched", "store": store, "calibration": 0.5}
+    if kind == "aligned":
+        pytest.importorskip("torch", reason="the extra 'deep' is not installed")
+        made = fitting.fit_aligned(manifest, aligned=AlignedConfig(("own-nearest8",)), folds=0,
+                                   features=QUICK["features"], **settings)  # fmt: skip
+    else:
+        made = fit_detector(manifest, kind, **settings).detector
+    assert made.n_failed == 10
+    assert 0 < made.seen.counts["calibration"] == len(made.calibration.scores)
+
+
 def test_images_of_the_fit_are_told_marked_and_starred(fdetect, model, manifest, ids, small_set, store) -> None:  # noqa: F811
     save_detector(model, Path("my.fdetect"))
     n_fit, n_set = (int(one.sum()) for one in known(model, ids))
@@ -135,6 +155,7 @@ def test_images_of_the_fit_are_told_marked_and_starred(fdetect, model, manifest,
     code, out, err = fdetect("evaluate", "s.csv")
     assert code == 0, err
     assert "* = seen in training" in out
+    assert f"{n_fit} of {len(ids)} rows of {model.name} are of images that it was fitted on: no test of it" in err
     one = small_set.parent / manifest.column("path").to_pylist()[int(np.flatnonzero(known(model, ids)[0])[0])]
     code, _, err = fdetect("explain", one, "--model", "my.fdetect", "-o", "pictures", *here)
     assert code == 0, err

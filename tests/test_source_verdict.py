@@ -162,3 +162,18 @@ def test_figures_over_seen_generators_have_a_star(seen: tuple[str, ...]):
     assert [text.endswith("]*") for text in figures] == [starred] * len(figures)
     assert "*" not in "".join(of_placebo.rows[0][2:5])  # nothing in a placebo was generated
     assert all("* = over generators seen in training" in grid.note for grid in (alone, of_placebo, narrow))
+
+
+def test_reals_that_were_fitted_on_star_what_rests_on_them():
+    rows = made({"matched": synthesis(2)})
+    one = next(row for row in rows if row["label"] == 0)
+    rows = [{**row, "seen": row["path"] == one["path"]} for row in rows]
+    found = by_source(table(rows), **HOW)
+    sources = [row for row in found if row.kind == SOURCE]
+    assert all(row.reals_seen and not row.seen for row in sources)  # each is told from the others, one of them known
+    alone, of_placebo = source_grids(found)
+    (narrow,) = verdict_grids(found)
+    assert alone.rows[0][1].endswith("]*")
+    assert all(text.endswith("]*") for text in of_placebo.rows[0][1 : 2 + len(sources)])
+    assert "]* " in narrow.rows[0][3]
+    assert "or on reals that the detector was fitted on" in of_placebo.note

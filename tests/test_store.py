@@ -53,6 +53,17 @@ def look(part: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 # --- parts --------------------------------------------------------------------------------------------------------
 
 
+def test_a_store_stays_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code of others, in this process, may be in another folder when a part is written."""
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = Store("store")
+    monkeypatch.chdir(tmp_path / "else")
+    store.write("key", {}, IDS, VALUES)
+    assert len(list((tmp_path / "store" / "key").glob("part-*.parquet"))) == 1
+    assert not list((tmp_path / "else").iterdir())
+
+
 def test_a_part_says_in_clear_text_what_its_rows_are(own: Path, tmp_path: Path) -> None:
     extract(own, Moments(scale=0.5), conditions=(condition("blur1+jpeg80"),), store=Store(tmp_path), seed=9)
     (part,) = tmp_path.glob("moments-*/part-*.parquet")

@@ -207,6 +207,12 @@ def be_killed_once(folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def be_killed_and_say_so(folder: Path) -> None:
+    """Every time, leaving a file each."""
+    (folder / str(len(list(folder.iterdir())))).touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def exceed_the_limit(folder: Path) -> None:
     """Ask for more than the system gives, as a memory limit of a container or of `ulimit -v` would have it."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

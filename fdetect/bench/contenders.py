@@ -5,7 +5,7 @@ Columns are those of features, and of an encoder's embedding: a linear probe is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -229,11 +229,15 @@ def untrained(
             yield Fixed(one.name, {c: one.instance.score(**of_c) for c, of_c in vectors.items()}, reasons)
 
 
-def check_names(detectors: Sequence[Contender]) -> None:
-    """Raise ParameterError where two detectors have one name."""
-    names = [one.name for one in detectors]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ParameterError(f"two detectors are called '{twice[0]}'; rename the one in the --scores file")
+def check_names(named: Iterable[tuple[str, str]]) -> None:
+    """Raise ParameterError where two detectors have one name; `named` are names, each with the option it is from."""
+    first: dict[str, str] = {}
+    for name, option in named:
+        if name in first:
+            both = " and ".join(dict.fromkeys((first[name], option)))
+            raise ParameterError(f"two detectors are called '{name}' ({both}); rename the one of {option}, or leave it "
+                                 "out")  # fmt: skip
+        first[name] = option
 
 
 class _SideBySide(Mapping[str, np.ndarray]):

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 import fdetect
 from fdetect.backend import Backend, resolve
-from fdetect.bench.contenders import Prepared, embeddings, head_sets, training_free
+from fdetect.bench.contenders import Prepared, check_names, embeddings, head_sets, training_free
 from fdetect.bench.data import builtin
 from fdetect.bench.data.builtin_own import generators_not_run
 from fdetect.bench.data.inputs import root_of
@@ -21,7 +23,9 @@ from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import ALIGNED, Samples, Trial, samples_of, trials_of
 from fdetect.bench.scores.external_runs import programs_of
 from fdetect.bench.scores.given import Given, read_scores
+from fdetect.bench.training.ablation import parts_of
 from fdetect.bench.training.aligned import aligned_name
+from fdetect.bench.training.chosen import BEST_SINGLE
 from fdetect.bench.training.fusing import Trunk, columns_of
 from fdetect.bench.training.learnt import check_networks
 from fdetect.bench.training.pair_sources import PairSource, passed_through, sources_of
@@ -37,6 +41,7 @@ from fdetect.nets.evidence import identity
 from fdetect.nets.weights import INSTALL_DEEP, torch_missing
 from fdetect.perturb import Condition, check_condition, check_crop, condition, condition_names
 from fdetect.registry import Entry
+from fdetect.rigid.plugged import plugged_header
 from fdetect.types import NotRun, Table
 
 __all__ = ["Plan", "load_data", "none_left", "planned", "resolved", "trials_for"]
@@ -96,6 +101,17 @@ class Plan:
         lost = [NotRun(name, absent, INSTALL_DEEP) for name in config.networks.names] if absent else []
         return {kind: names for kind, names in found.items() if names}, [*self.not_run, *lost]
 
+    def named(self) -> list[tuple[str, str]]:
+        """Return the name of each detector of the results, and the option that it is from; names of files come last."""
+        running, _ = self.detectors()
+        option = {"heads": "the heads", "on aligned pairs": "--aligned", "fused": "--fused", "networks": "--networks",
+                  "training-free": "--detectors", "programs": "--external"}  # fmt: skip
+        found = [(name, option[kind]) for kind, names in running.items() if kind in option for name in names]
+        found += [(part, "--fused") for whole in running.get("fused", ()) for part in parts_of(whole, self.branches)]
+        if running.get("heads") and (self.config.heads.best_single or self.branches):
+            found.append((BEST_SINGLE, "--best-single" if self.config.heads.best_single else "--fused"))
+        return [*found, *((one.name, f"--scores {one.file}") for one in self.given)]
+
 
 def planned(
     config: RunConfig, store: Store, *, backend: str = "auto", progress: Progress | None = None,
@@ -135,6 +151,7 @@ def planned(
     weights["aligned"] = [one.laundering.identity for one in sources]
     weights["three-way"] = [one.laundering.identity for one in question.sources] if question else []
     weights["trunk"] = [trunk.digest] if trunk else []
+    weights |= plugged_header(prepared)
     name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
     plan = Plan(
         config, manifest, samples, trials, conditions, chosen, entries, given, tuple(prepared), tuple(embedded),
@@ -143,6 +160,10 @@ def planned(
     running, lost = plan.detectors()
     if not running:
         raise none_left(lost)
+    check_names(plan.named())
+    tested = np.unique(np.concatenate([trial.test for trial in trials]))
+    for one in given:
+        one.need_rows(config.conditions.names, tested)
     return plan
 
 
@@ -159,6 +180,12 @@ def resolved(config: RunConfig) -> RunConfig:
     check_crop(crop)
     if not config.conditions.names:
         raise ParameterError("conditions: name at least one, such as native,matched")
+    for option, given in (("--heads", config.heads.all_columns), ("--family-heads", config.heads.per_family),
+                          ("--per-preset", config.heads.per_preset), ("--drop-one", config.heads.drop_one),
+                          ("--features", config.features.names),
+                          ("--detectors", config.detectors.names)):  # fmt: skip
+        if twice := [name for k, name in enumerate(given) if name in given[:k]]:
+            raise ParameterError(f"{option}: {twice[0]} is named twice; name it once")
     names = condition_names(config.conditions.names)
     if config.heads.train_conditions and config.conditions.names == ("native",):
         raise ParameterError("--train-conditions are those of all columns but native, and no other is tested; name one "

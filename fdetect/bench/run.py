@@ -23,8 +23,9 @@ import pyarrow as pa
 from fdetect.backend import torch_device
 from fdetect.bench.audit import Audit
 from fdetect.bench.computing import audit_of, computed, kept, need_both_classes, scored
-from fdetect.bench.contenders import check_names, heads, untrained
+from fdetect.bench.contenders import heads, untrained
 from fdetect.bench.data.inputs import root_of
+from fdetect.bench.data.lost import lost_line
 from fdetect.bench.header import data_name, header
 from fdetect.bench.leaderboard.costs import Costing
 from fdetect.bench.models import Trained
@@ -72,6 +73,7 @@ class Bench:
     timing: Mapping[str, float]  # seconds by step
     engine: Timing  # of the step `extract`, by lane
     warnings: tuple[str, ...]
+    lost: str  # how many images failed, and which generators and sources are lost altogether; empty where none is
     costing: Costing  # call it for what each detector costs an image, a few seconds
 
 
@@ -142,7 +144,6 @@ def bench(
                  *untrained(prepared, samples, extraction, conditions), *tables_given]  # fmt: skip
     best, none_chosen = best_single(config, detectors)
     not_run += none_chosen
-    check_names([*detectors, *best])
     data = fingerprint(manifest.to_pydict(), extraction.ids)
     claim_data(folder, data)
     tables = {
@@ -197,7 +198,8 @@ def bench(
                 *(note for one in tables_given for note in one.notes))  # fmt: skip
     costing = Costing(detectors, [*feature_tasks(entries, crop=config.conditions.crop), *embedded], prepared, trials,
                       config.conditions.names, config.conditions.crop, plan.backend)  # fmt: skip
-    return Bench(result, folder, scores, clock.seconds, extraction.timing, warnings, costing)
+    return Bench(result, folder, scores, clock.seconds, extraction.timing, warnings,
+                 lost_line(samples, failures), costing)  # fmt: skip
 
 
 def audit_only(

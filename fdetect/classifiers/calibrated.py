@@ -148,7 +148,7 @@ def calibrate(
         here = _of_source(pictures, reals, source)
         return found[here], found[_other_groups(pictures, reals, here)]
 
-    ids = tuple(sorted(pictures.ids[reals]))
+    ids = tuple(sorted(pictures.ids[reals[np.isfinite(found[reals])]]))
     return Calibrated(Calibration.of(found[reals]), ids, None, _each_source(pictures, reals, apart))
 
 
@@ -211,8 +211,9 @@ def _with_bank(
     wanted = pictures.once & ((pictures.label == REAL) | (instance.references == "both"))
     ids = tuple(sorted(pictures.ids[np.concatenate([of_reals, of_fakes])]))
     whole = KeptBank(bank, bank_sha256(bank), len(of_reals), len(of_fakes), int((wanted & ~good).sum()), ids)
-    found, setting = Calibration.of(scores(bank, calibration)), tuple(sorted(pictures.ids[calibration]))
-    return Calibrated(found, setting, whole, _each_source(pictures, reals, apart))
+    found = scores(bank, calibration)
+    setting = tuple(sorted(pictures.ids[calibration[np.isfinite(found)]]))
+    return Calibrated(Calibration.of(found), setting, whole, _each_source(pictures, reals, apart))
 
 
 def _each_source(

@@ -85,10 +85,12 @@ __all__ = ["bench", "fail_if_biased", "run_config"]
 @click.option("--replicates", type=int, help="Bootstrap replicates behind each interval; default 1000.")
 @click.option("-o", "--out", type=click.Path(file_okay=False), help="Run folder; default runs/<data>-<fingerprint>.")
 @click.option("--dry-run", is_flag=True, help="Check every setting; show counts, sizes, formats, JPEG "
-              "qualities, trials and which detectors would run; run nothing.")  # fmt: skip
+              "qualities, trials and which detectors would run; run nothing. Without DATA, the built-in images are "
+              "written to the cache all the same.")  # fmt: skip
 @click.option("--no-thumbnails", is_flag=True, help="No small pictures of the worst errors in report.html; a page with "
               "them shows images of DATA to whoever gets it.")  # fmt: skip
-@click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if any image failed, or a program of --external or "
+              "FILE.py:Class of --detectors was not run.")  # fmt: skip
 @click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if a condition is marked, or could not be judged.")
 @read_options
 @engine_options
@@ -134,12 +136,27 @@ def bench(data: str | None, **flags: Any) -> None:
     files = ", ".join(["report.html", "tables.md", "tables.tex", "cells.csv", "by_source.csv", *more])
     click.echo(f"\nevery generator, real source and metric: {printable(flags['out'] or str(done.folder))}/ ({files}) "
                f"in {seconds:.0f} s")  # fmt: skip
-    for line in best_lines(done.folder, level=config.metrics.level, seed=config.seed):
+    for line in best_lines(done.folder, result.cells, level=config.metrics.level, seed=config.seed):
         click.secho(printable(line), bold=True)
+    if done.lost:
+        say(done.lost)
+    theirs = _theirs(config)
+    absent = [one for one in result.not_run if one.detector in theirs]
+    for one in absent:
+        say(f"not run: {one.detector}: {one.reason}; {one.fix}")
     if flags["fail_if_biased"]:
         fail_if_biased(result.audit)
-    if flags["strict"] and result.failures:
+    if flags["strict"] and (result.failures or absent):
         sys.exit(3)
+
+
+def _theirs(config: RunConfig) -> set[str]:
+    """Name the detectors that are somebody's own program or file: whoever asks for one counts on its row."""
+    from fdetect.bench.scores.external_runs import programs_of
+    from fdetect.rigid.plugged import named
+
+    return {*(one.name for one in programs_of(config.detectors.external)),
+            *(named(text).name for text in config.detectors.names if ".py:" in text)}  # fmt: skip
 
 
 def fail_if_biased(audit: dict[str, Any]) -> None:
@@ -188,11 +205,14 @@ def run_config(data: str | None, flags: dict[str, Any]) -> RunConfig:
 def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
     """Settle everything that a run settles before its first image, and only then print."""
     from fdetect.bench.data.inputs import root_of
+    from fdetect.bench.data.lost import need_large, too_small
     from fdetect.bench.data.overview import files_grid, need_readable, overview
     from fdetect.bench.header import data_name
     from fdetect.bench.output import run_folder
     from fdetect.bench.plan import planned
     from fdetect.bench.protocols import ALIGNED
+    from fdetect.bench.scores.scoring import shown_and_trained
+    from fdetect.perturb import condition
 
     plan = planned(config, open_store(flags["store"]), backend=flags["backend"])
     config, trials = plan.config, plan.trials
@@ -202,9 +222,12 @@ def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
     if seen.detected:
         click.secho(printable(seen.detected), bold=True)
     show(files_grid(seen))
-    for warning in seen.warnings:
+    shown, crop = shown_and_trained(config.conditions.names), config.conditions.crop
+    passing = [condition(name) for name in dict.fromkeys((*shown, *config.heads.train_conditions))]
+    for warning in (*seen.warnings, *too_small(seen, passing, crop)):
         click.secho(f"beware: {printable(warning)}", fg="yellow")
     need_readable(seen, root_of(plan.manifest))
+    need_large(seen, passing, crop)
     click.echo(f"\n{config.protocol.name}: {len(trials)} trials, crop {config.conditions.crop} px, "
                f"conditions {', '.join(config.conditions.names)}")  # fmt: skip
     aligned = ALIGNED in config.protocol.train
@@ -219,7 +242,9 @@ def _dry_run(config: RunConfig, flags: dict[str, Any]) -> None:
         click.echo(textwrap.fill(text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
     for one in not_run:
         click.secho(f"not run: {printable(f'{one.detector}: {one.reason}; {one.fix}')}", fg="yellow")
-    click.echo(f"\nnothing was run; without --dry-run it is written to {printable(flags['out'] or str(folder))}/")
+    images = "" if config.data.path else f"; the built-in images are in {printable(root_of(plan.manifest))}/"
+    click.echo(f"\nnothing was run{images}; without --dry-run it is written to "
+               f"{printable(flags['out'] or str(folder))}/")  # fmt: skip
 
 
 def _to_fit(label: np.ndarray, aligned: bool) -> str:

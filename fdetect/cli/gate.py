@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from fdetect.cli.common import progress_bar, say, show, words
+
+if TYPE_CHECKING:
+    from fdetect.bench.gate.gate import Gate, Refusal
 
 __all__ = ["compare"]
 
@@ -39,18 +43,39 @@ def compare(baseline: str, run: str | None, **flags: Any) -> None:
     BASELINE and RUN are run folders of `fdetect bench`, or score tables; `builtin` is the baseline that ships, scores
     of two heads on the built-in benchmark (`fdetect bench` alone). A detector passes when it is shown to lose less than
     the margin on the same images, to score what the baseline scores, and to call no more photographs fake. Too few data
-    are no pass; a single source of photographs fails only where harm is shown.
+    are no pass; a single source of photographs fails only where harm is shown. Where the two cannot be compared the
+    files say so, and the exit code is 2.
     """
-    import json
-    import math
-    from functools import partial
+    from fdetect.bench.gate.checks import gate_grids
+    from fdetect.bench.gate.gate import Refusal
+    from fdetect.errors import FdetectError
 
-    from fdetect.bench.gate.checks import Margins, gate_grids
+    try:
+        found = _compared(baseline, run, flags)
+    except (FdetectError, OSError) as error:
+        _write_files(Refusal(str(error)), flags)  # or a job would read those of an earlier pass
+        raise
+    for grid in gate_grids(found.checks, why=False):
+        show(replace(grid, note=""))
+        for line in grid.note.split("\n") if grid.note else ():
+            click.secho(f"  {line}", dim=True)
+    _write_files(found, flags)
+    if found.note:
+        say(found.note)
+    say(found.text)
+    if not found.passed:
+        sys.exit(1)
+
+
+def _compared(baseline: str, run: str | None, flags: dict[str, Any]) -> Gate:
+    """Read both sides and gate one by the other; raises FdetectError where they cannot be compared."""
+    import math
+
+    from fdetect.bench.gate.checks import Margins
     from fdetect.bench.gate.gate import gate
     from fdetect.bench.gate.pinned import NAME, pinned_side
     from fdetect.bench.gate.sides import read_scores_alone, read_side
     from fdetect.errors import ParameterError
-    from fdetect.files import write_atomic
 
     if (run is None) == (flags["scores"] is None):
         raise ParameterError("compare takes BASELINE and either RUN or --scores FILE")
@@ -67,19 +92,22 @@ def compare(baseline: str, run: str | None, **flags: Any) -> None:
     second = read_side(Path(run)) if run else read_scores_alone(Path(flags["scores"]), first, conditions)
     margins = Margins(flags["metric"], flags["margin"], fpr, flags["level"])
     with progress_bar() as progress:
-        found = gate(first, second, margins=margins, detectors=words(flags["detector"]) or (), conditions=conditions,
-                     against=flags["against"] or "", replicates=flags["replicates"], seed=flags["seed"],
-                     progress=progress)  # fmt: skip
-    for grid in gate_grids(found.checks, why=False):
-        show(grid)
-    written = {"junit": found.junit(), "markdown": found.markdown().encode(),
-               "json_file": (json.dumps(found.as_json(), indent=1) + "\n").encode()}  # fmt: skip
+        return gate(first, second, margins=margins, detectors=words(flags["detector"]) or (), conditions=conditions,
+                    against=flags["against"] or "", replicates=flags["replicates"], seed=flags["seed"],
+                    progress=progress)  # fmt: skip
+
+
+def _write_files(outcome: Gate | Refusal, flags: dict[str, Any]) -> None:
+    import json
+    from functools import partial
+
+    from fdetect.files import write_atomic
+
+    written = {"junit": outcome.junit(), "markdown": outcome.markdown().encode(),
+               "json_file": (json.dumps(outcome.as_json(), indent=1) + "\n").encode()}  # fmt: skip
     for option, content in written.items():
         if flags[option]:
             write_atomic(Path(flags[option]), partial(_write, content))
-    say(found.text)
-    if not found.passed:
-        sys.exit(1)
 
 
 def _write(content: bytes, path: Path) -> None:

@@ -45,7 +45,7 @@ def evaluate(
     from fdetect.bench.scores.by_source_tables import source_grids
     from fdetect.bench.scores.compare import paired_differences
     from fdetect.bench.scores.differences import difference_grids, differences_of
-    from fdetect.bench.scores.evaluate import cells_of
+    from fdetect.bench.scores.evaluate import cells_of, fitted_on
     from fdetect.bench.scores.gains import gain_grids, gains_of
     from fdetect.bench.scores.given import read_score_table
     from fdetect.bench.scores.robustness import curve_grids, curves_of
@@ -58,6 +58,8 @@ def evaluate(
     table = pa.concat_tables([read_score_table(Path(file)) for file in scores], promote_options="permissive")
     settings: dict[str, Any] = {"replicates": replicates, "level": level, "seed": seed}
     pairs: list[PairedDifference] = []
+    for sentence in fitted_on(table):
+        say(sentence)
     for text in pair:
         names = text.split(",")
         if len(names) != 2:

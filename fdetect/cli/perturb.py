@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -52,15 +53,24 @@ def perturb(data: str, out: str, condition: str, crop: int, seed: int, strict: b
         lost = sum(1 for condition, _ in done.failures if condition == name)
         click.echo(f"{name}: {counted(done.written[name], 'image')}, {lost} failed: {printable(str(folder))}/")
     if any(done.written.values()):
-        click.echo(_next(done))
+        for line in _next(done):
+            click.echo(line)
     leave(sum(done.written.values()) + len(done.failures), len(done.failures), strict)
 
 
-def _next(done: Perturbed) -> str:
-    """Say what the next command reads: the table where there are labels, else the folder."""
+def _next(done: Perturbed) -> Iterator[str]:
+    """Say what the next command reads: the table where there are labels, with a crop that its files allow."""
+    from fdetect.perturb import MARGIN, MIN_CROP
+
     table = next(iter(done.tables.values()))
-    several = len(done.tables) > 1
-    folder = table.parent.parent / "CONDITION" if several else table.parent
-    if table.name == "manifest.csv":
-        return f"next: fdetect bench {printable(str(folder / table.name))}, or any other command with that file"
-    return f"next: fdetect score {printable(str(folder))}, or any other command with that folder (no labels)"
+    folder = table.parent.parent / "CONDITION" if len(done.tables) > 1 else table.parent
+    if table.name != "manifest.csv":
+        yield f"next: fdetect score {printable(str(folder))}, or any other command with that folder (no labels)"
+        return
+    crops = {name: (side - MARGIN) // 8 * 8 for name, side in done.sides.items()}
+    if small := [name for name, crop in crops.items() if crop < MIN_CROP]:
+        yield (f"too small for fdetect bench, which needs {MIN_CROP + MARGIN} px: {', '.join(small)} "
+               f"({min(done.sides[name] for name in small)} px); perturb with a larger --crop")  # fmt: skip
+    if fit := [crop for crop in crops.values() if crop >= MIN_CROP]:
+        yield (f"next: fdetect bench {printable(str(folder / table.name))} --conditions native --crop "
+               f"{min(fit)}")  # fmt: skip

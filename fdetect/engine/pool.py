@@ -4,8 +4,10 @@ A worker holds one chunk at a time, so it is known what it was working on when i
 to a fresh worker, since a death may come from outside; if that one dies too, it is halved until one image alone
 stands accused.  With one image a worker says before each step what it begins, so that only what killed it twice is
 lost: a task under a condition (with those that compute together with it), a condition, or all of an image that
-cannot be decoded.  The rest is tried again, until more than `_CULPRITS` are found: then it is the image.  A worker
-that is silent for longer than the time limit is ended, and its chunk treated in the same way.
+cannot be decoded.  Where deaths come at other steps each time, the `_DEATHS`-th is taken for the culprit's.  A task
+that was lost under `_CONDITIONS` conditions is not tried under the others.  The rest is tried again, until more than
+`_CULPRITS` are found: then it is the image.  A worker that is silent for longer than the time limit is ended, and its
+chunk treated in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -35,6 +37,9 @@ TIME_LIMIT = 60.0  # seconds that a worker may go without finishing one step (on
 _SIGN_OF_LIFE = 0.5  # seconds between two signs at least, or a quarter of the time limit
 _ALIVE = "alive"
 _CULPRITS = 4  # of one image: each costs two workers, and two time limits where it hangs
+_CONDITIONS = 2  # under which a task is lost for an image before it is no longer tried
+_DEATHS = 3  # of one image, each at another step, before the last step is accused without having been there twice
+_CONDITION, _UNTRIED = "condition ", f", under {_CONDITIONS} conditions; it was not tried under this one"
 
 
 def default_workers() -> int:
@@ -72,17 +77,18 @@ def map_chunks(
             worker.end()
 
 
+_Step = tuple[str, tuple[Job, ...]]  # what `Alive` is told
+_DECODING: _Step = ("", ())
+
+
 @dataclass(frozen=True)
 class _Try:
-    """A chunk, whether it is its last chance before it is halved, and what its one image has lost already."""
+    """A chunk, whether it is its last chance before it is halved; of one image, where workers died and what is lost."""
 
     chunk: Chunk
     last: bool = False
+    died: tuple[_Step, ...] = ()
     failed: tuple[Failed, ...] = ()
-
-
-_Step = tuple[str, tuple[Job, ...]]  # what `Alive` is told
-_DECODING: _Step = ("", ())
 
 
 class _Worker:
@@ -178,12 +184,17 @@ def _heard(worker: _Worker, waiting: deque[_Try], time_limit: float) -> Iterator
         if lost is None:
             raise _no_start(f"silent for {START_LIMIT:g} s" if silent else how)
         worker.start()
-        if not lost.last and (not silent or len(lost.chunk.items) == 1):  # a computer that slept is no hang
-            waiting.append(replace(lost, last=True))
-        elif len(lost.chunk.items) > 1:
-            waiting.extend(_Try(half, last=len(half.items) > 1) for half in lost.chunk.halves())
+        if len(lost.chunk.items) > 1:
+            once = not lost.last and not silent
+            waiting.extend([replace(lost, last=True)] if once else
+                           [_Try(half, last=len(half.items) > 1) for half in lost.chunk.halves()])  # fmt: skip
+        elif step not in lost.died and len(lost.died) < _DEATHS - 1:  # from outside, or a computer that slept
+            waiting.append(replace(lost, died=(*lost.died, step)))
         else:
             slow, dead = f"took longer than {time_limit:g} s, twice", f"ended the worker process twice ({how})"
+            if step not in lost.died:
+                slow, dead = (f"{text}, the last of {_DEATHS} steps that did so or died once each" for text in
+                              (f"took longer than {time_limit:g} s", f"ended the worker process ({how})"))  # fmt: skip
             failed, rest = _accused(lost, step, slow if silent else dead)
             if rest:
                 waiting.append(_Try(rest, failed=failed))
@@ -196,8 +207,13 @@ def _accused(lost: _Try, step: _Step, how: str) -> tuple[tuple[Failed, ...], Chu
     (name, jobs), id = step, lost.chunk.items[0].id
     failed = (*lost.failed, *(Failed(id, "worker", f"{name} {how}", *job) for job in jobs))
     rest = tuple(job for job in lost.chunk.jobs if job not in jobs)
-    if not jobs or (rest and len({one.reason for one in failed}) > _CULPRITS):
+    culprits = {one.reason for one in failed if not one.reason.endswith(_UNTRIED)}
+    if not jobs or (rest and len(culprits) > _CULPRITS):
         return (*failed, Failed(id, "worker", how)), None
+    times = Counter(one.task for one in failed if not one.reason.startswith(_CONDITION))  # a condition accuses no task
+    untried = [job for job in rest if times[job[1]] >= _CONDITIONS]
+    failed = (*failed, *(Failed(id, "worker", f"{name} {how}{_UNTRIED}", *job) for job in untried))
+    rest = tuple(job for job in rest if job not in untried)
     return failed, replace(lost.chunk, jobs=rest) if rest else None
 
 

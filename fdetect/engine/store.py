@@ -42,7 +42,7 @@ class Store:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         chosen = folder or os.environ.get("FDETECT_CACHE") or user_cache_dir("fdetect")
-        self.folder = Path(chosen).expanduser()
+        self.folder = Path(chosen).expanduser().absolute()  # code of others may change the working folder
         self.warnings: list[str] = []
 
     def rows(self, key: str, width: int, *, keep: int = 0) -> Rows:

@@ -30,6 +30,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ PARTS = ("name", "version", "geometry", "score")  # of the smallest detector
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)(?P<settings>(?::.*)?)")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_ONE_GUEST = threading.RLock()  # what a guest may change is the process's: the device lane and the run take turns
 
 
 @dataclass(frozen=True)
@@ -243,12 +245,13 @@ def _code(plugin: type) -> str:
 @contextlib.contextmanager
 def _as_guest() -> Iterator[None]:
     """Let code of others run: prints go to stderr, and the working folder and sys.argv are what they were after it."""
-    argv = list(sys.argv)
-    try:
-        with contextlib.chdir("."), contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        sys.argv = argv
+    with _ONE_GUEST:
+        argv = list(sys.argv)
+        try:
+            with contextlib.chdir("."), contextlib.redirect_stdout(sys.stderr):
+                yield
+        finally:
+            sys.argv = argv
 
 
 def _class(where: str) -> Any:

@@ -61,6 +61,7 @@ class OverviewRow:
     formats: tuple[tuple[str, int], ...]  # the most frequent first
     width: Spread | None
     height: Spread | None
+    sides: tuple[int, ...]  # the shorter side of every readable image, in px, ascending
     pixels: tuple[str, ...]  # "width x height" at the smallest, median and largest area
     bytes: Spread | None
     total_bytes: int
@@ -199,6 +200,7 @@ def _row(label: int, name: str, looks: Sequence[_Look]) -> OverviewRow:
         formats=_tally(f.format for f in facts),
         width=_spread([f.width for f in facts]),
         height=_spread([f.height for f in facts]),
+        sides=tuple(sorted(min(f.width, f.height) for f in facts)),
         pixels=tuple(f"{width}x{height}" for _, width, height in picked),
         bytes=_spread([f.bytes for f in facts]),
         total_bytes=sum(f.bytes for f in facts),

@@ -33,14 +33,15 @@ from fdetect.engine.encoded import File, encoded
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError, ParameterError
 from fdetect.files import check_writable, write_atomic, write_table
-from fdetect.images import decoder_id
-from fdetect.perturb import check_crop, condition, condition_names
+from fdetect.images import decoder_id, read_facts
+from fdetect.perturb import MARGIN, check_crop, condition, condition_names
 from fdetect.types import Failure, Table
 
 __all__ = ["Perturbed", "perturb_to"]
 
 _RECORD = "perturb.json"
 _OWN = ("source", "condition")  # columns of our own; those of a manifest are kept under names that are free
+_OF_SOURCE = ("format", "width", "height")  # columns that are true of the picture before, not of the JPEG file made
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Perturbed:
     folders: dict[str, Path]
     tables: dict[str, Path]  # manifest.csv, or images.csv where there are no labels
     written: dict[str, int]
+    sides: dict[str, int]  # the shorter side in px of the files, by condition that has any; native: the crop + MARGIN
     failures: tuple[tuple[str, Failure], ...]
 
 
@@ -115,7 +117,14 @@ def perturb_to(
     _record(out, asked, finished=True)
     failures = tuple((name, failed[k][row]) for k, name in enumerate(names) for row in sorted(failed[k]))
     counts = {name: len(written[k]) for k, name in enumerate(names)}
-    return Perturbed(dict(zip(names, folders, strict=True)), tables, counts, failures)
+    sides = {name: crop + MARGIN if chains[k].is_native else _side(folders[k] / places[k][min(written[k])])
+             for k, name in enumerate(names) if written[k]}  # fmt: skip
+    return Perturbed(dict(zip(names, folders, strict=True)), tables, counts, sides, failures)
+
+
+def _side(file: Path) -> int:
+    facts = read_facts(file.read_bytes())  # all files of a condition but native have one size
+    return min(facts.width, facts.height)
 
 
 def _record(out: Path, asked: dict[str, Any], *, finished: bool) -> None:
@@ -151,7 +160,8 @@ def _write_tables(
         if column != "path" and (column != "label" or labelled):
             values = kept.column(column).combine_chunks()
             values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-            columns[_free(column, manifest.column_names) if column in _OWN else column] = values
+            prefix = "manifest" if column in _OWN else "source" if column in _OF_SOURCE and name != "native" else ""
+            columns[_free(f"{prefix}_{column}", manifest.column_names) if prefix else column] = values
     columns["source"], columns["condition"] = kept.column("path"), pa.array([name] * len(rows), pa.string())
     file = folder / ("manifest.csv" if labelled else "images.csv")
     write_table(pa.table(columns), file)
@@ -164,6 +174,6 @@ def _write_tables(
 
 
 def _free(column: str, taken: Sequence[str]) -> str:
-    """Return the first of manifest_COLUMN, manifest_COLUMN_2, ... that no column has."""
-    names = (f"manifest_{column}{f'_{k}' if k > 1 else ''}" for k in count(1))
+    """Return the first of COLUMN, COLUMN_2, ... that no column has."""
+    names = (f"{column}{f'_{k}' if k > 1 else ''}" for k in count(1))
     return next(name for name in names if name not in taken)

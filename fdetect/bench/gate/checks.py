@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fdetect.bench.report.grid import Grid, pretty, signed
+from fdetect.bench.report.grid import Grid, pretty, printable, signed
 from fdetect.bench.scores.compare import failures_wrong, macro_of, unseen
 from fdetect.bench.scores.evaluate import LOST, ScoreTable
 from fdetect.bench.scores.suspicions import REVERSED
@@ -37,11 +37,13 @@ from fdetect.metrics import Difference, Estimate, GroupWeights, difference, eval
 from fdetect.registry import Entry
 from fdetect.types import FAKE, REAL
 
-__all__ = ["TOO_FEW", "Check", "Margins", "check_pair", "gate_grids"]
+__all__ = ["NOT_WORSE", "TOO_FEW", "Check", "Margins", "check_pair", "gate_grids"]
 
 PASSED, INFERIOR, UNDERPOWERED, NOT_SHOWN, NOT_MEASURED = (
     "passed", "inferior", "underpowered", "not shown", "not measured")  # fmt: skip
 NOT_WORSE, TOO_FEW = "not shown worse", "too few"  # of a single source: open, and no failure
+
+_OF_SOURCE = "false positives, "
 
 FEWEST_GROUPS = 10  # of a class: intervals of a bootstrap of fewer are too narrow to judge by
 
@@ -93,6 +95,11 @@ class Check:
         return self.verdict in (NOT_WORSE, TOO_FEW)
 
     @property
+    def source(self) -> str:
+        """The source of reals that a check of false positives is of; "" for one of all, and for other checks."""
+        return self.what.removeprefix(_OF_SOURCE) if self.what.startswith(_OF_SOURCE) else ""
+
+    @property
     def figures(self) -> str:
         """Both figures, their difference and the margin, as in "0.802 against 0.810, -0.008 [-0.012, -0.004]"."""
         if not math.isfinite(self.value):
@@ -125,7 +132,9 @@ def check_pair(
 
 
 def gate_grids(checks: Sequence[Check], *, why: bool = True) -> list[Grid]:
-    """Return a table for each detector and condition; without `why`, for a terminal, what did not pass says so below.
+    """Return a table for each detector and condition.
+
+    Without `why`, for a terminal, the note says it of what is open or failed, a line for each.
     """
     grids = []
     for about in dict.fromkeys((one.detector, one.baseline, one.condition) for one in checks):
@@ -133,8 +142,8 @@ def gate_grids(checks: Sequence[Check], *, why: bool = True) -> list[Grid]:
         rows = tuple((one.what, pretty(one.mine), pretty(one.theirs), signed(one.value, one.low, one.high),
                       f"{one.margin:g}" if math.isfinite(one.margin) else pretty(None), one.verdict,
                       *((one.reason,) if why else ())) for one in here)  # fmt: skip
-        said = [f"{one.what}: {one.verdict}, {one.reason}." for one in here if one.open or not one.passed]
-        note = "" if why else " ".join(said)
+        said = [printable(f"{one.what}: {one.verdict}, {one.reason}") for one in here if one.open or not one.passed]
+        note = "" if why else "\n".join(said)
         columns = ("what", "detector", "baseline", "difference", "margin", "verdict", *(("why",) if why else ()))
         grids.append(Grid(f"{about[0]} against {about[1]} under {about[2]}", columns, rows, note))
     return grids
@@ -250,7 +259,7 @@ def _false_positives(
         elif verdict != PASSED:
             verdict = TOO_FEW if groups < FEWEST_GROUPS else NOT_WORSE
             why = f"no harm is shown, but no absence of it either: {why}"
-        found.append(Check(*about, f"false positives, {source or 'unnamed'}", verdict,
+        found.append(Check(*about, f"{_OF_SOURCE}{source or 'unnamed'}", verdict,
                            f"{images} images in {groups} groups; {why}", gap.value, gap.low, gap.high, pair[0].value,
                            pair[1].value, margins.fpr))  # fmt: skip
     return found if len(found) > 2 else found[:1]  # one source is all of them

@@ -25,7 +25,7 @@ from fdetect.bench.scores.given import read_score_table
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
 
-__all__ = ["Side", "paired", "pairs_of", "read_scores_alone", "read_side", "refuse_other_settings"]
+__all__ = ["Side", "left_out", "paired", "pairs_of", "read_scores_alone", "read_side", "refuse_other_settings"]
 
 # Settings of a run that decide which pixels a detector saw and which images trained it.
 _DECIDE = ("conditions.crop", "seed", "protocol.name", "protocol.train", "protocol.folds", "protocol.calibration")
@@ -134,7 +134,7 @@ def refuse_other_settings(baseline: Side, run: Side) -> None:
 def pairs_of(baseline: Side, run: Side, detectors: Sequence[str], against: str) -> list[tuple[str, str]]:
     """Return which detector of the run is gated by which of the baseline.
 
-    detectors  of the run; empty: all
+    detectors  of the run; empty: all but what `left_out` says
     against    of the baseline; "": the one of the same name, or the only one that it has
 
     Raises ParameterError where there is no such detector, and where the run lacks one that the baseline has and nothing
@@ -147,14 +147,26 @@ def pairs_of(baseline: Side, run: Side, detectors: Sequence[str], against: str) 
     if lost and len(there) > 1 and not detectors and not against:
         raise ParameterError(f"{run.name} has no detector '{lost[0]}', which {baseline.name} has; see what the run says"
                              " it did not run, or name what is compared by --detector or --against")  # fmt: skip
+    aside = left_out(baseline, run, detectors, against)
     found = []
-    for one in detectors or run.detectors:
+    for one in detectors or [name for name in run.detectors if name not in aside]:
         other = against or (one if one in there else there[0] if len(there) == 1 else "")
         if not other:
             raise ParameterError(f"{baseline.name} has no detector '{one}' to compare with; name one by --against "
                                  f"({', '.join(there)})")  # fmt: skip
         found.append((one, other))
     return found
+
+
+def left_out(baseline: Side, run: Side, detectors: Sequence[str], against: str) -> tuple[str, ...]:
+    """Return the detectors of the run that a baseline which is a part does not have, where none is named or shared: ().
+
+    A run of the built-in benchmark has dozens beside the two that ship; those of two runs are all compared, or refused.
+    """
+    shared = set(run.detectors) & set(baseline.detectors)
+    if not baseline.part or detectors or against or not shared:
+        return ()
+    return tuple(one for one in run.detectors if one not in shared)
 
 
 def paired(baseline: Side, run: Side, detector: str, against: str, condition: str) -> tuple[pa.Table, str]:

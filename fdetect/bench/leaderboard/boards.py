@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from fdetect.bench.leaderboard.places import Place, Repetition, groups_of, judged_places, place_of, ranked
 from fdetect.bench.leaderboard.runs import Competitor, Run, competitors
-from fdetect.bench.report.tables import audit_mark
+from fdetect.bench.report.verdict import audit_mark, history_mark
 from fdetect.bench.scores.compare import macro_of, unseen
 from fdetect.bench.scores.evaluate import ScoreTable
 from fdetect.engine.loop import Progress
@@ -49,6 +49,7 @@ class Board:
     missing: tuple[str, ...]  # detectors that were not run under it
     level: float
     replicates: int
+    history: str = ""  # JPEG history that the audit found left, softer than a mark
 
     @property
     def weak(self) -> bool:
@@ -113,7 +114,7 @@ def _under(
     scores = ScoreTable.of(pa.concat_tables(tables))
     weights = scores.weights(replicates=replicates, seed=seed)
     trains = dict.fromkeys(name[1] for name in scores.names)
-    mark = _mark(condition, runs)
+    mark, history = _mark(condition, runs), _history(condition, runs)
     made = []
     for train in trains:
         here = [(name, rows) for name, rows in zip(scores.names, scores.by_key, strict=True) if name[1] == train]
@@ -134,7 +135,7 @@ def _under(
         places = ranked(found)
         judged = judged_places(places, by_name, scores, weights, generators, fewest, level)
         made.append(Board(condition, train if len(trains) > 1 else "", judged, generators, fewest, mark, missing, level,
-                          replicates))  # fmt: skip
+                          replicates, history))  # fmt: skip
     return made
 
 
@@ -145,3 +146,14 @@ def _mark(condition: str, runs: Sequence[Run]) -> str:
     if len(set(marks)) <= 1:
         return next(iter(marks), "")
     return "; ".join(f"{mark} in {marks.count(mark)} of {len(marks)} runs" for mark in dict.fromkeys(marks) if mark)
+
+
+def _history(condition: str, runs: Sequence[Run]) -> str:
+    """Return the JPEG history that the audits found left: of the first run that has any, where they differ."""
+    found = {run.name: history_mark(run.result.audit, condition) for run in runs
+             if condition in run.result.audit["biased_by"]}  # fmt: skip
+    left = {name: text for name, text in found.items() if text}
+    first = next(iter(left), "")
+    if not first or len(set(found.values())) == 1:
+        return left.get(first, "")
+    return f"{left[first]} in {first}, left in {len(left)} of {len(found)} runs"

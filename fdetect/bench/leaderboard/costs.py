@@ -7,9 +7,9 @@ Here a batch is timed on purpose, when all else is done: noise of the run's crop
     head      its score of these columns, after a fit on at most FIT_ROWS of a trial's training images
 
 Counted is the processor time of the process, which hardly depends on what else the machine does; where a device
-computes, the time on the wall.  Left out are reading, decoding and the condition, which are the same for all.  Plug-ins
-that run in workers are not timed: they may crash the process.  Times belong to the machine: they stand in run.json
-beside the host, never in result.json.
+computes, the time on the wall; for a plug-in, which may compute anywhere, the larger of both.  Left out are reading,
+decoding and the condition, which are the same for all.  Plug-ins that run in workers are not timed: they may crash the
+process.  Times belong to the machine: they stand in run.json beside the host, never in result.json.
 """
 
 from __future__ import annotations
@@ -106,16 +106,19 @@ class Costing:
             groups.setdefault((task.geometry, task.name if shared is None else shared), []).append(task)
 
         devices = {str(getattr(getattr(task, "space", None), "device", _CPU)) for task in tasks}
-        clock = time.process_time if {*devices, self.backend.name} == {_CPU} else time.perf_counter
+        here = {*devices, self.backend.name} == {_CPU}
+        clocks = [time.process_time if here else time.perf_counter]
+        if any(isinstance(getattr(task, "space", None), PluginSpace) for task in tasks):
+            clocks = [time.process_time, time.perf_counter]
 
         def compute(n: int) -> float:
             batches = {geometry: self._noise(n, geometry) for geometry, _ in groups}  # without maps that are known
-            begin = clock()
+            begin = [clock() for clock in clocks]
             for (geometry, _), mine in groups.items():
                 batch = batches[geometry]
                 for values in mine[0].together(batch, mine) if hasattr(mine[0], "together") else [mine[0](batch)]:
                     asnumpy(values)
-            return 1000 * (clock() - begin) / n
+            return 1000 * max(clock() - since for clock, since in zip(clocks, begin, strict=True)) / n
 
         compute(1)
         begin = time.perf_counter()

@@ -35,6 +35,7 @@ class Place:
     generators  AUROC by generator, the tested ones in their order
     worst       (generator, AUROC, groups) of the lowest with at least FEW_GROUPS groups; of all, where none has them
     behind      its macro AUROC minus the leader's, over the seeds that both have (all of each where they share none)
+    compared    how many seeds both have, of how many that either has; (0, 0) for the leader
     p           of "no difference to the leader", corrected by Holm over the board
     verdict     LEADER, LEVEL (no difference to the leader is shown), BEHIND, NOT_MEASURED, or ABOVE: higher than the
                 leader on the images and seeds that both have, though its own mean, over all that it has, is lower
@@ -69,6 +70,7 @@ class Place:
     p: float = math.nan
     verdict: str = NOT_MEASURED
     groups: dict[str, int] = field(default_factory=dict)
+    compared: tuple[int, int] = (0, 0)
 
     @property
     def spread(self) -> float:
@@ -150,7 +152,9 @@ def judged_places(
     judged = [replace(leader, verdict=LEADER)]
     for one, (mine, theirs), p in zip(others, gaps, p_values, strict=True):
         gap = difference(mine, theirs, level=level)
-        judged.append(replace(one, behind=gap, p=p, verdict=_verdict(gap, p, level)))
+        seeds = repeated[one.detector].keys(), repeated[leader.detector].keys()
+        compared = len(seeds[0] & seeds[1]), len(seeds[0] | seeds[1])
+        judged.append(replace(one, behind=gap, p=p, verdict=_verdict(gap, p, level), compared=compared))
     return tuple(judged)
 
 

@@ -27,7 +27,7 @@ _COLUMNS: dict[str, Callable[[Place], str]] = {
     "rank": lambda one: str(one.rank) if math.isfinite(one.auroc) else _NOTHING,
     "macro AUROC": lambda one: f"{interval_text(one.auroc, one.low, one.high)}{one.star}{'!' if one.lost else ''}",
     "sd over seeds": lambda one: _NOTHING if one.same else f"{pretty(one.spread)} (n = {len(one.seeds)})",
-    "minus the leader": lambda one: signed(one.behind.value, one.behind.low, one.behind.high),
+    "minus the leader": lambda one: f"{signed(one.behind.value, one.behind.low, one.behind.high)}{_compared(one)}",
     "p (Holm)": lambda one: pretty(one.p),
     "verdict": lambda one: one.verdict,
     "worst generator": lambda one: _worst(one),
@@ -47,17 +47,19 @@ _AUROC = 1  # place of the macro AUROC in a table for a paper
 _CSV = ("condition", "trained_on", "rank", "detector", "runs", "macro_auroc", "low", "high", "seeds", "sd",
         "by_seed", "worst_generator", "worst_auroc", "worst_groups", "tpr_frozen_5", "fpr_achieved_5", "ece",
         "images_scored", "minus_leader", "minus_leader_low", "minus_leader_high", "p_holm", "verdict", "cost_ms",
-        "weights", "trained_under", "audit", "generators", "cost_on", "seen_in_training")  # fmt: skip
+        "weights", "trained_under", "audit", "generators", "cost_on", "seen_in_training",
+        "minus_leader_seeds")  # fmt: skip
 
 
 def board_grid(board: Board, columns: Sequence[str] = tuple(_COLUMNS), *, marked: bool = True) -> Grid:
     """Return one board as a table of those of these columns that say something; its note says how to read it.
 
-    marked  whether the audit's mark stands in the title
+    marked  whether what the audit says, a mark or JPEG history that is left, stands in the title
     """
+    mark = "; ".join(filter(None, (board.mark, board.history))) if marked else ""
     columns = [name for name in columns if any(_COLUMNS[name](one) != _NOTHING for one in board.places)]
     rows = tuple(tuple(_COLUMNS[name](one) for name in columns) for one in board.places)
-    return Grid(f"{_title(board)}{bracketed(board.mark) if marked else ''}", tuple(columns), rows, _note(board))
+    return Grid(f"{_title(board)}{bracketed(mark)}", tuple(columns), rows, _note(board))
 
 
 def board_grids(boards: Sequence[Board], *, narrow: bool = False) -> list[Grid]:
@@ -112,6 +114,7 @@ def boards_csv(boards: Sequence[Board]) -> str:
                 len(one.seeds), one.spread, seeds, *one.worst, one.tpr, one.fpr, one.ece, one.coverage,
                 one.behind.value, one.behind.low, one.behind.high, one.p, one.verdict, one.cost, one.weights,
                 one.trained_under, board.mark, "; ".join(board.generators), one.cost_on, "; ".join(one.seen),
+                "{} of {}".format(*one.compared) if one.compared[1] else "",
             )))  # fmt: skip
     return file.getvalue()
 
@@ -145,11 +148,13 @@ def _note(board: Board) -> str:
     if unchanged := [one.detector for one in board.places if one.same and len(one.seeds) > 1]:
         parts.append(f"The same scores in all seeds, which repeats nothing: {', '.join(unchanged)}.")
     if compared:
+        some = ("With a count of seeds: over those that both have alone, so that it is not the difference of the "
+                "means shown. " if any(map(_compared, board.places)) else "")  # fmt: skip
         parts.append(
             "Minus the leader: paired, on the images that both scored and the seeds that both have; p is two-sided, "
-            f"corrected by Holm for {compared} comparison{'s' * (compared != 1)}. {LEVEL.capitalize()}: no difference "
-            f"to the leader is shown (p of {1 - board.level:.2g} or more), which does not say that there is none. The "
-            "leader was found on these images, so that its lead is exploratory."
+            f"corrected by Holm for {compared} comparison{'s' * (compared != 1)}. {some}{LEVEL.capitalize()}: no "
+            f"difference to the leader is shown (p of {1 - board.level:.2g} or more), which does not say that there is "
+            "none. The leader was found on these images, so that its lead is exploratory."
         )
     if on := dict.fromkeys(one.cost_on for one in board.places if math.isfinite(one.cost)):
         times = " or ".join("of one core" if name == CORE else f"on the wall with {name} (marked so)" for name in on)
@@ -191,6 +196,12 @@ def _worst(one: Place) -> str:
 
 def _mean(one: Place, value: float) -> str:
     return f"{pretty(value)}{one.star}" if math.isfinite(value) else _NOTHING
+
+
+def _compared(one: Place) -> str:
+    """Say where a difference is that of some seeds, so that it is not that of the means shown."""
+    shared, either = one.compared
+    return f" ({shared} of {either} seeds)" if 0 < shared < either and math.isfinite(one.behind.value) else ""
 
 
 def _device(one: Place) -> str:

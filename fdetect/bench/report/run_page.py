@@ -25,7 +25,7 @@ from fdetect.bench.scores.gains import Gain
 from fdetect.bench.scores.robustness import Curve, curve_charts, curve_grids
 from fdetect.bench.training.chosen import chosen_grids
 from fdetect.bench.training.three_way_tables import three_way_grids
-from fdetect.types import RunResult
+from fdetect.types import Failure, RunResult
 
 __all__ = ["render_report"]
 
@@ -69,7 +69,7 @@ def render_report(
         "hint": bool(histories_left(result.audit)),
         "summary": _summary(result.header),
         "facts": _facts(result.header),
-        "missing": _missing(not_run, failures),
+        "missing": _missing(not_run, result.failures),
     }
 
     def render(page: Sequence[Section]) -> str:
@@ -102,9 +102,9 @@ def _facts(header: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(term, text) for term, text in facts if text]
 
 
-def _missing(not_run: Grid, failures: Grid) -> str:
+def _missing(not_run: Grid, failures: Sequence[Failure]) -> str:
     """Say what the results lack, for the top of the page; empty where nothing is missing."""
-    failed = sum(int(row[0]) for row in failures.rows)
+    failed = len({failure.path for failure in failures})  # an image may have failed at several stages
     names = ", ".join(row[0] for row in not_run.rows)
     parts = [f"not run: {names}"] if names else []
     parts += [f"{count(failed, 'image')} failed"] if failed else []

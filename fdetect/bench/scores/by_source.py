@@ -150,7 +150,9 @@ def _lines(
             n_own, n_others = (_counted(scores, side)[1] for side in (other.first, other.second))
             figures |= {"placebo": other.estimate.value, "n_own": n_own, "n_others": n_others}
             figures |= _figures(_gap(whole, other.estimate), level, "gap", "gap_")
-        lines.append(SourceRow(*name, what, of, *_counted(scores, mine), **figures, seen=seen and what != HISTORY))
+        told_from = [mine, *([other.first, other.second] if other else [])]
+        lines.append(SourceRow(*name, what, of, *_counted(scores, mine), **figures, seen=seen and what != HISTORY,
+                               reals_seen=bool(scores.seen[np.concatenate(told_from)].any())))  # fmt: skip
     joint = 1 - (1 - level) / max(1, sum(line.counts for line in lines))
     for k, (*_, other) in enumerate(parts):
         if other:

@@ -29,7 +29,7 @@ from fdetect.bench.scores.evaluate import FEW_GROUPS
 
 __all__ = ["by_source_csv", "source_grids", "verdict_grids", "verdict_text"]
 
-_SEEN = "* = over generators seen in training, as there is no other."
+_SEEN = "* = over generators seen in training, as there is no other, or on reals that the detector was fitted on."
 _ALONE = (
     "Macro AUROC over generators not trained on, against all reals and against each source of reals alone, pairs "
     "within trials; intervals by group bootstrap. The column of all reals is an average that can hide a source. "
@@ -92,7 +92,7 @@ def verdict_grids(rows: Sequence[SourceRow]) -> list[Grid]:
     for name, here in found.items():
         worst = min(here, key=lambda one: (_SEVERITY.index(one.word), one.furthest.gap if one.furthest else math.inf))
         whole, far = worst.whole, worst.furthest
-        placebo = "–" if far is None else f"{interval_text(far.placebo, far.placebo_low, far.placebo_high)} {far.name}"
+        placebo = "–" if far is None else f"{_placebo(far)} {far.name}"
         also = [one.whole.condition for one in here if one.word == worst.word and one is not worst]
         words = "; so under ".join((_SHORT[worst.word], *([", ".join(also)] if also else [])))
         made.append((*name, whole.condition, _alone(whole), placebo, words))
@@ -171,11 +171,15 @@ def _heads(rows: Iterable[SourceRow], kind: str) -> dict[str, str]:
 
 
 def _alone(row: SourceRow | None) -> str:
-    return "–" if row is None else interval_text(row.auroc, row.low, row.high) + "*" * row.seen
+    return "–" if row is None else interval_text(row.auroc, row.low, row.high) + "*" * (row.seen or row.reals_seen)
 
 
 def _placebo(row: SourceRow | None) -> str:
-    return "–" if row is None else interval_text(row.placebo, row.placebo_low, row.placebo_high)
+    return "–" if row is None else interval_text(row.placebo, row.placebo_low, row.placebo_high) + _star(row)
+
+
+def _star(row: SourceRow) -> str:
+    return "*" if row.reals_seen and math.isfinite(row.placebo) else ""
 
 
 def _beyond(verdict: Verdict) -> str:

@@ -49,7 +49,8 @@ class SourceRow:
     alone, `placebo` of its reals against those of other sources.  HISTORY: `name` is "double70 against matched", the
     conditions that `placebo` compares.  `gap` as in the module's rule.  `n_real` and `n_groups` count the scored reals
     of the line and their groups; `n_own` and `n_others` the groups on the two sides of the placebo, those of trials
-    that test both.  `seen`: its AUROC is over generators seen in training, as there is no other.
+    that test both.  `seen`: its AUROC is over generators seen in training, as there is no other.  `reals_seen`: the
+    detector was fitted on some of the line's reals, or of those that they are told from.
     """
 
     detector: str
@@ -72,6 +73,7 @@ class SourceRow:
     gap_low: float = _NAN
     gap_high: float = _NAN
     seen: bool = False
+    reals_seen: bool = False
 
     @property
     def column(self) -> Column:

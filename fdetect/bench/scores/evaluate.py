@@ -22,7 +22,7 @@ from fdetect.engine.loop import Progress
 from fdetect.metrics import Estimate, GroupWeights, Interval, evaluate, interval, macro, metric
 from fdetect.types import FAKE, REAL, Cell, MetricValue
 
-__all__ = ["FEW", "FEW_GROUPS", "OVERALL", "SEEN", "ScoreTable", "cells_of", "group_estimates",
+__all__ = ["FEW", "FEW_GROUPS", "OVERALL", "SEEN", "ScoreTable", "cells_of", "fitted_on", "group_estimates",
            "lowest_left_out", "refuse_repeats"]  # fmt: skip
 
 OVERALL = ("macro", "worst")  # the rows over all generators; no generator may be called so
@@ -65,6 +65,22 @@ def lowest_left_out(cells: Iterable[Cell]) -> Cell | None:
         and np.isfinite(cell.metric("auroc").value)
     ]  # fmt: skip
     return min(small, key=lambda cell: cell.metric("auroc").value, default=None)
+
+
+def fitted_on(table: pa.Table) -> tuple[str, ...]:
+    """Say how many rows of a detector are of images that it was fitted on; nothing of one where no real is marked.
+
+    In a run `seen` is about the generator of a row, and no real has one.  A real that is marked, as `fdetect score`
+    does by content, was itself fitted on, and so were the fakes that are marked beside it.
+    """
+    scores, found = ScoreTable.of(table), []
+    of = np.array([name[0] for name in scores.names])[scores.keys]
+    for name in dict.fromkeys(one[0] for one in scores.names):
+        mine = of == name
+        if (seen := scores.seen & mine)[scores.label == REAL].any():
+            found.append(f"{seen.sum():,} of {mine.sum():,} rows of {name} are of images that it was fitted on: no "
+                         "test of it")  # fmt: skip
+    return tuple(found)
 
 
 def group_estimates(
@@ -119,7 +135,8 @@ def _cells_of_one(
     for source, mine in scores.split("real_source", reals):
         estimates = evaluate(scores.samples(mine), REAL_ONLY, weights)
         values = _values(scores, [mine], estimates, level)
-        yield cell("", source or "unnamed", values, _groups(scores, mine, REAL), _lost(scores, mine))
+        flags = (SEEN,) * bool(scores.seen[mine].any()) + _lost(scores, mine)
+        yield cell("", source or "unnamed", values, _groups(scores, mine, REAL), flags)
 
 
 def _values(

@@ -25,7 +25,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -73,6 +73,7 @@ def run_programs(
         return [], []
     folder = folder.absolute()
     said = {one.name: _Said(one.name, folder / "external" / one.name, samples.path) for one in programs}
+    _remove_left(folder)
     lost: dict[str, NotRun] = {}
     crop, seed, device = config.conditions.crop, config.seed, _device(backend)
     for name in shown_and_trained(config.conditions.names):
@@ -82,17 +83,18 @@ def run_programs(
         shown = fingerprint(condition(name).settings, crop, seed, device, sorted(paths))
         asked = [_Asked(one, said[one.name].folder / name, fingerprint(one.identity, one.place, shown))
                  for one in programs if one.name not in lost]  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="images-", dir=folder) as place:
-            if not all(one.kept for one in asked):
-                _write(Path(place), paths, name, crop=crop, root=root, seed=seed, workers=workers,
-                       time_limit=time_limit, progress=progress)  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix=f"images-{os.getpid()}-", dir=folder) as place:
+            pictures: dict[Path, str] = {}
             for one in asked:
                 mine, was_kept = said[one.program.name], one.kept
+                if not was_kept and not _untouched(pictures):
+                    pictures = _write(Path(place), paths, name, crop=crop, root=root, seed=seed, workers=workers,
+                                      time_limit=time_limit, progress=progress)  # fmt: skip
                 try:
                     if not was_kept:
                         if progress:
                             progress(f"running {mine.name} under {name}", 0, 1)
-                        one.run(Path(place), device=device, time_limit=_START + time_limit * len(paths))
+                        one.run(pictures, Path(place), device=device, time_limit=_START + time_limit * len(paths))
                     scores = scores_in(one.file("csv"), paths)
                     one.keep()
                 except DataError as error:
@@ -127,11 +129,10 @@ class _Asked:
         except (OSError, ValueError):
             return False
 
-    def run(self, images: Path, *, device: str, time_limit: float) -> None:
-        """Run it on the pictures of a folder, and take its table; raises DataError as `run_once` does."""
-        out = images / f"{self.program.name}.table"
-        run_once(self.program, sorted((images / "images").iterdir()), out, self.file("log"), device=device,
-                 time_limit=time_limit)  # fmt: skip
+    def run(self, pictures: Iterable[Path], place: Path, *, device: str, time_limit: float) -> None:
+        """Run it on pictures, and take its table from a folder; raises DataError as `run_once` does."""
+        out = place / f"{self.program.name}.table"
+        run_once(self.program, sorted(pictures), out, self.file("log"), device=device, time_limit=time_limit)
         write_atomic(self.file("csv"), lambda path: shutil.copyfile(out, path))
 
     def keep(self) -> None:
@@ -171,10 +172,33 @@ class _Said:
         return Given(self.name, self.folder, self.rows, self.paths, self.digest, self.reasons, tuple(self.notes))
 
 
-def _write(place: Path, paths: Mapping[str, str], name: str, **settings: Any) -> None:
-    """Write the pictures as a condition shows them; one that cannot be written is one without a score."""
-    ids = sorted(paths)
-    (place / "images").mkdir()
+def _remove_left(folder: Path) -> None:
+    """Remove the pictures of a run that was killed; those of one that is still there have its process in their name."""
+    for left in folder.glob("images-*-*"):
+        pid = left.name.split("-")[1]
+        if pid.isdecimal() and not _is_another(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_another(pid: int) -> bool:
+    """Whether this is a living process, and not this one."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return pid != os.getpid()
+
+
+def _write(place: Path, paths: Mapping[str, str], name: str, **settings: Any) -> dict[Path, str]:
+    """Write the pictures as a condition shows them, and return each with its content id.
+
+    One that cannot be written is one without a score.  What lay in the folder of pictures is removed.
+    """
+    ids, written = sorted(paths), dict[Path, str]()
+    shutil.rmtree(place / "images", ignore_errors=True)
+    (place / "images").mkdir(parents=True)
     for file in encoded([paths[id] for id in ids], conditions=[condition(name)], **settings):
         if file.failure is None and file.same_as is None:
             id = ids[file.row]
@@ -182,6 +206,16 @@ def _write(place: Path, paths: Mapping[str, str], name: str, **settings: Any) ->
             picture = place / "images" / f"{id}{ending}"
             picture.write_bytes(file.data)
             os.utime(picture, (0, 0))  # its own would tell when it was made
+            written[picture] = content_id(file.data)
+    return written
+
+
+def _untouched(pictures: Mapping[Path, str]) -> bool:
+    """Whether there are pictures, and no program has changed one; files that it put beside them are not looked at."""
+    try:
+        return bool(pictures) and all(content_id(file.read_bytes()) == id for file, id in pictures.items())
+    except OSError:
+        return False
 
 
 def _without(reason: str, *folders: str | Path) -> str:

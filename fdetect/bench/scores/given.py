@@ -79,6 +79,21 @@ class Given:
         """Nothing is trained here."""
         return _GivenModel(self, trial)
 
+    def need_rows(self, conditions: Sequence[str], rows: np.ndarray) -> None:
+        """Raise DataError where an image, of these rows of the data, has no score under a condition in any trial.
+
+        Whether its own trial has one is known when groups are joined by content, and then seen by `scores`.
+        """
+        there = {(condition, path) for _, condition, path in self.rows}
+        for condition in conditions:
+            if missing := [str(path) for path in self.paths[rows] if (condition, str(path)) not in there]:
+                raise self.missing(missing, f"under {condition}")
+
+    def missing(self, paths: Sequence[str], where: str) -> DataError:
+        """Return the error of images without a row."""
+        return DataError(f"{self.file}: no score of {self.name} for {paths[0]} {where} ({len(paths)} missing); add the "
+                         f"rows, with an empty score where it failed{self.hint}")  # fmt: skip
+
     def row(self, trial: str, condition: str, path: str) -> Row | None:
         """Return the row of an image in a trial, or the one that holds in all trials."""
         return self.rows.get((trial, condition, path)) or self.rows.get(("", condition, path))
@@ -92,11 +107,7 @@ class _GivenModel:
     def scores(self, condition: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = self._rows(condition, rows)
         if missing := [str(path) for path, row in zip(self.given.paths[rows], found, strict=True) if row is None]:
-            raise DataError(
-                f"{self.given.file}: no score of {self.given.name} for {missing[0]} under {condition} in trial "
-                f"{self.trial.name} ({len(missing)} missing); add the rows, with an empty score where it failed"
-                f"{self.given.hint}"
-            )
+            raise self.given.missing(missing, f"under {condition} in trial {self.trial.name}")
         values = np.array([row[:2] for row in found if row is not None]).reshape(-1, 2)
         return values[:, 0], values[:, 1]
 

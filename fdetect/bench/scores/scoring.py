@@ -23,7 +23,7 @@ from fdetect.classifiers import in_parallel
 from fdetect.decide import conformal_pvalue, decide
 from fdetect.engine.loop import Progress
 from fdetect.errors import DataError
-from fdetect.types import Failure
+from fdetect.types import FAKE, Failure
 
 __all__ = [
     "SCORE_COLUMNS", "score_failures", "score_trials", "shown_and_trained", "thresholds_table", "train_condition",
@@ -108,7 +108,8 @@ def _score_trial(
                 "id": ids[rows], "path": samples.path[rows], "label": samples.label[rows],
                 "generator": samples.generator[rows], "real_source": samples.real_source[rows],
                 "group": samples.group[rows], "split": samples.split[rows],
-                "seen": np.isin(samples.generator[rows], trial.seen if detector.trains else ()),
+                "seen": (samples.label[rows] == FAKE)  # a real may name the generator it is paired with
+                & np.isin(samples.generator[rows], trial.seen if detector.trains else ()),
                 "score": score, "probability": probability, "decision": decide(score, five, one),
                 "p_value": conformal_pvalue(score, on_reals) if len(on_reals) else np.full(len(rows), np.nan),
                 "status": np.where(failed, "failed", "ok"), "reason": reason,

@@ -9,7 +9,7 @@ detector that had never known the branch may do better than one that lost it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from fdetect.bench.protocols import Trial
 from fdetect.bench.training.fusing import FusedContender, FusedModel
 from fdetect.errors import DataError
 
-__all__ = ["Ablated", "ablations", "wholes"]
+__all__ = ["Ablated", "ablations", "parts_of", "wholes"]
 
 _WITHOUT, _ONLY = ":without=", ":only="
 
@@ -68,11 +68,15 @@ class _Part(Thresholded):
 
 def ablations(whole: FusedContender) -> list[Ablated]:
     """Return the fused detector without each branch, and each branch alone; no subset twice, nothing of one branch."""
-    branches = whole.branches
-    parts = {f"{whole.name}{_WITHOUT}{out}": tuple(b for b in branches if b != out) for out in branches}
+    return [Ablated(name, whole, kept) for name, kept in parts_of(whole.name, whole.branches).items()]
+
+
+def parts_of(name: str, branches: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the names of those of a fused detector of this name, each with the branches that it keeps."""
+    parts = {f"{name}{_WITHOUT}{out}": tuple(b for b in branches if b != out) for out in branches}
     if len(branches) > 2:
-        parts |= {f"{whole.name}{_ONLY}{branch}": (branch,) for branch in branches}
-    return [Ablated(name, whole, kept) for name, kept in parts.items() if kept]
+        parts |= {f"{name}{_ONLY}{branch}": (branch,) for branch in branches}
+    return {part: kept for part, kept in parts.items() if kept}
 
 
 def wholes(detectors: Iterable[str]) -> dict[str, str]:

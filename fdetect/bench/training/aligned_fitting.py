@@ -124,7 +124,8 @@ def fit_aligned(
         share=calibration, running=running, about=table.about,
         n_failed=len(table.failures) + len(failures), n_fakes_unused=int((~kept & (label == FAKE)).sum()),
     )  # fmt: skip
-    fitted = replace(fitted, seen=Seen.of(rows.at(asked.usable(rows)).ids, [table.ids[k] for k in once]))
+    scored = np.isfinite(fitted.head.score(table.values[once]))  # others set no threshold
+    fitted = replace(fitted, seen=Seen.of(rows.at(asked.usable(rows)).ids, [table.ids[k] for k in once[scored]]))
     return calibrated_on_tiles(fitted, manifest.take(once), tiles, running) if tiles else fitted
 
 
