@@ -14,6 +14,7 @@ import pytest
 
 from fdetect.bench.protocols import Samples, Trial, samples_of, trials_of
 from fdetect.bench.scores.evaluate import cells_of
+from fdetect.bench.scores.files import read_table
 from fdetect.bench.scores.given import read_score_table, read_scores
 from fdetect.bench.scores.scoring import score_failures, score_trials
 from fdetect.errors import DataError
@@ -505,3 +506,13 @@ def test_one_image_has_one_label_in_evaluate(tmp_path):
     rows = [*judged(detector="a"), {**judged()[0], "detector": "b", "label": 1}]
     with pytest.raises(DataError, match=r"real/000.png has label 0 in one row and 1 in another; give each image one"):
         read_score_table(write(tmp_path / "t.csv", rows))
+
+
+def test_what_is_no_file_is_said_without_numbers_of_the_system(tmp_path):
+    (tmp_path / "run").mkdir()
+    for name, said in (("none.csv", "no such file; check the path"), ("run", "is a folder; give a table in it")):
+        with pytest.raises(DataError, match=said):
+            read_table(tmp_path / name)
+    (tmp_path / "run" / "scores.parquet").write_bytes(b"")
+    with pytest.raises(DataError, match=r"is a folder; give .*run.scores\.parquet"):
+        read_table(tmp_path / "run")

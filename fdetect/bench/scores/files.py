@@ -36,6 +36,11 @@ _TEXT = ("path", "generator", "real_source", "group", "split", "trial", "train",
 
 def read_table(file: Path) -> pa.Table:
     """Read a file as an Arrow table; raises DataError naming the file, and where two columns may be the one meant."""
+    if file.is_dir():
+        inside = file / "scores.parquet"
+        raise DataError(f"{file}: is a folder; give {inside if inside.exists() else 'a table in it'}")
+    if not file.exists():
+        raise DataError(f"{file}: no such file; check the path of the score table")
     try:
         table = pa.parquet.ParquetFile(file).read() if file.suffix == ".parquet" else _of_text(file)
     except (OSError, ValueError, pa.ArrowException) as error:
