@@ -7,18 +7,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fdetect import perturb
-from fdetect.backend import resolve
+from fdetect.backend import asnumpy, resolve
 from fdetect.bench.data.inputs import root_of
 from fdetect.draws import drawn
 from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.loop import Progress
 from fdetect.engine.pool import TIME_LIMIT
 from fdetect.errors import ParameterError
+from fdetect.geometry import Geometry
 from fdetect.registry import nearest
-from fdetect.types import Failure, Table
+from fdetect.types import Batch, Facts, Failure, Table
 
-__all__ = ["Running"]
+__all__ = ["Running", "uploading", "values_of"]
 
 _SHOWN = 5  # failures that are spelt out
 
@@ -83,3 +86,21 @@ class Running:
         if len(failures) > _SHOWN:
             self.notice(f"and {len(failures) - _SHOWN} more that failed")
         self.notice(str(extraction.timing))
+
+
+def values_of(
+    tasks: Sequence[Any], crops: Sequence[np.ndarray], names: tuple[str, ...], facts: tuple[Facts, ...], seed: int,
+    upload: Callable[[np.ndarray], Any],
+) -> np.ndarray:  # fmt: skip
+    """Compute tasks on crops in memory, side by side: n of (H, W, 3) uint8 -> (n, D) float32; no store, no workers."""
+    batches = dict[Geometry, Batch]()
+    for geometry in dict.fromkeys(task.geometry for task in tasks):
+        shown = np.ascontiguousarray(np.stack([geometry(one) for one in crops]))
+        batches[geometry] = Batch(names, upload(shown), facts, seed)
+    return np.concatenate([asnumpy(task(batches[task.geometry])) for task in tasks], axis=1)
+
+
+def uploading(backend: str) -> Callable[[np.ndarray], Any]:
+    """Return what brings pixels to where a backend computes."""
+    chosen = resolve(backend)
+    return chosen.asarray if chosen.name == "gpu" else lambda pixels: pixels

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from fdetect import perturb
-from fdetect.backend import asnumpy, resolve
 from fdetect.bench.applying import columns_of_model
 from fdetect.bench.data.inputs import Data, any_images, root_of
-from fdetect.bench.running import Running
+from fdetect.bench.running import Running, uploading, values_of
 from fdetect.bench.training.columns import Columns
 from fdetect.classifiers.embedding import is_embedding
 from fdetect.classifiers.fused_head import FusedHead, in_all
@@ -31,11 +30,10 @@ from fdetect.engine.sources import Reader
 from fdetect.engine.work import content_id
 from fdetect.errors import BackendError, FdetectError, ImageTooLarge, ParameterError, WeightsError
 from fdetect.features import ALONE, feature
-from fdetect.geometry import Geometry
 from fdetect.images import Decoded, decode
 from fdetect.perturb import Box, Condition
 from fdetect.registry import nearest
-from fdetect.types import Batch, Failure, Scores, Table
+from fdetect.types import Failure, Scores, Table
 
 __all__ = ["SINGLE", "calibrated_on_tiles", "check_tiles", "refuse_whole", "score_tiles", "tiles_of"]
 
@@ -146,7 +144,7 @@ def _pictures(
 ) -> Iterator[_Picture]:
     """Compute the tiles of one picture after the other."""
     condition, paths = perturb.condition(shown), manifest.column("path").to_pylist()
-    upload = _uploading(running.backend)
+    upload = uploading(running.backend)
     for task in columns.tasks:
         task.prepare()
     with Reader(root_of(manifest)) as reader:
@@ -186,17 +184,10 @@ def _columns_of(
             shown.append(Decoded(box.of(image.pixels), image.facts) if condition.is_native else
                          condition.at(image.pixels, box, name, seed=seed, crop=crop))  # fmt: skip
             names.append(name)
-        facts, batches = tuple(one.facts for one in shown), dict[Geometry, Batch]()
-        for geometry in dict.fromkeys(task.geometry for task in columns.tasks):
-            pixels = np.ascontiguousarray(np.stack([geometry(one.pixels) for one in shown]))
-            batches[geometry] = Batch(tuple(names), upload(pixels), facts, seed)
-        rows.append(np.concatenate([asnumpy(task(batches[task.geometry])) for task in columns.tasks], axis=1))
+        facts = tuple(one.facts for one in shown)
+        rows.append(values_of(columns.tasks, [one.pixels for one in shown], tuple(names), facts, seed, upload))
     return columns.spread(np.concatenate(rows), scorer.head.columns, scorer.about)
 
-
-def _uploading(backend: str) -> Callable[[np.ndarray], Any]:
-    chosen = resolve(backend)
-    return chosen.asarray if chosen.name == "gpu" else lambda pixels: pixels
 
 
 def _notice(scorer: FittedDetector, how: str, shown: str, running: Running) -> None:

@@ -17,17 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from fdetect.backend import asnumpy, resolve
 from fdetect.bench.applying import columns_of_model
 from fdetect.bench.contenders import tasks_of
-from fdetect.bench.running import Running
+from fdetect.bench.running import Running, uploading, values_of
 from fdetect.classifiers.calibrated import CalibratedDetector
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.decide import Threshold
 from fdetect.errors import ParameterError
 from fdetect.features import ALONE, feature
 from fdetect.geometry import Geometry
-from fdetect.types import Batch, Facts
+from fdetect.types import Facts
 
 __all__ = ["CropJudge"]
 
@@ -68,8 +67,7 @@ class CropJudge:
         where its threshold is not attainable; WeightsError where a network that it reads is absent, even one that it
         could do without: what is attacked is the whole detector.
         """
-        shown, chosen = condition or scorer.condition, resolve(running.backend)
-        upload = chosen.asarray if chosen.name == "gpu" else _as_is
+        shown, upload = condition or scorer.condition, uploading(running.backend)
         where: dict[str, Any] = {"condition": shown, "crop": scorer.crop, "seed": scorer.seed, "upload": upload}
         if isinstance(scorer, CalibratedDetector):
             if encoder or network:
@@ -100,11 +98,7 @@ class CropJudge:
         crops = self.crops(pixels)
         names = tuple(id for id in ids for _ in range(self.draws))
         facts = (Facts("RAW", crops.shape[2], crops.shape[1], crops[0].size),) * len(crops)
-        batches = dict[Geometry, Batch]()
-        for geometry in dict.fromkeys(task.geometry for task in self.tasks):
-            shown = np.ascontiguousarray(np.stack([geometry(one) for one in crops]))
-            batches[geometry] = Batch(names, self.upload(shown), facts, self.seed)
-        values = np.concatenate([asnumpy(task(batches[task.geometry])) for task in self.tasks], axis=1)
+        values = values_of(self.tasks, list(crops), names, facts, self.seed, self.upload)
         values = values.reshape(len(pixels), -1)  # the columns of an image's draws side by side
         found = np.asarray(self.of_values(values), np.float64)
         return np.where(np.isfinite(values).all(axis=1), found, np.nan)
@@ -150,10 +144,6 @@ def _network(tasks: Sequence[Any]) -> tuple[str, str, str] | None:
     found = {(task.space.card.source, task.space.card.stem, task.space.device) for task in tasks
              if isinstance(getattr(task, "space", None), LogitSpace) and not task.space.encoder}  # fmt: skip
     return next(iter(found)) if len(found) == 1 else None
-
-
-def _as_is(pixels: np.ndarray) -> np.ndarray:
-    return pixels
 
 
 def _all(ids: Sequence[str]) -> np.ndarray:

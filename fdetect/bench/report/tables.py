@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from fdetect.bench.report.grid import Grid, interval_text, pretty
+from fdetect.bench.report.svg import defined
 from fdetect.bench.report.verdict import audit_grids, audit_mark, bracketed, history_text, verdict_line
 from fdetect.bench.scores.evaluate import FEW, FEW_GROUPS, OVERALL, SEEN, lowest_left_out
 from fdetect.bench.training.networks import networks_grids, with_weights
@@ -228,15 +229,11 @@ def _n_real(cells: Iterable[Cell], generator: str) -> int:
     return max((m.n_real for cell in cells if cell.generator == generator for m in cell.metrics), default=0)
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
 def _metric(cell: Cell | None, name: str, unstated: Collection[tuple[str, str, str, str]] = ()) -> str:
     value = _value(cell, name)
     if not cell or not value:
         return "–"
-    if name in ("tpr_frozen_5", "fpr_achieved_5") and not _finite(value.value) and _has_scores(cell):
+    if name in ("tpr_frozen_5", "fpr_achieved_5") and not defined(value.value) and _has_scores(cell):
         column = (cell.detector, cell.train, cell.train_condition, cell.condition)
         return "no threshold" if column in unstated else "not attainable"
     return f"{interval_text(value.value, value.low, value.high)}{marks(cell)}{above_promise(value)}"
@@ -250,7 +247,7 @@ def above_promise(value: MetricValue) -> str:
 def _has_scores(cell: Cell) -> bool:
     """Whether a rate without a value is for want of a threshold: an AUROC needs the same images, and none."""
     auroc = _value(cell, "auroc")
-    return _finite(auroc.value) if auroc else any(m.n_real for m in cell.metrics)
+    return defined(auroc.value) if auroc else any(m.n_real for m in cell.metrics)
 
 
 def _named(cell: Cell | None) -> str:

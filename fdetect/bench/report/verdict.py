@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fdetect.bench.report.grid import Grid, interval_text, pretty
+from fdetect.bench.report.svg import defined
 
 __all__ = ["TOO_FEW", "audit_grids", "audit_mark", "bracketed", "brief_mark", "histories_in_words", "histories_left",
            "history_left", "history_mark", "history_text", "verdict_line"]  # fmt: skip
@@ -22,7 +22,7 @@ def audit_grids(audit: dict[str, Any]) -> list[Grid]:
     limit = audit["threshold"]
     probes = []
     for p in audit["probes"]:
-        known, n = _finite(p["balanced_accuracy"]), f"({p['n_real']} real, {p['n_fake']} fake)"
+        known, n = defined(p["balanced_accuracy"]), f"({p['n_real']} real, {p['n_fake']} fake)"
         verdict = ("BIASED" if p["biased"] else "") if known else f"{TOO_FEW} {n}"
         auroc = interval_text(p["auroc"], p["low"], p["high"])
         probes.append((p["condition"], p["probe"], auroc, pretty(p["balanced_accuracy"]), verdict))
@@ -87,7 +87,7 @@ def histories_in_words(audit: Mapping[str, Any], conditions: Iterable[str]) -> s
 
 def _farthest(audit: Mapping[str, Any], condition: str) -> float:
     """Return how far from chance the farthest probe of JPEG history under a condition is."""
-    aurocs = [h["auroc"] for h in audit["history"] if h["condition"] == condition and _finite(h["auroc"])]
+    aurocs = [h["auroc"] for h in audit["history"] if h["condition"] == condition and defined(h["auroc"])]
     return max((float(abs(auroc - CHANCE)) for auroc in aurocs), default=0.0)
 
 
@@ -117,7 +117,7 @@ def history_left(audit: Mapping[str, Any], condition: str) -> str:
     class: no figure is marked for it, and no run fails.
     """
     rows = [h for h in audit.get("history", ()) if h["condition"] == condition]
-    told = [h for h in rows if _finite(h["low"]) and _finite(h["high"]) and not h["low"] <= CHANCE <= h["high"]]
+    told = [h for h in rows if defined(h["low"]) and defined(h["high"]) and not h["low"] <= CHANCE <= h["high"]]
     called = [f"{h['images']} images{', placebo' if h['kind'].startswith('placebo') else ''}" for h in told]
     return ", ".join(f"{history_text(h)} ({name})" for h, name in zip(told, called, strict=True))
 
@@ -136,13 +136,9 @@ def history_mark(audit: Mapping[str, Any], condition: str) -> str:
 
 def history_text(row: Mapping[str, Any]) -> str:
     """Write the AUC of a JPEG-history probe with its interval, or why there is none."""
-    return interval_text(row["auroc"], row["low"], row["high"]) if _finite(row["auroc"]) else TOO_FEW
+    return interval_text(row["auroc"], row["low"], row["high"]) if defined(row["auroc"]) else TOO_FEW
 
 
 def bracketed(mark: str) -> str:
     """Return a mark as it stands behind a title; nothing for no mark."""
     return f"  [{mark}]" if mark else ""
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

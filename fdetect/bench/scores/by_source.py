@@ -30,19 +30,17 @@ import pyarrow as pa
 
 from fdetect.bench.scores.by_source_pairs import pairs_of
 from fdetect.bench.scores.by_source_verdict import ALL, HISTORY, SOURCE, Column, SourceRow
+from fdetect.bench.scores.chains import LAST, chain_of, is_plain
 from fdetect.bench.scores.compare import unseen
 from fdetect.bench.scores.evaluate import ScoreTable
 from fdetect.engine.loop import Progress
-from fdetect.errors import FdetectError
 from fdetect.metrics import Estimate, GroupWeights, interval, macro
-from fdetect.perturb import FINAL_QUALITY, condition
 from fdetect.types import FAKE, REAL
 
 __all__ = ["MOST", "SourceRow", "by_source", "histories", "reals_of"]
 
 MOST = 20  # sources with lines of their own
 
-_LAST: tuple[str, float] = ("jpeg", FINAL_QUALITY)
 _NAN = float("nan")
 
 
@@ -77,16 +75,13 @@ def histories(names: Iterable[str]) -> tuple[str, dict[str, bool]]:
     """Return the plain condition ("" without one), and the others that are a JPEG history: do they end as it does?"""
     plain, worn = "", dict[str, bool]()
     for name in dict.fromkeys(names):
-        try:  # launder_ would be loaded to be read
-            chain = None if name.startswith("launder_") else condition(name)
-        except FdetectError:  # of somebody else's score table
-            chain = None
+        chain = chain_of(name)
         if chain is None or chain.is_native or {step for step, _ in chain.steps} - {"jpeg", "double"}:
             continue
-        if chain.steps == (_LAST,) and not chain.rescaled:
+        if is_plain(chain):
             plain = plain or name
         else:
-            worn[name] = chain.steps[-1] == _LAST
+            worn[name] = chain.steps[-1] == LAST
     return plain, worn if plain else {}
 
 

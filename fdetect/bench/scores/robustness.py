@@ -27,11 +27,10 @@ from markupsafe import Markup
 from fdetect.bench.report.charts import Line, Point, line_chart
 from fdetect.bench.report.grid import Grid, interval_text
 from fdetect.bench.report.tables import audit_mark, bracketed
+from fdetect.bench.scores.chains import LAST, chain_of, is_plain
 from fdetect.bench.scores.compare import macro_of, unseen
 from fdetect.bench.scores.evaluate import ScoreTable
 from fdetect.bootstrap import interval
-from fdetect.errors import FdetectError
-from fdetect.perturb import FINAL_QUALITY, condition
 from fdetect.registry import Entry
 from fdetect.wear import Amounts, perturbation
 
@@ -39,7 +38,6 @@ __all__ = ["Course", "Curve", "area_under", "courses", "curve_charts", "curve_gr
            "trained_names"]  # fmt: skip
 
 LEAST = 3  # amounts of a curve
-_LAST: tuple[str, float] = ("jpeg", FINAL_QUALITY)
 _DRAWN = 8  # lines of a chart: those with the largest areas
 _NOTE = (
     "Macro AUROC with its interval at each amount, the mildest first. Area: trapezoids over the amounts in the order "
@@ -86,7 +84,7 @@ def courses(names: Iterable[str]) -> tuple[Course, ...]:
         steps = _steps(name)
         if _is_plain(name):
             plain = plain or name
-        if len(steps) == 1 or (len(steps) == 2 and steps[1] == _LAST):
+        if len(steps) == 1 or (len(steps) == 2 and steps[1] == LAST):
             operation, amount = steps[0]
             amounts = _amounts(perturbation.get(operation))
             if amounts is not None:
@@ -241,19 +239,13 @@ def _trained(curves: Sequence[Curve]) -> str:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a condition is the crop and the JPEG that ends every other one: `matched`, by this or another name."""
-    return _steps(name) == (_LAST,)
+    return is_plain(chain_of(name))
 
 
 def _steps(name: str) -> tuple[tuple[str, float], ...]:
     """Return the operations of a condition that is a crop and these alone; none for all others."""
-    if name.startswith("launder_"):
-        return ()  # would be loaded to be read
-    try:
-        chain = condition(name)
-    except FdetectError:  # of somebody else's score table
-        return ()
-    return () if chain.rescaled else chain.steps
+    chain = chain_of(name)
+    return () if chain is None or chain.rescaled else chain.steps
 
 
 def _amounts(entry: Entry) -> Amounts | None:
