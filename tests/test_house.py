@@ -18,14 +18,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Which rooms a room may import; every room may import the root modules.
 BELOW = {
-    "cli": {"bench", "classifiers", "rigid", "features", "nets", "forensics", "engine"},
-    "bench": {"classifiers", "rigid", "features", "nets", "forensics", "engine"},
+    "cli": {"bench", "classifiers", "rigid", "features", "nets", "forensics", "engine", "metadata"},
+    "bench": {"classifiers", "rigid", "features", "nets", "forensics", "engine", "metadata"},
     "classifiers": {"rigid", "features", "nets", "forensics", "engine"},
     "rigid": {"nets", "forensics", "engine"},
     "features": {"nets", "forensics", "engine"},
     "nets": {"forensics", "engine"},
     "forensics": {"engine"},
     "engine": set(),
+    "metadata": set(),
     "": set(),
 }
 
