@@ -26,6 +26,7 @@ from fdetect.classifiers.fused_head import FusedHead, in_all
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.classifiers.tiles import AGGREGATES, TILES, Tiles, aggregate, tiling
 from fdetect.decide import Calibration
+from fdetect.engine.loop import Progress
 from fdetect.engine.sources import Reader
 from fdetect.engine.work import content_id
 from fdetect.errors import BackendError, FdetectError, ImageTooLarge, ParameterError, WeightsError
@@ -35,7 +36,9 @@ from fdetect.perturb import Box, Condition
 from fdetect.registry import nearest
 from fdetect.types import Failure, Scores, Table
 
-__all__ = ["SINGLE", "calibrated_on_tiles", "check_tiles", "refuse_whole", "score_tiles", "tiles_of"]
+__all__ = [
+    "SINGLE", "calibrated_on_tiles", "check_tiles", "columns_of_tiles", "refuse_whole", "score_tiles", "tiles_of",
+]  # fmt: skip
 
 SINGLE = "none"  # on the command line: one crop of each picture
 
@@ -117,6 +120,29 @@ def tiles_of(height: int, width: int, condition: Condition, *, side: int) -> Til
     return tiling(height, width, size=side, stride=side - _PHASES, grid=1)
 
 
+def columns_of_tiles(
+    image: Decoded, id: str, condition: Condition, scorer: FittedDetector, columns: Columns,
+    upload: Callable[[np.ndarray], Any], *, progress: Progress | None = None,
+) -> tuple[Tiles, np.ndarray]:  # fmt: skip
+    """Return the tiles of a picture and the columns of each, (T, D) float32, NaN where a branch is absent."""
+    seed, crop = scorer.seed, scorer.crop
+    side = crop if condition.is_native else condition.cut_side(id, seed=seed, crop=crop)
+    tiles = tiles_of(image.pixels.shape[0], image.pixels.shape[1], condition, side=side)
+    rows = []
+    for start in range(0, len(tiles), _AT_ONCE):
+        shown, names = [], []
+        for top, left, _, _ in tiles.boxes[start : start + _AT_ONCE].tolist():
+            box, name = Box(top, left, side), f"{id}/{top}/{left}"  # what is drawn differs from tile to tile
+            shown.append(Decoded(box.of(image.pixels), image.facts) if condition.is_native else
+                         condition.at(image.pixels, box, name, seed=seed, crop=crop))  # fmt: skip
+            names.append(name)
+        facts = tuple(one.facts for one in shown)
+        rows.append(values_of(columns.tasks, [one.pixels for one in shown], tuple(names), facts, seed, upload))
+        if progress:
+            progress("tiles", min(start + _AT_ONCE, len(tiles)), len(tiles))
+    return tiles, columns.spread(np.concatenate(rows), scorer.head.columns, scorer.about)
+
+
 @dataclass(frozen=True, eq=False)
 class _Picture:
     """The columns of the tiles of a picture, (T, D) as the head reads them; (0, D) with a failure."""
@@ -159,35 +185,14 @@ def _pictures(
                 stage = "geometry"
                 condition.check_size(image.pixels, scorer.crop)
                 stage = TILES
-                yield _Picture(id, path, scorer.head, _columns_of(image, id, condition, scorer, columns, upload))
+                _, values = columns_of_tiles(image, id, condition, scorer, columns, upload)
+                yield _Picture(id, path, scorer.head, values)
             except Exception as error:  # whatever a codec or a feature raises on a picture nobody has seen before
                 if isinstance(error, WeightsError | BackendError) and not isinstance(error, ImageTooLarge):
                     raise
                 text = str(error) if isinstance(error, FdetectError) else f"{type(error).__name__}: {error}"
                 failure = Failure(id, path, stage, " ".join(text.split()))
                 yield _Picture(id, path, scorer.head, np.empty((0, len(scorer.head.columns)), np.float32), failure)
-
-
-def _columns_of(
-    image: Decoded, id: str, condition: Condition, scorer: FittedDetector, columns: Columns,
-    upload: Callable[[np.ndarray], Any],
-) -> np.ndarray:  # fmt: skip
-    """Return the columns of all tiles of a picture, (T, D) float32, NaN where a branch is absent."""
-    seed, crop = scorer.seed, scorer.crop
-    side = crop if condition.is_native else condition.cut_side(id, seed=seed, crop=crop)
-    tiles = tiles_of(image.pixels.shape[0], image.pixels.shape[1], condition, side=side)
-    rows = []
-    for start in range(0, len(tiles), _AT_ONCE):
-        shown, names = [], []
-        for top, left, _, _ in tiles.boxes[start : start + _AT_ONCE].tolist():
-            box, name = Box(top, left, side), f"{id}/{top}/{left}"  # what is drawn differs from tile to tile
-            shown.append(Decoded(box.of(image.pixels), image.facts) if condition.is_native else
-                         condition.at(image.pixels, box, name, seed=seed, crop=crop))  # fmt: skip
-            names.append(name)
-        facts = tuple(one.facts for one in shown)
-        rows.append(values_of(columns.tasks, [one.pixels for one in shown], tuple(names), facts, seed, upload))
-    return columns.spread(np.concatenate(rows), scorer.head.columns, scorer.about)
-
 
 
 def _notice(scorer: FittedDetector, how: str, shown: str, running: Running) -> None:

@@ -29,8 +29,10 @@ from fdetect.errors import DataError
 from fdetect.files import check_writable
 from fdetect.nets.detector_cards import kind_of
 
-__all__ = ["ARRAYS", "CARD", "FORMAT", "HEAD", "SEEN", "check_target", "head_file", "plain", "read_folder", "signed",
-           "write_folder"]  # fmt: skip
+__all__ = [
+    "ARRAYS", "CARD", "FORMAT", "HEAD", "SEEN", "check_target", "digest_of", "head_file", "plain", "read_folder",
+    "signed", "write_folder",
+]  # fmt: skip
 
 FORMAT = 3  # 1 and 2 were single files
 CARD, HEAD, ARRAYS, SEEN = "card.json", "head.skops", "arrays.safetensors", "seen.safetensors"
@@ -121,6 +123,11 @@ def read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         if hashlib.sha256(data).hexdigest() != listed[name]:
             raise DataError(f"{name} was changed since it was written, or is damaged; fit it again")
     return card, files
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of a model that `read_folder` reads: what belongs to it alone can name it."""
+    return str(json.loads((path / CARD).read_text(encoding="utf-8"))["digest"])
 
 
 def signed(card: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:

@@ -20,6 +20,7 @@ from fdetect.cli.data import data
 from fdetect.cli.explain import explain
 from fdetect.cli.gate import compare
 from fdetect.cli.info import doctor, list_
+from fdetect.cli.inspecting import inspect
 from fdetect.cli.judging import audit, evaluate
 from fdetect.cli.perturb import perturb
 from fdetect.cli.report import report
@@ -41,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (bench, extract, fit, score, explain, attack, evaluate, compare, audit, data, perturb, report,
+for command in (bench, extract, fit, score, inspect, explain, attack, evaluate, compare, audit, data, perturb, report,
                 reproduce, weights, list_, doctor):  # fmt: skip
     cli.add_command(command)
 

@@ -1,0 +1,116 @@
+"""The rule of the verdict, as numbers: how an image stands in the view that speaks least for it.
+
+A claim has to hold in every view, so that its strength is that of the weakest view.  With h_v the share of reference
+photographs that score at least as high in view v,
+
+    least(x) = max over v of h_v(x)          the view in which it stands out least
+    most(x)  = min over v of h_v(x)          the view in which it stands out most
+
+    p_real       how many reference photographs have a `least` as small: (1 + #) / (n + 1)
+    p_generated  how many generated images have a `most` as large: the same share, in the mean over generators
+
+    likely generated   p_real <= 0.01, and generated images are ODDS times as often so
+    likely real        p_generated <= 0.01, and photographs are ODDS times as often so
+    inconclusive       everything else
+
+Both are conformal: for photographs like the references, at most 1 of 100 is called likely generated; for images of the
+reference generators, at most 1 of 100 likely real.  Nothing is promised of others.  A reference photograph's own h_v
+leaves it out.  Conformal p-values: `fdetect.decide.conformal_pvalue`, which has the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, REAL
+from fdetect.bench.inspecting.references import References, key_of
+from fdetect.decide import conformal_pvalue
+
+__all__ = ["CLAIM", "FLAG", "ODDS", "Judged", "Judges", "shares_high"]
+
+CLAIM, FLAG = 0.01, 0.05  # levels of a claim, and of what is worth a remark
+ODDS = 3.0  # times as often: at even odds before, three of four such claims are then right
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the rule says of N images, (N,) float64 but for `high`; NaN where it is not known.
+
+    high               (V, N) the share of reference photographs that score at least as high in each view
+    generated_as_high  generated images whose `least` is as small, a share in the mean over generators
+    real_as_low        reference photographs whose `most` is as large, a share
+    """
+
+    high: np.ndarray
+    p_real: np.ndarray
+    p_generated: np.ndarray
+    generated_as_high: np.ndarray
+    real_as_low: np.ndarray
+
+    @property
+    def words(self) -> np.ndarray:
+        """(N,) words of VERDICTS."""
+        generated = (self.p_real <= CLAIM) & (self.generated_as_high >= ODDS * self.p_real)
+        real = (self.p_generated <= CLAIM) & (self.real_as_low >= ODDS * self.p_generated)
+        return np.where(generated, GENERATED, np.where(real, REAL, INCONCLUSIVE)).astype(object)
+
+
+@dataclass(frozen=True, eq=False)
+class Judges:
+    """References made ready: (V, n) scores of photographs, and what the rule makes of all references."""
+
+    photographs: np.ndarray
+    least_real: np.ndarray
+    most_real: np.ndarray
+    least_generated: tuple[np.ndarray, ...]
+    most_generated: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, references: References, views: tuple[str, ...], branches: str, *, without: str = "",
+           unknown: str = "") -> Judges:  # fmt: skip
+        """Take the references of some views; `without` a source of photographs, and with a generator `unknown`.
+
+        Raises KeyError where the references lack a view.
+        """
+        keep = references.sources != without
+        photographs = np.stack([references.real[key_of(view, branches)][keep] for view in views])
+        own = _among_others(photographs)
+        generated = [np.stack([references.generated[key_of(view, branches)][references.generators == name]
+                               for view in views])
+                     for name in sorted(set(references.generators)) if name != unknown]  # fmt: skip
+        high = [shares_high(one, photographs) for one in generated]
+        return cls(photographs, own.max(axis=0), own.min(axis=0), tuple(one.max(axis=0) for one in high),
+                   tuple(one.min(axis=0) for one in high))  # fmt: skip
+
+    def __call__(self, scores: np.ndarray) -> Judged:
+        """(V, N) scores -> what the rule says of N images; an image without a score in some view is NaN throughout."""
+        high = shares_high(scores, self.photographs)
+        least, most = high.max(axis=0), high.min(axis=0)  # NaN where any is
+        unknown = np.full(len(least), np.nan)
+        low = [conformal_pvalue(most, one) for one in self.most_generated]
+        as_high = [_share(-least, -one) for one in self.least_generated]
+        return Judged(
+            high,
+            conformal_pvalue(-least, -self.least_real),
+            np.mean(low, axis=0) if low else unknown,
+            np.mean(as_high, axis=0) if as_high else unknown,
+            _share(most, self.most_real),
+        )
+
+
+def shares_high(scores: np.ndarray, photographs: np.ndarray) -> np.ndarray:
+    """(V, N) scores and (V, n) of photographs -> (V, N), in each view (1 + #{r >= s}) / (n + 1); NaN stays NaN."""
+    return np.stack([conformal_pvalue(mine, among) for mine, among in zip(scores, photographs, strict=True)])
+
+
+def _among_others(photographs: np.ndarray) -> np.ndarray:
+    """(V, n) -> (V, n), the same of each photograph among the n - 1 others: (1 + #{others >= s}) / n."""
+    return np.stack([_share(one, one) for one in photographs])  # a photograph itself is the 1
+
+
+def _share(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """(N,), (n,) -> (N,), the share of `among` that is at least as large; NaN stays NaN."""
+    below = np.searchsorted(np.sort(among), values, side="left")
+    return np.where(np.isnan(values), np.nan, 1 - below / len(among))

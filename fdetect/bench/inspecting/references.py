@@ -1,0 +1,116 @@
+"""What an image is held against: values of reference photographs and of generated images, as numbers alone.
+
+They belong to one detector.  Those of the detector that ships were made by `benchmarks/inspect_references.py`; others
+are made of labelled images by `gathering.py`.  No picture is in them.
+
+    references = References.shipped()
+    references.standing("npr", value)            -> where a value stands among photographs; None without a reference
+    references.real_views("spectrum+trunk")      -> (V, n), the views of each reference photograph
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdetect.bench.inspecting.inspection import Standing
+from fdetect.errors import DataError
+
+__all__ = ["FILE", "References", "key_of"]
+
+FILE = Path(__file__).with_name("references.safetensors")
+
+_REAL, _GENERATED, _PROFILE = "real/", "generated/", "profile"
+
+
+def key_of(view: str, branches: str) -> str:
+    """Return the key of scores of a view, behind the branches of a fused detector that they rest on."""
+    return f"{branches}/{view}" if branches else view
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """References of one detector: n photographs and m generated images, arrays by key in the order of their rows.
+
+    real       (n,) float64: of scores "spectrum+trunk/JPEG 70", see `key_of`; of traces their names
+    generated  (m,) float64 of scores alone
+    sources    (n,) str, where each photograph is from;  generators  (m,) str, what made each generated image
+    profile    (n, R) float32, radial profiles of the photographs; (0, R) where none were made
+    weight     by trace, its macro AUROC over these generators: what it is worth alone
+    about      detector, its digest, date, versions
+    """
+
+    real: Mapping[str, np.ndarray]
+    generated: Mapping[str, np.ndarray]
+    sources: np.ndarray
+    generators: np.ndarray
+    profile: np.ndarray
+    weight: Mapping[str, float]
+    about: Mapping[str, Any]
+
+    def standing(self, key: str, value: float, branches: str = "") -> Standing | None:
+        """Return where a value stands among reference photographs; None where there are none for this key.
+
+        branches  of a fused detector, what the value rests on where it is a score of it
+        """
+        among = self.real.get(key_of(key, branches))
+        return None if among is None else Standing(float(value), np.sort(among))
+
+    @property
+    def photographs_text(self) -> str:
+        """Name the photographs: "180 photographs (130 coco, 24 kodak24, ...)"."""
+        return _counted(self.sources, "photograph")
+
+    @property
+    def generated_text(self) -> str:
+        """Name the generated images: "482 images (110 stable-diffusion-v1.x, ...)"."""
+        return _counted(self.generators, "image")
+
+    @classmethod
+    @cache
+    def shipped(cls) -> References:
+        """Return those of the detector that ships."""
+        return cls.load(FILE)
+
+    @classmethod
+    def load(cls, path: Path) -> References:
+        """Read a file; raises DataError where it holds none."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                arrays = {key: np.asarray(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 (no mapping)
+                card = json.loads((file.metadata() or {})["references"])
+            sources, generators = (np.array(card[name], object) for name in ("sources", "generators"))
+            return cls(_under(arrays, _REAL), _under(arrays, _GENERATED), sources, generators, arrays[_PROFILE],
+                       card["weight"], card["about"])  # fmt: skip
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise DataError(f"{path} holds no references ({type(error).__name__}); make them again") from None
+
+    def save(self, path: Path) -> None:
+        """Write them as one safetensors file; the same references make the same bytes."""
+        from safetensors.numpy import save_file
+
+        arrays = {_PROFILE: np.ascontiguousarray(self.profile, np.float32)}
+        for start, of in ((_REAL, self.real), (_GENERATED, self.generated)):
+            arrays |= {start + key: np.ascontiguousarray(one, np.float64) for key, one in of.items()}
+        card = {"sources": list(self.sources), "generators": list(self.generators), "weight": dict(self.weight),
+                "about": dict(self.about)}  # fmt: skip
+        save_file(arrays, path, metadata={"references": json.dumps(card, sort_keys=True)})
+
+
+def _under(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}
+
+
+def _counted(kinds: np.ndarray, noun: str) -> str:
+    counts = Counter(kinds.tolist()).most_common()
+    named = ", ".join(f"{n} {name or 'unnamed'}" for name, n in counts)
+    return f"{len(kinds)} {noun}{'s' * (len(kinds) != 1)}{f' ({named})' if named else ''}"

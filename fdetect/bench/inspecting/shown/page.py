@@ -1,0 +1,172 @@
+"""One image's inspection as a page: verdict, picture, stability, evidence, and apart from them what the file says.
+
+The page loads nothing and stays below LIMIT bytes.  Where it would be larger, pictures go in the order of `_yielding`
+and the page says which; where even that is too much, texts and lists are cut, and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from markupsafe import Markup
+
+from fdetect.bench.inspecting.inspection import GENERATED, REAL, Evidence, Inspection, View
+from fdetect.bench.inspecting.shown.overlay import LEVELS, jpeg_uri, place_strip, place_ticks, swatch, tile_overlay
+from fdetect.bench.inspecting.shown.provenance_shown import (
+    LARGEST_PREVIEW,
+    PREVIEW,
+    Preview,
+    Provenance,
+    provenance_of,
+)
+from fdetect.bench.inspecting.shown.words import (
+    Room,
+    count_text,
+    file_name,
+    score_text,
+    share_text,
+    value_text,
+    worth_text,
+)
+from fdetect.bench.report.page import render_page
+from fdetect.bench.report.size import LIMIT
+
+__all__ = ["render_inspection"]
+
+_KINDS = {GENERATED: "marked", REAL: ""}  # of the box around the word; "hint" for others
+_TIGHT = Room(longest=200, most=30)  # what fits whatever the texts are
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A score with its place among photographs, as texts and a strip; `reason` where it has no score."""
+
+    name: str
+    text: str
+    score: str
+    count: str
+    share: str
+    strip: Markup
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    """One trace, as texts and drawings."""
+
+    title: str
+    sentence: str
+    value: str
+    worth: str
+    reason: str
+    picture: Markup
+    chart: Markup
+
+
+def render_inspection(
+    inspection: Inspection, *, pictures: Mapping[str, Markup] | None = None, charts: Mapping[str, Markup] | None = None,
+    limit: int = LIMIT,
+) -> str:  # fmt: skip
+    """Write an inspection as one self-contained page of less than `limit` bytes; every text is escaped.
+
+    pictures  what a trace sees in the picture, by the name of its evidence
+    charts    its place among photographs, by the same name; a strip is drawn where there is none
+
+    The same values make the same bytes.
+    """
+    for room in (Room(), _TIGHT):
+        provenance = provenance_of(inspection, room)
+        drawn, gone = _drawn(inspection, provenance, pictures or {}, charts or {}, room), list[str]()
+        waiting = _yielding(inspection, drawn, room)
+        page = _render(inspection, provenance, drawn, gone, room)
+        while (excess := len(page.encode()) - limit) >= 0 and waiting:
+            while waiting and excess >= 0:
+                key, words = waiting.pop(0)
+                excess -= len(drawn.pop(key).encode())
+                gone.append(words)
+            page = _render(inspection, provenance, drawn, gone, room)
+        if len(page.encode()) < limit:
+            break
+    return page
+
+
+def _drawn(
+    inspection: Inspection, provenance: Provenance, pictures: Mapping[str, Markup], charts: Mapping[str, Markup],
+    room: Room,
+) -> dict[str, str]:  # fmt: skip
+    """Return all that takes room: "picture 0" and "chart 0" of the first trace, "preview 0", "tiles", "image"."""
+    made: dict[str, str] = {}
+    for k, one in enumerate(inspection.evidence[: room.most]):
+        if not one.reason and one.name in pictures:
+            made[f"picture {k}"] = pictures[one.name]
+        if chart := charts.get(one.name) or (place_ticks() + place_strip(one.standing) if one.standing else ""):
+            made[f"chart {k}"] = chart
+    previews = {f"preview {k}": one.uri for k, one in enumerate(provenance.previews) if one.uri}
+    if inspection.pixels is not None:
+        made["image"], made["size"] = jpeg_uri(inspection.pixels)
+        if previews:
+            made["beside"] = jpeg_uri(inspection.pixels, PREVIEW, PREVIEW, LARGEST_PREVIEW)[0]
+        if inspection.tiles and np.isfinite(inspection.tiles.high).any():
+            made["tiles"] = tile_overlay(inspection.tiles)
+    return made | previews
+
+
+def _yielding(inspection: Inspection, drawn: Mapping[str, str], room: Room) -> list[tuple[str, str]]:
+    """Return what may go, first to last: pictures of traces, the last first; previews; charts; tiles; the picture."""
+    traces = [(k, one.title) for k, one in reversed(list(enumerate(inspection.evidence)))]
+    order = [(f"picture {k}", f"what is seen of {title}") for k, title in traces]
+    order += [(f"preview {k}", f"preview {k + 1}") for k in reversed(range(len(inspection.thumbnails)))]
+    order += [(f"chart {k}", f"the chart of {title}") for k, title in traces]
+    order += [("beside", "the picture beside previews"), ("tiles", "the tiles"), ("image", "the picture")]
+    return [(key, room.text(words, longest=100)) for key, words in order if key in drawn]
+
+
+def _render(
+    inspection: Inspection, provenance: Provenance, drawn: Mapping[str, str], gone: list[str], room: Room
+) -> str:
+    verdict, failure, tiles, facts = inspection.verdict, inspection.failure, inspection.tiles, inspection.facts
+    figures = [("score of the detector", score_text(verdict.score)),
+               ("photographs as high in every view", share_text(verdict.p_real)),
+               ("generated images as low in every view", share_text(verdict.p_generated))]  # fmt: skip
+    previews = tuple(_preview(one, f"preview {k}" in drawn) for k, one in enumerate(provenance.previews))
+    return render_page(
+        "inspect.html.j2", name=room.text(file_name(inspection.path)), word=verdict.word,
+        figures=[(term, words) for term, words in figures if words != "–"],
+        kind=_KINDS.get(verdict.word, "hint"), because=room.texts(verdict.because), meaning=room.text(verdict.meaning),
+        not_meant=room.texts(verdict.not_meant), notices=room.texts(inspection.notices), gone=room.texts(gone),
+        failure=room.text(f"{failure.stage}: {failure.reason}") if failure else "",
+        image=drawn.get("image", ""), shown=drawn.get("size", ""), overlay=Markup(drawn.get("tiles", "")),
+        decoded=inspection.pixels is not None, turned=facts.orientation if facts and facts.orientation != 1 else 0,
+        size=f"{facts.width} x {facts.height} px" if facts else "", unscored=swatch(None),
+        legend=[(swatch(k), words) for k, (*_, words) in enumerate(LEVELS)],
+        tiles=room.text(tiles.reason or tiles.sentence) if tiles else "", ticks=place_ticks(),
+        views=[_place(view, room) for view in inspection.views[: room.most]],
+        cards=[_card(one, k, drawn, room) for k, one in enumerate(inspection.evidence[: room.most])],
+        provenance=replace(provenance, previews=previews), beside=drawn.get("beside", ""),
+        about=_about(inspection, room),
+    )  # fmt: skip
+
+
+def _place(view: View, room: Room) -> _Place:
+    name, text, score = room.text(view.name), room.text(view.text), score_text(view.standing.value)
+    reason = room.text(view.reason or "no reason was given") if score == "–" else ""
+    share = share_text(view.standing.high)
+    return _Place(name, text, score, count_text(view.standing), share, place_strip(view.standing), reason)
+
+
+def _card(one: Evidence, k: int, drawn: Mapping[str, str], room: Room) -> _Card:
+    picture, chart = (Markup(drawn.get(f"{kind} {k}", "")) for kind in ("picture", "chart"))
+    worth = "" if one.reason else worth_text(one.weight)
+    value = "" if one.reason else value_text(one)
+    return _Card(room.text(one.title), room.text(one.sentence), value, worth, room.text(one.reason), picture, chart)
+
+
+def _preview(one: Preview, drawn: bool) -> Preview:
+    return one if drawn or one.reason else replace(one, uri="", reason="it is not shown, to keep this page small")
+
+
+def _about(inspection: Inspection, room: Room) -> list[tuple[str, str]]:
+    items = [("content", inspection.id), *inspection.about.items()]
+    return [(room.text(name), room.text(str(text))) for name, text in items[: room.most]]
