@@ -3,6 +3,7 @@
     python benchmarks/shipped.py network DATA      a network on aligned pairs    -> fdetect/nets/shipped/aligned-trunk
     python benchmarks/shipped.py model DATA        the fused detector with it    -> fdetect/classifiers/shipped/model
     python benchmarks/shipped_page.py DATA         its scores of all other images -> docs/shipped.md
+    python benchmarks/shipped.py sign DATA         the same model for code that changed without changing a value
 
 What is fitted is fitted on photographs whose licence matches --licence and on their round trips through autoencoders,
 the nine that come with fdetect and TAEF2.  A quarter of these photographs is kept from the network, validates it, and
@@ -43,7 +44,7 @@ from fdetect.classifiers.expert import in_float32
 from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.mean_head import MeanHead
 from fdetect.classifiers.model_folder import plain
-from fdetect.classifiers.saved import FittedDetector, save_detector
+from fdetect.classifiers.saved import FittedDetector, load_detector, save_detector
 from fdetect.classifiers.shipped import MODEL
 from fdetect.engine import Store
 from fdetect.engine import run as extracted
@@ -62,12 +63,14 @@ NETWORK = "aligned-trunk"  # its folder in the package, and what a model calls i
 ARCHITECTURE = "residual_trunk:width=16"
 AUTOENCODERS = (*SHIPPED, "taef2")
 FREE = "CC BY|free to use"
+HEAD = "fused:forms=linear+hidden"
+SAME = 1e-5  # of a score, whose deviation over photographs is about 1: torch rounds by the size of a batch
 FEATURES = "upsampling_peaks"  # the columns beside the network
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("network", "model"))
+    parser.add_argument("step", choices=("network", "model", "sign"))
     parser.add_argument("data", help="manifest with the columns licence, real_source and group")
     parser.add_argument("--licence", default=FREE, help="regular expression of what is fitted on")
     parser.add_argument("--held", type=float, default=0.25, help="share of photographs that are kept from the network")
@@ -80,7 +83,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     manifest = read_manifest(options.data)
-    {"network": network, "model": model}[options.step](manifest, options)
+    {"network": network, "model": model, "sign": sign}[options.step](manifest, options)
 
 
 def free_photographs(manifest: Table, samples: Samples, licence: str) -> np.ndarray:
@@ -180,7 +183,7 @@ def model(manifest: Table, options: argparse.Namespace) -> None:
     samples, running = samples_of(manifest), running_of(options)
     rows = free_photographs(manifest, samples, options.licence)
     columns = Columns.of(f"{FEATURES},network:weights={NETWORK}", condition="matched", crop=options.crop)
-    asked = asked_of("fused", search=False, balance="", calibrate="none", seed=options.seed).on(columns)
+    asked = asked_of(HEAD, search=False, balance="", calibrate="none", seed=options.seed).on(columns)
     pairs = paired(samples, rows, columns, running, manifest, options)
     learnt = asked.learn(pairs)
     fresh = columns.fresh(pairs.ids)
@@ -212,6 +215,27 @@ def model(manifest: Table, options: argparse.Namespace) -> None:
     MODEL.parent.mkdir(exist_ok=True)
     save_detector(fitted, MODEL)
     print(f"{MODEL}: {calibration.text}")
+
+
+def sign(manifest: Table, options: argparse.Namespace) -> None:
+    """Write the model again with the digests of today's code, after it was seen that this code says the same.
+
+    That is: that the scores of the photographs that set its thresholds, from pixels on, are those in the model.
+    """
+    fitted, samples, running = load_detector(MODEL), samples_of(manifest), running_of(options)
+    assert isinstance(fitted, FittedDetector)
+    rows = free_photographs(manifest, samples, options.licence)
+    learnt_from = rows[~kept_from_network(samples, rows, options)]
+    others = manifest.take(pa.array(np.setdiff1d(np.flatnonzero(samples.label == REAL), learnt_from)))
+    columns = Columns.of(fitted.features, condition=fitted.condition, crop=fitted.crop)
+    tables = tables_of(others, columns, condition=fitted.condition, seed=fitted.seed, running=running,
+                       draws=fitted.draws)  # fmt: skip
+    scores = np.sort(fitted.judge.score(np.concatenate([one.values for one in tables], axis=1)))
+    furthest = float(np.abs(scores - np.array(fitted.calibration.scores)).max())
+    if furthest > SAME:
+        sys.exit(f"this code scores otherwise, by up to {furthest:.2g}: make the model again, and its page")
+    save_detector(replace(fitted, codes=columns.codes, about=columns.about(tables[0].about)), MODEL)
+    print(f"{MODEL}: {len(scores)} scores of photographs are the same, to {furthest:.2g}")
 
 
 def evenly(head: Any, pairs: LabelledRows, fresh: np.ndarray) -> tuple[FusedHead, Platt]:

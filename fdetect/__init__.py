@@ -5,6 +5,7 @@
     fdetect.fit("train/manifest.csv")                      a fitted detector with thresholds
     fdetect.fit_detector("reals/", "rigid")                the same for a training-free detector, from reals alone
     fdetect.score("photos/", detector)                     scores, larger = more likely generated
+    fdetect.inspect("suspicious.jpg")                      a verdict with its evidence, for each image
     fdetect.benchmark(fdetect.RunConfig())                 the benchmark, as `fdetect bench` runs it
 
 Names are loaded when they are first used: importing fdetect loads neither torch, cupy nor scikit-learn.
@@ -19,10 +20,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FdetectError", "RunConfig", "Store", "benchmark", "evaluate", "extract", "extract_to", "fit", "fit_aligned",
-    "fit_detector", "read_features", "read_manifest", "score",
+    "fit_detector", "inspect", "read_features", "read_manifest", "score",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from fdetect.bench.inspecting.inspecting import inspect
     from fdetect.bench.layouts import read_manifest
     from fdetect.bench.run import bench as benchmark
     from fdetect.bench.scores.evaluate import cells_of as evaluate
@@ -45,6 +47,7 @@ _HOMES = {
     "fit": "fdetect.bench.training.fitting",
     "fit_aligned": "fdetect.bench.training.fitting",
     "fit_detector": "fdetect.bench.training.calibrating",
+    "inspect": "fdetect.bench.inspecting.inspecting",
     "read_features": "fdetect.features.read",
     "read_manifest": "fdetect.bench.layouts",
     "score": "fdetect.bench.steps",

@@ -19,6 +19,7 @@ __all__ = ["TABLE_ENDINGS", "check_table", "check_writable", "write_atomic", "wr
 
 TABLE_ENDINGS = (".parquet", ".csv")
 
+_A_FILE = (errno.EEXIST, errno.ENOTDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -89,5 +90,7 @@ def _check_ending(path: Path) -> None:
 
 def _cannot_be_written(path: Path, error: OSError) -> DataError:
     reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())  # Arrow's texts are long
+    if error.errno in _A_FILE:
+        reason = "a file is where a folder should be"
     fix = "free some space" if error.errno in _FULL else "choose another place"
     return DataError(f"{path}: cannot be written ({reason}); {fix}")

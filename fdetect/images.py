@@ -5,6 +5,8 @@ every doubtful JPEG through Pillow.  Pixels are those stored: no EXIF rotation (
 colour management, the first frame of an animation.  Grey is repeated to three channels, a palette is looked up,
 alpha is dropped (the stored colour under it is kept, nothing is blended), CMYK becomes RGB by Pillow's plain
 formula, 16-bit samples keep their high byte.  32-bit integer and float samples have no agreed range: refused.
+A PNG that Pillow refuses is tried once more without its ancillary chunks (texts, profiles, EXIF): they may be damaged
+or huge, and decide no pixel.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import ctypes
 import functools
 import importlib.util
 import io
+import itertools
 import logging
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL
@@ -34,11 +37,16 @@ MAX_PIXELS = 1 << 27  # 134 megapixels, 0.4 GB as RGB: beyond every camera, belo
 
 _MAX_NUMBERS = 1 << 20  # in the tags of a TIFF or of EXIF; twice the tiles of 16 px of the largest image
 
+_MAX_CHUNKS = 1 << 18  # of a PNG that is tried once more: twice those of 8 KiB that the largest image has
+_PNG, _CRITICAL = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+
 # What is opened at all: still images.  Pillow also knows formats that start other programs (EPS) or hold no photograph.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "AVIF", "PPM")
 
 _EIGHT_BIT = ("RGB", "L", "1", "P", "PA", "LA", "RGBA", "RGBX", "CMYK", "YCbCr", "RGBa", "La", "HSV", "LAB")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,7 @@ def decode(data: bytes) -> Decoded:
     range, and, before anything of that size is allocated, for a header that claims more than MAX_PIXELS, tiles of
     more than that, or more than a million numbers in its tags.
     """
-    with _opened(data) as (image, facts):
-        pixels = _fast_jpeg(data, facts)
-        return Decoded(_to_rgb(image) if pixels is None else pixels, facts)
+    return Decoded(*_read(data, _pixels))
 
 
 def read_facts(data: bytes) -> Facts:
@@ -68,8 +74,7 @@ def read_facts(data: bytes) -> Facts:
     and AVIF are opened whole or not at all.
     Raises DataError as `decode` does, save for what only the pixels would show (a truncated or damaged body).
     """
-    with _opened(data) as (_, facts):
-        return facts
+    return _read(data, lambda *_: None)[1]
 
 
 @functools.cache
@@ -92,6 +97,39 @@ def jpeg_quality(qtables: tuple[tuple[int, ...], ...]) -> tuple[int, bool] | Non
     distance = np.abs(_ijg_luma_tables() - table).sum(axis=1)
     best = int(distance.argmin())
     return best + 1, bool(distance[best] == 0)
+
+
+def _read(data: bytes, part: Callable[[Image.Image, bytes, Facts], T]) -> tuple[T, Facts]:
+    """Read a part of a file and its facts; a PNG that fails is tried without what its pixels do not need."""
+    try:
+        with _opened(data) as (image, facts):
+            return part(image, data, facts), facts
+    except DataError:
+        bare = _without_ancillary(data)
+        with contextlib.suppress(DataError), _opened(bare) as (image, facts):
+            return part(image, bare, facts), replace(facts, bytes=len(data))
+        raise  # the first reason
+
+
+def _without_ancillary(data: bytes) -> bytes:
+    """Return a PNG of its critical chunks alone, which decide the pixels; empty where that would be nothing else.
+
+    Nothing may stand between chunks of pixels: what does is likely one of them with a damaged name, and without it
+    the pixels would be others.  Source: ISO/IEC 15948:2004, 5.3 to 5.6.
+    """
+    chunks = list(itertools.islice(_png_chunks(data), _MAX_CHUNKS))
+    runs = [name for name, _ in itertools.groupby(name for name, _ in chunks)]
+    bare = b"".join([data[:8], *(chunk for name, chunk in chunks if name in _CRITICAL)])
+    return bare if runs.count(b"IDAT") == 1 and len(bare) < len(data) else b""
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the chunks of a PNG by name, each whole: length (4 bytes), name (4), body, checksum (4)."""
+    at, whole = 8, memoryview(data)
+    while data.startswith(_PNG) and at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4])  # the last one may go beyond the file
+        yield data[at + 4 : at + 8], whole[at:end]
+        at = end
 
 
 @contextlib.contextmanager
@@ -189,6 +227,11 @@ def _subsampling(image: Image.Image) -> str:
         return ""
     ratio = (layer[0][1] // max(layer[1][1], 1), layer[0][2] // max(layer[1][2], 1))
     return {(1, 1): "4:4:4", (2, 1): "4:2:2", (2, 2): "4:2:0", (1, 2): "4:4:0", (4, 1): "4:1:1"}.get(ratio, "other")
+
+
+def _pixels(image: Image.Image, data: bytes, facts: Facts) -> np.ndarray:
+    pixels = _fast_jpeg(data, facts)
+    return _to_rgb(image) if pixels is None else pixels
 
 
 def _fast_jpeg(data: bytes, facts: Facts) -> np.ndarray | None:

@@ -257,7 +257,7 @@ def test_files_are_named_one_a_line(fdetect, small_set, tmp_path):
     out = fdetect("extract", files[0], "--files-from", "list.txt", "-o", "f.csv", "--crop", "128", *QUICK)[1]
     assert out == "3 images, 100 columns, 0 failed: f.csv\n"
     code, _, err = fdetect("extract", "-o", "f.csv", *QUICK)
-    assert (code, err) == (2, "fdetect: no input to list images of; name a file, a folder, a pattern or a shard\n")
+    assert (code, err) == (2, "fdetect: no images were given; name images, folders, patterns or shards\n")
 
 
 def test_every_command_says_what_it_read_what_failed_and_how_fast(fdetect, small_set, tmp_path):

@@ -6,6 +6,7 @@ import csv
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from fdetect import perturb
 from fdetect.bench.applying import columns_of_model
-from fdetect.bench.inspecting.evidence import Tracer, evidence_of, p_value, statistics, tally
+from fdetect.bench.inspecting.evidence import Tracer, evidence_of, p_value, stands_out, statistics, tally
 from fdetect.bench.inspecting.inspection import Evidence, Standing
 from fdetect.bench.inspecting.references import References
 from fdetect.bench.inspecting.traces import FREE, TRACES, peaks_in_words, peaks_out, radial_distance
@@ -44,7 +45,7 @@ def tracer(detector: FittedDetector) -> Tracer:
 @pytest.fixture
 def by_hand(detector: FittedDetector) -> Tracer:
     """Without networks."""
-    return Tracer(detector, {}, dict.fromkeys(("feature_drift", "rigid", "reconstruction", "aeroblade"), "not run: no"))
+    return Tracer(detector, {}, dict.fromkeys(("feature_drift", "rigid", "reconstruction", "aeroblade"), "no"))
 
 
 def shown(pixels: np.ndarray) -> Decoded:
@@ -158,11 +159,11 @@ def test_a_branch_has_its_own_logit_and_an_absent_one_the_reason(by_hand: Tracer
     kept = references(found)
     one = named(evidence_of(by_hand, crops[0], ids(1)[0], kept, columns=columns[0]))
     assert one["branch:spectrum"].value == found["branch:spectrum"][0]
-    assert one["branch:trunk"].reason.startswith("not run: ")
+    assert one["branch:trunk"].reason == "the detector has no finite columns of trunk here; see fdetect doctor"
     assert math.isnan(one["branch:trunk"].value)
     told = Tracer.of(detector, backend="cpu", absent={"trunk": missing})
     one = named(evidence_of(told, crops[0], ids(1)[0], kept, columns=columns[0]))
-    assert one["branch:trunk"].reason == "not run: torch is not installed; pip install 'fdetect[deep]'"
+    assert one["branch:trunk"].reason == "torch is not installed; pip install 'fdetect[deep]'"
     assert np.isnan(statistics(by_hand, crops, ids(2), columns=columns)["branch:trunk"]).all()
 
 
@@ -181,9 +182,10 @@ print(tracer.absent["rigid"]); print(tracer.absent["aeroblade"])
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     rigid, aeroblade = ran.stdout.splitlines()
-    assert rigid.startswith("not run: ")
-    assert "`fdetect weights get dinov2-large`" in rigid
-    assert "`fdetect weights get sd1-vae`" in aeroblade
+    assert rigid.startswith("no weights 'dinov2-large' in the weights home")
+    assert rigid.endswith("; run `fdetect weights get dinov2-large`, or run `fdetect weights import "
+                          "dinov2_vitl14_pretrain.pth --as dinov2-large`")  # fmt: skip
+    assert aeroblade.endswith("; run `fdetect weights get sd1-vae`")
 
 
 def test_with_weights_but_without_references_rigid_has_a_value_that_tells_nothing(
@@ -236,14 +238,14 @@ def test_a_picture_of_one_colour_has_values_or_reasons(tracer: Tracer, level: in
 
 
 def by_hand_of(tracer: Tracer) -> Tracer:
-    return Tracer(tracer.detector, {}, dict.fromkeys(tracer.free, "not run: no") | dict(tracer.absent))
+    return Tracer(tracer.detector, {}, dict.fromkeys(tracer.free, "no") | dict(tracer.absent))
 
 
 def test_a_crop_too_small_for_a_trace_is_a_reason_and_no_reference(by_hand: Tracer) -> None:
     kept, tiny = of_noise(by_hand, 20), shown(noise(1, 8))
     found = named(evidence_of(by_hand, tiny, ids(1)[0], kept))
     assert math.isfinite(found["npr"].value)
-    assert found["spectrum"].reason.startswith("not run: upsampling_peaks needs images of at least 16 x 16 pixels")
+    assert found["spectrum"].reason.startswith("upsampling_peaks needs images of at least 16 x 16 pixels")
     with pytest.raises(DataError, match="16 x 16"):
         statistics(by_hand, [tiny], ids(1))
 
@@ -253,8 +255,8 @@ def test_without_references_a_value_tells_nothing(by_hand: Tracer) -> None:
     found = evidence_of(by_hand, shown(noise(1)), ids(1)[0], empty)
     assert named(found)["npr"].standing is None
     assert "tells nothing" in named(found)["npr"].sentence
-    assert named(found)["radial"].reason.startswith("not run: no profiles")
-    assert tally(found) == "No trace could be held against reference photographs."
+    assert named(found)["radial"].reason.startswith("no profiles")
+    assert tally(found) == "No trace that is better than guessing could be held against reference photographs."
 
 
 def test_how_many_stand_out_is_said_beside_how_many_would_by_chance() -> None:
@@ -273,12 +275,44 @@ def test_how_many_stand_out_is_said_beside_how_many_would_by_chance() -> None:
     )
 
 
+def test_reasons_name_no_option_that_inspect_lacks(
+    by_hand: Tracer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setitem(FREE, "rigid", f"rigid:encoder={tmp_path / 'empty'}")
+    monkeypatch.setitem(FREE, "aeroblade", f"aeroblade:autoencoder={tmp_path / 'empty'}")
+    for reason in Tracer.of(by_hand.detector, backend="cpu").absent.values():
+        assert reason.endswith("; see fdetect doctor")
+        assert "--" not in reason
+
+
+def test_a_trace_that_is_no_better_than_guessing_counts_for_nothing(by_hand: Tracer) -> None:
+    among = np.arange(100.0)
+
+    def rare(name: str, weight: float) -> Evidence:
+        return Evidence(name, name, 99.5, Standing(99.5, among), weight=weight)
+
+    worse, coin, better, unknown = (rare("npr", weight) for weight in (0.3, 0.5, 0.51, math.nan))
+    assert [stands_out(one) for one in (worse, coin, better, unknown)] == [False, False, True, True]
+    assert p_value(worse) == p_value(better)
+    assert tally((worse, coin, better, unknown)).startswith("2 of 2 traces stand out")
+    assert tally((worse, coin)).startswith("No trace that is better than guessing")
+
+    low, found = grey(5, SIDE, 2), of_noise(by_hand, 20)
+    for weight, out in ((0.476, False), (0.6, True)):
+        kept = replace(found, weight={"residual": weight})
+        said = named(evidence_of(by_hand, shown(low), ids(1)[0], kept))["residual"].sentence
+        assert said.startswith("Its fine noise is weaker than in 20 of 20 reference photographs.")
+        assert ("That stands out" in said) == out
+        assert ("counts for nothing" in said) != out
+
+
 def test_what_a_trace_is_worth_alone_is_said(by_hand: Tracer) -> None:
     found = statistics(by_hand, [shown(noise(k)) for k in range(4)], ids(4))
     kept = references(found, npr=0.48, spectrum=0.71)
     said = named(evidence_of(by_hand, shown(noise(9)), ids(1)[0], kept))
     assert said["npr"].weight == 0.48
-    assert "in 48 of 100 pairs (AUROC 0.48, guessing has 0.50): worse than guessing." in said["npr"].sentence
+    assert "in 48 of 100 pairs (AUROC 0.48, guessing has 0.50): no better than guessing" in said["npr"].sentence
     assert "a weak hint" in said["spectrum"].sentence
     assert math.isnan(said["radial"].weight)
     assert "AUROC" not in said["radial"].sentence

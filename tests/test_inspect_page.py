@@ -74,6 +74,12 @@ def test_figures_have_known_words() -> None:
         "4.0 %", "0.5 %", "below 0.1 %", "9.6 %", "10 %", "42 %", "100 %", "–"]  # fmt: skip
     assert [count_text(standing(v)) for v in (97.0, 99.5, 0.0, NAN)] == ["3 of 99", "none of 99", "99 of 99", ""]
     assert count_text(None) == "" == count_text(Standing(1.0, np.array([])))
+    assert [file_name(p) for p in ("\\xff\\xfe.png", "a/\\xffb", "a\\x.png", "a\\")] == [
+        "\\xff\\xfe.png",
+        "\\xffb",
+        "x.png",
+        "a",
+    ]
     assert [file_name(p) for p in ("a/b.jpg", "a\\b.jpg", "b.jpg", "a/", "/")] == ["b.jpg", "b.jpg", "b.jpg", "a", "/"]
 
 
@@ -94,23 +100,31 @@ def test_claims_come_once_those_with_a_meaning_first() -> None:
     assert claims_of(unread()) == []
 
 
+def test_a_manifest_is_told_once() -> None:
+    seen = Claim("C2PA", "manifest", "5000 bytes of Content Credentials")
+    one = replace(inspection(), metadata=Metadata((seen,)))
+    assert seen not in claims_of(one)
+    assert seen in claims_of(replace(one, credentials=None))
+
+
 def test_the_page_says_all_in_order() -> None:
     shown = words(render_inspection(inspection(), pictures={"peaks": Markup("<b>drawn peaks</b>")}))
     order = [
         "fdetect inspect: picture.jpg", "likely generated", "Its score is rare.", "It stays so.",
-        "Of 99 photographs 3 score",
-        "+97.00", "4.0 %", "61 %", "What this does not mean", "It is no probability.", "One branch was absent.",
+        "Of 99 photographs 3 score", "note One branch was absent.",
+        "+97.00", "4.0 %", "61 %", "What to keep in mind", "It is no probability.",
         "The picture", "show the tiles", "2 of 4 stand out.", "EXIF orientation 6", "Does the answer hold?",
         "as stored as it is", "3 of 99 (4.0 %)", "half size smaller", "no score: too small",
-        "Peaks in the spectrum", "drawn peaks", "Peaks are there.", "1 of 99 photographs are as high, 99 as low",
-        "macro AUROC 0.61", "Noise", "not run it needs torch", "A claim is a claim. Nothing below entered the verdict.",
+        "Those that stand out most come first. 1 of 1 traces stands out", "Peaks in the spectrum stands out",
+        "drawn peaks", "Peaks are there. (value 99)", "Noise", "not run it needs torch",
+        "A claim is a claim. Nothing below entered the verdict.",
         "claims: made by a generator PNG text: parameters a cat, Steps: 20",
         "Programs write this.", "claims: from a camera or scanner", "claims: edited by a program",
         "untrusted signer", "nobody vouches for it", "Jane Roe", "2026", "Program 1", "it was changed",
         "EXIF thumbnail, 80 x 60 px", "It agrees.", "second preview", "differs from the picture", "It differs.",
         "broken preview", "it cannot be shown", "It is a JPEG of quality 90.", "80 x 60 px", "1,234",
-        "All other entries (2)", "EXIF: DateTime", "its XMP packet is not well-formed", "How it was made", "abab",
-        "shipped",
+        "All other entries (2)", "EXIF: DateTime", "its XMP packet is not well-formed", "How this report was made",
+        "abab", "shipped",
         "0123", "How to read this",
     ]  # fmt: skip
     at = 0
@@ -119,6 +133,16 @@ def test_the_page_says_all_in_order() -> None:
         assert found >= 0, f"{text!r} is not on the page behind {shown[max(0, at - 80) : at]!r}"
         at = found + len(text)
     assert "someone" not in shown  # a folder may name a person
+
+
+def test_cards_of_traces_that_stand_out_come_first_and_those_not_run_last() -> None:
+    traces = (Evidence("rigid", "First", reason="no weights"), Evidence("npr", "Second", 9.0, standing(9.0)),
+              Evidence("radial", "Third", 98.5, standing(98.5)))  # fmt: skip
+    page = render_inspection(replace(inspection(), evidence=traces))
+    shown = words(page)
+    assert shown.index("Third stands out") < shown.index("Second") < shown.index("First not run no weights")
+    assert shown.count("stands out ") == 2  # its card, and how many there are
+    assert "not run not run" not in shown
 
 
 def test_the_word_has_its_kind() -> None:

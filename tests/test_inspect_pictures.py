@@ -32,7 +32,7 @@ HOSTILE = '"><script>alert(1)</script><p style="x" onclick="y">\u202e'
 def tracer() -> Tracer:
     detector = load_detector(MODEL)
     assert isinstance(detector, FittedDetector)
-    return Tracer(detector, {}, dict.fromkeys(FREE, "not run: no"))
+    return Tracer(detector, {}, dict.fromkeys(FREE, "no"))
 
 
 @pytest.fixture(scope="module")

@@ -256,7 +256,7 @@ def test_inputs_that_give_nothing_are_named(tmp_path):
     assert "No such file" in refused("")
     assert "No such file" in refused(f"{tmp_path}/absent.tar::x.jpg")
     assert "no such member" in refused(f"{tmp_path}/words.tar::x.jpg")
-    with pytest.raises(ParameterError, match="no input"):
+    with pytest.raises(ParameterError, match="no images were given"):
         list_images([])
 
 

@@ -570,7 +570,7 @@ def test_a_write_that_fails_leaves_the_model_that_was_there(models, tmp_path, mo
     assert {file.name: file.read_bytes() for file in target.iterdir()} == before
     assert [one.name for one in tmp_path.iterdir()] == ["m"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file: cannot be written \(File exists\)"):
+    with pytest.raises(DataError, match=r"file: cannot be written \(a file is where a folder should be\)"):
         save_detector(detector("lda"), tmp_path / "file" / "m")
 
 

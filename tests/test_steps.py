@@ -157,7 +157,7 @@ def test_the_name_of_the_file_is_looked_at_before_the_work(folder, tmp_path):
     with pytest.raises(ParameterError, match=r"f\.xlsx: a table is written as \.parquet or \.csv"):
         steps.extract_to(tmp_path / "f.xlsx", folder / "nowhere", **QUICK)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file: cannot be written \(File exists\); choose another place"):
+    with pytest.raises(DataError, match=r"file: cannot be written \(a file is where a folder should be\); choose"):
         steps.extract_to(tmp_path / "file" / "f.csv", folder, **QUICK)
 
 

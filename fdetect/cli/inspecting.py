@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ _ROWS = 40  # of a ranking on the terminal
 @click.option("--model", type=click.Path(), help="Folder written by fdetect fit; default: the detector that ships.")
 @click.option("--references", type=click.Path(dir_okay=False), help="What images are held against; default: what comes "
               "with the detector that ships. docs/inspect.md says how they are made of your own images.")  # fmt: skip
-@click.option("--fail-if-generated", is_flag=True, help="Exit with 1 if a verdict is \"likely generated\".")
+@click.option("--fail-if-generated", is_flag=True, help='Exit with 1 if a verdict is "likely generated".')
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @work_options
 def inspect(data: tuple[str, ...], out: tuple[str, ...], **flags: Any) -> None:
@@ -50,14 +51,14 @@ def inspect(data: tuple[str, ...], out: tuple[str, ...], **flags: Any) -> None:
     file says of itself (EXIF, XMP, settings of generators, Content Credentials) stands beside the verdict and is no
     part of it, since whoever passes a file on can write it and delete it.
 
-    The detector that ships is weak and most answers are inconclusive: docs/inspect.md says how many, and how often it
-    is wrong.
+    The detector that ships is weak: nearly every answer is inconclusive, and "likely real" is never said.
+    docs/inspect.md has the counts, and says how often a claim is wrong.
     """
-    from fdetect.bench.data.inputs import any_images
+    from fdetect.bench.data.inputs import any_images, root_of
     from fdetect.bench.inspecting.inspecting import Inspector
     from fdetect.bench.inspecting.inspection import GENERATED
     from fdetect.bench.inspecting.shown.outputs import check_outputs, json_text, write_outputs, write_report
-    from fdetect.bench.inspecting.shown.ranking import ranked, ranking_grid
+    from fdetect.bench.inspecting.shown.ranking import failures_grid, ranked, ranking_grid
     from fdetect.bench.inspecting.shown.terminal import terminal_lines
     from fdetect.bench.running import Running
 
@@ -74,15 +75,18 @@ def inspect(data: tuple[str, ...], out: tuple[str, ...], **flags: Any) -> None:
             if folder is not None:
                 reports[one.path] = write_report(one, k, inspector, folder)
             found.append(replace(one, pixels=None, crop=None) if many else one)  # of many, pixels would fill the memory
-    shown = ranked(found) if many else found
-    write_outputs(out, shown, inspector, reports)
+    shown = ranked(found)
+    write_outputs(out, shown, inspector, reports, root_of(manifest))
     if flags["as_text"]:
         click.echo(json_text(shown), nl=False)
     elif many:
-        show(ranking_grid(shown, _ROWS))
+        show(ranking_grid(shown, _ROWS, width=shutil.get_terminal_size((160, 24)).columns))
+        if (failures := failures_grid(shown, _ROWS)).rows:
+            show(failures)
     else:
         for one in shown:
-            place = out[0] if out and len(shown) == 1 else str(reports.get(one.path, ""))
+            pages = [name for name in out if Path(name).suffix == ".html" and len(shown) == 1]
+            place = (*pages, str(reports.get(one.path, "")))[0]
             click.echo("\n".join(terminal_lines(one, report=printable(place))) + "\n")
     n_failed = sum(one.failure is not None for one in found)
     if flags["fail_if_generated"] and any(one.verdict.word == GENERATED for one in found):

@@ -60,7 +60,7 @@ def list_images(inputs: Sequence[str | Path], *, root: str | Path | None = None)
     ParameterError where there is no input.
     """
     if not inputs:
-        raise ParameterError("no input to list images of; name a file, a folder, a pattern or a shard")
+        raise ParameterError("no images were given; name images, folders, patterns or shards")
     found = [_input(os.fspath(given)) for given in inputs]
     top = os.path.abspath(root) if root is not None else os.path.commonpath([one.base for one in found])
     for one in found:

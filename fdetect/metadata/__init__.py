@@ -13,7 +13,6 @@ Metadata are anybody's to write, to copy and to delete.  They prove nothing, and
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from fdetect.metadata.claims import MEANINGS, Claim, Metadata
@@ -46,9 +45,8 @@ def read_metadata(data: bytes) -> Metadata:
         else:
             _read(part, ledger)
     read_xmp(joined_extension(extension, ledger), ledger, what="its extended XMP")
-    with contextlib.suppress(OverflowError):  # of a box that claims more than a file can hold
-        if size := manifest_size(data):
-            ledger.add("C2PA", "manifest", f"{size} bytes of Content Credentials")
+    if size := manifest_size(data):
+        ledger.add("C2PA", "manifest", f"{size} bytes of Content Credentials")
     claims = judged(ledger)
     return Metadata(claims, tuple(ledger.problems))
 

@@ -87,12 +87,12 @@ def _in_boxes(data: bytes) -> int:
         if length == 1:
             (length,) = struct.unpack_from(">Q", data, at + 8)
             start = 16
-        if length == 0:  # to the end of the file
-            length = len(data) - at
+        rest = len(data) - at
+        length = min(length or rest, rest)  # 0: to the end of the file; one may claim up to 2^64
         if length < start:
             return 0
         if kind == b"uuid" and data[at + start : at + start + 16] == _UUID:
-            return max(min(int(length), len(data) - at) - start - 16, 0)
+            return max(int(length) - start - 16, 0)
         at += length
     return 0
 

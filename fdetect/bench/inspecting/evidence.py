@@ -6,7 +6,7 @@
     tally(evidence)                                    -> how many stand out, and how many would by chance
 
 A trace stands out where at most 5 % of the photographs lie as far on the side on which generated images are expected;
-far on the other side is told, and counts for nothing.
+far on the other side is told, and counts for nothing.  So does a trace that is known to be no better than guessing.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ from fdetect.errors import BackendError, FdetectError, WeightsError
 from fdetect.images import Decoded
 from fdetect.rigid import ViewTask
 
-__all__ = ["LEVEL", "PROFILE", "Tracer", "evidence_of", "p_value", "statistics", "tally"]
+__all__ = ["LEVEL", "PROFILE", "Tracer", "evidence_of", "p_value", "stands_out", "statistics", "tally"]
 
 PROFILE = "profile"
 LEVEL = 0.05  # share of photographs that may lie as far as what stands out
+_GUESSING = 0.5  # AUROC
+_ABSENT_OPTIONS = ("--encoder", "--autoencoder")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +68,14 @@ class Tracer:
 
         absent  by branch of the detector, the error that says why it is absent
         """
-        found, missing = {}, {f"{BRANCH}{name}": f"not run: {why}" for name, why in (absent or {}).items()}
+        found, missing = {}, {f"{BRANCH}{name}": _reason(why) for name, why in (absent or {}).items()}
         for trace, name in FREE.items():
             (entry,) = configured((name,))
             instance = entry()
             try:
                 found[trace] = (instance, tasks_of(instance, crop=detector.crop, backend=backend))
             except (WeightsError, BackendError) as error:
-                missing[trace] = f"not run: {error}"
+                missing[trace] = _reason(error)
         return cls(detector, found, missing, backend)
 
     @property
@@ -95,13 +97,13 @@ class Tracer:
         if trace.name in self.absent:
             return self.absent[trace.name]
         if trace.name == "radial" and (look.profiles is None or not len(look.profiles)):
-            return "not run: no profiles of reference photographs are at hand; take the detector that ships"
+            return "no profiles of reference photographs are at hand; take the detector that ships"
         if trace.name.startswith(BRANCH):
             if look.columns is None:
-                return "not run: the columns of the detector were not computed"
+                return "the columns of the detector were not computed"
             branch, head = trace.name.removeprefix(BRANCH), look.head
             if head.present(head.only(look.columns[None], branch))[0] != branch:
-                return f"not run: the detector has no finite columns of {branch} here; see fdetect doctor"
+                return f"the detector has no finite columns of {branch} here; see fdetect doctor"
         return ""
 
 
@@ -147,9 +149,9 @@ def _evidence(tracer: Tracer, trace: Trace, look: Look, references: References) 
     if not reason:
         try:
             value = trace.measure(look)
-            reason = "" if math.isfinite(value) else "not run: it has no finite value on this picture"
+            reason = "" if math.isfinite(value) else "it has no finite value on this picture"
         except FdetectError as error:
-            reason = f"not run: {error}"
+            reason = _reason(error)
     weight = float(references.weight.get(trace.name, math.nan))
     if reason:
         return Evidence(trace.name, trace.title, weight=weight, reason=reason)
@@ -166,20 +168,37 @@ def p_value(one: Evidence) -> float:
     return math.nan if one.standing is None else _shares(_side(one.name), one.standing)[0]
 
 
+def stands_out(one: Evidence) -> bool:
+    """Whether at most 5 % of photographs lie as far on the side of generated images, and that is known to be worth it.
+
+    A trace whose weight is 0.5 or less puts photographs ahead as often: it counts for nothing, whatever its value.
+    """
+    return p_value(one) <= LEVEL and not _worthless(one.weight)
+
+
 def tally(evidence: Sequence[Evidence]) -> str:
     """Say how many of the traces stand out, and how many would by chance.
 
-    By chance a trace does in floor(0.05 (n + 1)) of n + 1 photographs, the n references and one more.
+    By chance a trace does in floor(0.05 (n + 1)) of n + 1 photographs, the n references and one more.  Traces that are
+    no better than guessing are left out of both.
     """
-    held = [one for one in evidence if math.isfinite(p_value(one))]
+    held = [one for one in evidence if math.isfinite(p_value(one)) and not _worthless(one.weight)]
     if not held:
-        return "No trace could be held against reference photographs."
-    out = sum(p_value(one) <= LEVEL for one in held)
+        return "No trace that is better than guessing could be held against reference photographs."
+    out = sum(map(stands_out, held))
     sizes = [one.standing.n + 1 for one in held if one.standing is not None]
     chance = sum(math.floor(LEVEL * size + 1e-9) / size for size in sizes)
     return (f"{out or 'None'} of {len(held)} traces {'stands' if out <= 1 else 'stand'} out, each at a level of "
             f"{100 * LEVEL:g} %; of a photograph {chance:.1f} would by chance. They look at the same pixels, so that "
             "several often stand out together.")  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    """Say why a trace is not run and what to do about it, by options that `fdetect inspect` has."""
+    if not isinstance(error, WeightsError) or not error.fix:
+        return str(error)
+    ways = [way for way in error.fix.split(", or ") if not any(option in way for option in _ABSENT_OPTIONS)]
+    return f"{error.reason}; {', or '.join(ways) or 'see fdetect doctor'}"
 
 
 def _side(name: str) -> str:
@@ -197,7 +216,9 @@ def _sentence(trace: Trace, value: float, standing: Standing | None, weight: flo
         return f"Its value is {value:.4g}; without reference photographs to hold it against, that tells nothing."
     beaten = standing.among < value if trace.side == "high" else standing.among > value
     share, other = _shares(trace.side, standing)
-    if share <= LEVEL:
+    if _worthless(weight):
+        said = ""
+    elif share <= LEVEL:
         said = f"That stands out: about {max(1, round(100 * share))} in 100 photographs lie as far."
     elif other <= LEVEL:
         said = "That is far on the side where generated images are not expected, and counts for nothing."
@@ -207,10 +228,15 @@ def _sentence(trace: Trace, value: float, standing: Standing | None, weight: flo
     return " ".join(filter(None, (count, said, more, also, _worth(weight))))
 
 
+def _worthless(weight: float) -> bool:
+    return weight <= _GUESSING  # not where it is not known, NaN
+
+
 def _worth(weight: float) -> str:
     if not math.isfinite(weight):
         return ""
-    word = ("worse than guessing" if weight < 0.5 else "little better than guessing" if weight < 0.6 else
-            "a weak hint" if weight < 0.75 else "a fair hint")  # fmt: skip
+    word = ("no better than guessing, so it counts for nothing" if _worthless(weight) else
+            "little better than guessing" if weight < 0.6 else "a weak hint" if weight < 0.75 else
+            "a fair hint")  # fmt: skip
     return (f"Alone it puts a generated image ahead of a photograph in {round(100 * weight)} of 100 pairs (AUROC "
             f"{weight:.2f}, guessing has 0.50): {word}.")  # fmt: skip

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fdetect import perturb
 from fdetect.bench.applying import columns_of_model
 from fdetect.bench.data.inputs import root_of
 from fdetect.bench.header import versions
 from fdetect.bench.inspecting.evidence import PROFILE, Tracer, statistics
+from fdetect.bench.inspecting.placing import CONTENT, placed
 from fdetect.bench.inspecting.references import References, key_of
 from fdetect.bench.inspecting.views import CROP, JUDGED, ViewScores, scores_by_view
 from fdetect.bench.protocols import samples_of
@@ -31,24 +31,32 @@ __all__ = ["gather"]
 
 
 def gather(manifest: Table, detector: FittedDetector, running: Running, *, digest: str = "") -> References:
-    """Make the references of a detector of labelled images; those without a score in some view are left out.
+    """Make the references of a detector of labelled images; the same content counts once.
 
-    digest  of the detector's model, which the references name
+    Left out are images that were fitted on, and those without a score of all branches in some view; `notice` says how
+    many.
+
+    digest  of the detector's model, `fdetect.classifiers.model_folder.digest_of`: `Inspector` asks for it
 
     Raises DataError where no photograph is left.
     """
     columns, tracer = columns_of_model(detector, running=running), Tracer.of(detector, backend=running.backend)
     samples = samples_of(manifest)
     whole = scores_by_view(manifest, detector, columns, running)
+    head, full = detector.head, max(whole.branches, key=len)
     fitted = known(detector, whole.ids)[0] | ~columns.fresh(whole.ids)
-    usable = ~fitted & np.isfinite(whole.judged).all(axis=0)
-    real, fake = (np.flatnonzero(usable & (samples.label == label)) for label in (REAL, FAKE))
+    scored = np.isfinite(whole.judged).all(axis=0) & (np.array(whole.branches, object) == full)
+    once = np.zeros(len(fitted), np.bool_)
+    once[np.unique(np.array(whole.ids), return_index=True)[1]] = True
+    if running.notice:
+        running.notice(f"left out of the references: {int(fitted.sum())} that were fitted on, {int((~scored).sum())} "
+                       f"without a score in some view, {int((~once).sum())} with the content of another")  # fmt: skip
+    real, fake = (np.flatnonzero(once & scored & ~fitted & (samples.label == label)) for label in (REAL, FAKE))
     if not len(real):
         raise DataError("no photograph is left to be a reference: all are unreadable, too small, or were fitted on")
     scores: dict[str, np.ndarray] = {}
-    head = detector.head
-    full = max(whole.branches, key=len)
-    for subset in (full, *(head.subsets() if isinstance(head, FusedHead) else ())):
+    subsets = head.subsets() if isinstance(head, FusedHead) else []
+    for subset in (full, *(one for one in subsets if {*one.split("+")} < {*full.split("+")})):
         found = whole if subset == full else scores_by_view(manifest, detector, columns, running, subset=subset)
         scores |= {key_of(name, subset): found.views[name] for name in JUDGED}
         scores[key_of(CROP, subset)] = found.views[f"{CROP} 1"]
@@ -71,22 +79,22 @@ def _traces(
     """Return every trace of the first crop of the photographs, then of the generated images; profiles of the former."""
     if running.notice:
         running.notice(f"traces of {len(real) + len(fake)} crops, in this process")
-    of_real = statistics(tracer, *_crops(manifest, real, tracer, whole), columns=whole.first[real])
+    of_real = statistics(tracer, *_crops(manifest, real, tracer), columns=whole.first[real])
     if not len(fake):
         return of_real
     profiles = of_real[PROFILE]
-    of_fake = statistics(tracer, *_crops(manifest, fake, tracer, whole), columns=whole.first[fake], profiles=profiles)
+    of_fake = statistics(tracer, *_crops(manifest, fake, tracer), columns=whole.first[fake], profiles=profiles)
     both = {name: np.concatenate([one, of_fake[name]]) for name, one in of_real.items() if name != PROFILE}
     return {**both, PROFILE: profiles}
 
 
-def _crops(manifest: Table, rows: np.ndarray, tracer: Tracer, whole: ViewScores) -> tuple[list[Decoded], list[str]]:
+def _crops(manifest: Table, rows: np.ndarray, tracer: Tracer) -> tuple[list[Decoded], list[str]]:
     detector, paths = tracer.detector, manifest.column("path").to_pylist()
-    condition, ids = perturb.condition(detector.condition), [whole.ids[row] for row in rows]
+    first = placed(detector.condition, 0)
     with Reader(root_of(manifest)) as reader:
         images = (decode(reader.read(paths[row])) for row in rows)
-        return [condition(image, id, seed=detector.seed, crop=detector.crop)
-                for image, id in zip(images, ids, strict=True)], ids  # fmt: skip
+        crops = [first(image, CONTENT, seed=detector.seed, crop=detector.crop) for image in images]
+    return crops, [CONTENT] * len(rows)
 
 
 def _weight(values: np.ndarray, n: int, generators: np.ndarray, side: str) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,27 +22,44 @@ from fdetect.bench.applying import columns_of_model
 from fdetect.bench.data.inputs import Data, any_images, root_of
 from fdetect.bench.header import versions
 from fdetect.bench.inspecting.evidence import Tracer, evidence_of
-from fdetect.bench.inspecting.inspection import Inspection, Standing, View
+from fdetect.bench.inspecting.inspection import Inspection, Standing, Verdict, View
 from fdetect.bench.inspecting.judging import Judges
 from fdetect.bench.inspecting.of_file import OfFile, read_file
-from fdetect.bench.inspecting.references import References
+from fdetect.bench.inspecting.placing import CONTENT, placed
+from fdetect.bench.inspecting.references import References, key_of
 from fdetect.bench.inspecting.tiles import scores_of_tiles
 from fdetect.bench.inspecting.verdict import no_verdict, verdict_of
 from fdetect.bench.inspecting.views import CROP, JUDGED, ViewScores, scores_by_view, texts
 from fdetect.bench.running import Running
 from fdetect.bench.training.columns import Columns
+from fdetect.classifiers.branches import branch_of
+from fdetect.classifiers.embedding import is_embedding
 from fdetect.classifiers.model_folder import digest_of
 from fdetect.classifiers.saved import FittedDetector, load_detector
-from fdetect.classifiers.seen import in_words, known
+from fdetect.classifiers.seen import known
 from fdetect.classifiers.shipped import MODEL, model_of
 from fdetect.engine.sources import Reader
 from fdetect.errors import ParameterError
-from fdetect.types import Table
+from fdetect.features import ALONE, feature
+from fdetect.types import Failure, Table
 
-__all__ = ["Inspector"]
+__all__ = ["Inspector", "inspect"]
 
 NO_REFERENCES = ("this model has no references, so that nothing says how photographs score in these views; "
                  "docs/inspect.md says how they are made")  # fmt: skip
+
+
+def inspect(
+    data: Data, *, model: str | None = None, references: str | Path | None = None, whole: bool = True, **engine: Any
+) -> list[Inspection]:
+    """Inspect images with the detector that ships, or a model and its references; settings are those of `score`.
+
+    whole  with tiles and evidence of each, which takes a second an image; else verdict, views and what files claim
+
+    All are kept in memory, pixels among them; `Inspector` gives one after the other.  Raises what `Inspector` raises.
+    """
+    inspector = Inspector.of(model, references, running=Running.of(engine))
+    return list(inspector(data, whole=whole))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,20 +75,24 @@ class Inspector:
     def of(cls, model: str | None = None, references: str | Path | None = None, *, running: Running) -> Inspector:
         """Load a model, by default the one that ships, and its references.
 
-        Raises ParameterError for a detector that scores no single crops, or references that belong to another;
-        DataError for files that hold none.
+        Raises ParameterError for a detector that scores no single crops, one that reads the file, and references of
+        another; DataError for files that hold none.
         """
         folder = model_of(model)
         detector = load_detector(folder)
         if not isinstance(detector, FittedDetector) or detector.tiles:
             raise ParameterError(f"--model {folder}: inspect takes a fitted head or fused detector of single crops; "
                                  "fit one without --detector and --tiles")  # fmt: skip
-        digest, held = digest_of(folder), None
-        if references or folder == MODEL:
-            held = References.load(Path(references)) if references else References.shipped()
-            if held.about["digest"] != digest:
-                raise ParameterError(f"--references {references or 'of the package'}: they belong to another detector "
-                                     f"({held.about['detector']}); make them again (docs/inspect.md)")  # fmt: skip
+        if history := [name for name in detector.features if name in feature and feature.get(name).family in ALONE]:
+            raise ParameterError(f"--model {folder}: it reads {history[0]} of the file, and judged are views of its "
+                                 "pixels; take a detector of pixels")  # fmt: skip
+        digest, held = digest_of(folder), References.load(Path(references)) if references else None
+        if held is None and (folder == MODEL or digest == References.shipped().about["digest"]):  # a copy of it, too
+            held = References.shipped()
+        if held is not None and held.about["digest"] != digest:
+            name = held.about.get("detector", "unnamed")
+            raise ParameterError(f"--references {references or 'of the package'}: they belong to another detector "
+                                 f"({name}); make them again (docs/inspect.md)")  # fmt: skip
         return cls(detector, digest, held, running)
 
     def __call__(self, data: Data, *, whole: bool) -> Iterator[Inspection]:
@@ -106,59 +128,84 @@ class Inspector:
 
     @cached_property
     def _absent(self) -> dict[str, Exception]:
-        from fdetect.classifiers.branches import branch_of
-
         return {branch_of(name): error for name, error in self.columns.absent.items()}
 
     def _each(self, manifest: Table, scores: ViewScores, whole: bool) -> Iterator[Inspection]:
         judges: dict[str, Judges] = {}
         with Reader(root_of(manifest)) as reader:
             for k, path in enumerate(scores.paths):
+                made = self._one(k, scores, read_file(reader, path, whole=whole), judges, whole)
                 if self.running.progress:
-                    self.running.progress("images", k, len(scores.paths))
-                file = read_file(reader, path, whole=whole)
-                yield self._one(k, scores, file, judges, whole)
+                    self.running.progress("images", k + 1, len(scores.paths))
+                yield made
 
     def _one(self, k: int, scores: ViewScores, file: OfFile, judges: dict[str, Judges], whole: bool) -> Inspection:
-        branches, failure = scores.branches[k], scores.failures.get(k) or file.failure
+        score, failure = float(scores.score[k]), file.failure or self._in_words(scores.failures.get(k), file)
         views, made = self._views(k, scores), Inspection(
             scores.paths[k], scores.ids[k], file.facts, no_verdict("", None), metadata=file.metadata,
             credentials=file.credentials, thumbnails=file.thumbnails, history=file.history, failure=failure,
             notices=self._notices(k, scores), about=self.about, pixels=file.image.pixels if file.image else None,
         )  # fmt: skip
-        score = float(scores.score[k])
-        if failure and not np.isfinite(score):
-            return replace(made, verdict=no_verdict(failure.reason, self.references))
-        if self.references is None:
-            return replace(made, verdict=no_verdict(NO_REFERENCES, None, score), views=views)
-        if branches not in judges:
-            judges[branches] = Judges.of(self.references, JUDGED, branches)
-        judged = judges[branches](scores.judged[:, k : k + 1])
-        by_name = {view.name: view for view in views}
-        verdict = verdict_of(judged, 0, [by_name[name] for name in JUDGED], self.references, score)
-        made = replace(made, verdict=verdict, views=views)
+        if not np.isfinite(score):
+            reason = failure.reason if failure else "the detector has no score of it"
+            return replace(made, verdict=no_verdict(reason, self.references))
+        made = replace(made, verdict=self._verdict(k, scores, views, judges), views=views)
         if not (whole and file.image):
             return made
-        detector, id, condition = self.detector, scores.ids[k], perturb.condition(self.detector.condition)
-        tiles = scores_of_tiles(file.image, id, detector, self.columns, self.references, self.running)
-        crop = condition(file.image, id, seed=detector.seed, crop=detector.crop)
-        evidence = evidence_of(self.tracer, crop, id, self.references, columns=scores.first[k])
-        return replace(made, tiles=tiles, evidence=evidence, crop=crop)
+        detector = self.detector
+        if not any(map(is_embedding, detector.features)):  # which looks at whole pictures, not at tiles
+            made = replace(made, tiles=scores_of_tiles(file.image, detector, self.columns, self.references,
+                                                       self.running))  # fmt: skip
+        if self.references is None:  # a trace says nothing without photographs; tiles can be compared with each other
+            return made
+        crop = placed(detector.condition, 0)(file.image, CONTENT, seed=detector.seed, crop=detector.crop)
+        return replace(made, evidence=evidence_of(self.tracer, crop, CONTENT, self.references, columns=scores.first[k]),
+                       crop=crop)  # fmt: skip
+
+    def _verdict(self, k: int, scores: ViewScores, views: tuple[View, ...], judges: dict[str, Judges]) -> Verdict:
+        held, branches, score = self.references, scores.branches[k], float(scores.score[k])
+        if held is None:
+            return no_verdict(NO_REFERENCES, None, score)
+        if not all(key_of(name, branches) in held.real for name in JUDGED):
+            rests_on = f"the branches {branches}" if branches else "crops without a branch in common"
+            return no_verdict(f"its score rests on {rests_on}, and there are no references of such scores", held, score)
+        if branches not in judges:
+            judges[branches] = Judges.of(held, JUDGED, branches)
+        by_name = {view.name: view for view in views}
+        judged = judges[branches](scores.judged[:, k : k + 1])
+        return verdict_of(judged, 0, [by_name[name] for name in JUDGED], held, score)
+
+    def _in_words(self, lost: Failure | None, file: OfFile) -> Failure | None:
+        """Return why an image has no score; of one that is too small its size, and what it takes."""
+        need = perturb.condition(self.detector.condition).window(self.detector.crop) + perturb.MARGIN
+        if lost is None or file.facts is None or min(file.facts.width, file.facts.height) >= need:
+            return lost
+        side = f"{file.facts.width} x {file.facts.height} px"
+        return replace(lost, reason=f"it is too small: {side}, and both sides have to be {need} px or more")
 
     def _views(self, k: int, scores: ViewScores) -> tuple[View, ...]:
         views = []
         for name, (condition, text) in texts(self.detector).items():
-            value = float(scores.views[name][k])
+            value, lost = float(scores.views[name][k]), scores.lost[name].get(k)
             key = CROP if name.startswith(f"{CROP} ") else name
             held = self.references.standing(key, value, scores.branches[k]) if self.references else None
-            reason = "" if np.isfinite(value) else "it has no score in this view"
-            views.append(View(name, text, condition, held or Standing(value, np.empty(0)), reason))
+            why = lost.reason if lost else "it has no score in this view"
+            views.append(View(name, text, condition, held or Standing(value, np.empty(0)),
+                              "" if np.isfinite(value) else why))  # fmt: skip
         return tuple(views)
 
     def _notices(self, k: int, scores: ViewScores) -> tuple[str, ...]:
-        """Say what weakens the answer: branches that are absent, and an image that the model knows."""
+        """Say what weakens the answer: branches and crops that are absent, and an image that the model knows."""
         told = [f"the branch {branch} is absent, and the verdict rests on the others alone: {error}"
                 for branch, error in self._absent.items()]  # fmt: skip
-        if any(one.any() for one in known(self.detector, [scores.ids[k]])):
-            told.append(in_words(self.detector, [scores.ids[k]]))
+        lost = {name: of_view[k] for name, of_view in scores.lost.items() if k in of_view}
+        if lost and np.isfinite(scores.score[k]):
+            told.append(f"not all of it could be scored ({', '.join(lost)}): {next(iter(lost.values())).reason}")
+        if any(map(is_embedding, self.detector.features)):
+            told.append("no tiles: the detector reads an embedding, which looks at whole pictures")
+        fitted, calibration = (bool(one[0]) for one in known(self.detector, [scores.ids[k]]))
+        if fitted or not self.columns.fresh([scores.ids[k]])[0]:
+            told.append("this detector was fitted on this very image: what it says of it is no test")
+        if calibration:
+            told.append("this image is one of those that set the thresholds of this detector")
         return tuple(told)

@@ -11,11 +11,17 @@ photographs that score at least as high in view v,
 
     likely generated   p_real <= 0.01, and generated images are ODDS times as often so
     likely real        p_generated <= 0.01, and photographs are ODDS times as often so
-    inconclusive       everything else
+    inconclusive       everything else, also where both hold: such an image is like neither
 
-Both are conformal: for photographs like the references, at most 1 of 100 is called likely generated; for images of the
-reference generators, at most 1 of 100 likely real.  Nothing is promised of others.  A reference photograph's own h_v
-leaves it out.  Conformal p-values: `fdetect.decide.conformal_pvalue`, which has the source.
+Both are conformal p-values: for photographs like the references, at most 1 of 100 is called likely generated; for
+images of the reference generators, at most 1 of 100 likely real.  Nothing is promised of others.
+
+A reference photograph's own h_v is its rank among the n, c / n, and an image's among n + 1, m / (n + 1).  That is exact
+all the same: c / n <= m / (n + 1) says c < m, which holds where the reference ranks no lower than the image among all
+n + 1 of them (full conformal).  p_generated holds for images of a generator drawn at random: of m_g + 1 images of each
+of G generators, weighted by 1 / (G (m_g + 1)), those whose share is at most a weigh at most a, and p is no smaller.
+Sources: Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World, section 2.2; of images held against
+fixed scores, `fdetect.decide.conformal_pvalue`.
 """
 
 from __future__ import annotations
@@ -41,6 +47,8 @@ class Judged:
     high               (V, N) the share of reference photographs that score at least as high in each view
     generated_as_high  generated images whose `least` is as small, a share in the mean over generators
     real_as_low        reference photographs whose `most` is as large, a share
+    floor_real         the least p_real that so many photographs allow; above CLAIM, "likely generated" cannot be said
+    floor_generated    the same of p_generated, NaN without generated images; above CLAIM, "likely real" cannot be said
     """
 
     high: np.ndarray
@@ -48,18 +56,21 @@ class Judged:
     p_generated: np.ndarray
     generated_as_high: np.ndarray
     real_as_low: np.ndarray
+    floor_real: float
+    floor_generated: float
 
     @property
     def words(self) -> np.ndarray:
         """(N,) words of VERDICTS."""
         generated = (self.p_real <= CLAIM) & (self.generated_as_high >= ODDS * self.p_real)
         real = (self.p_generated <= CLAIM) & (self.real_as_low >= ODDS * self.p_generated)
-        return np.where(generated, GENERATED, np.where(real, REAL, INCONCLUSIVE)).astype(object)
+        claims = np.where(generated, GENERATED, np.where(real, REAL, INCONCLUSIVE))
+        return np.where(generated & real, INCONCLUSIVE, claims).astype(object)
 
 
 @dataclass(frozen=True, eq=False)
 class Judges:
-    """References made ready: (V, n) scores of photographs, and what the rule makes of all references."""
+    """References made ready: (V, n) scores of photographs, (n,) what the rule makes of them, and of each generator."""
 
     photographs: np.ndarray
     least_real: np.ndarray
@@ -68,17 +79,17 @@ class Judges:
     most_generated: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, references: References, views: tuple[str, ...], branches: str, *, without: str = "",
-           unknown: str = "") -> Judges:  # fmt: skip
+    def of(cls, references: References, views: tuple[str, ...], branches: str, *, without: str | None = None,
+           unknown: str | None = None) -> Judges:  # fmt: skip
         """Take the references of some views; `without` a source of photographs, and with a generator `unknown`.
 
         Raises KeyError where the references lack a view.
         """
-        keep = references.sources != without
-        photographs = np.stack([references.real[key_of(view, branches)][keep] for view in views])
-        own = _among_others(photographs)
-        generated = [np.stack([references.generated[key_of(view, branches)][references.generators == name]
-                               for view in views])
+        keys = [key_of(view, branches) for view in views]
+        kept = np.array([source != without for source in references.sources], np.bool_)
+        photographs = np.stack([references.real[key][kept] for key in keys])
+        own = np.stack([_share(one, one) for one in photographs])
+        generated = [np.stack([references.generated[key][references.generators == name] for key in keys])
                      for name in sorted(set(references.generators)) if name != unknown]  # fmt: skip
         high = [shares_high(one, photographs) for one in generated]
         return cls(photographs, own.max(axis=0), own.min(axis=0), tuple(one.max(axis=0) for one in high),
@@ -87,7 +98,8 @@ class Judges:
     def __call__(self, scores: np.ndarray) -> Judged:
         """(V, N) scores -> what the rule says of N images; an image without a score in some view is NaN throughout."""
         high = shares_high(scores, self.photographs)
-        least, most = high.max(axis=0), high.min(axis=0)  # NaN where any is
+        high = np.where(np.isnan(high).any(axis=0), np.nan, high)
+        least, most = high.max(axis=0), high.min(axis=0)
         unknown = np.full(len(least), np.nan)
         low = [conformal_pvalue(most, one) for one in self.most_generated]
         as_high = [_share(-least, -one) for one in self.least_generated]
@@ -97,6 +109,8 @@ class Judges:
             np.mean(low, axis=0) if low else unknown,
             np.mean(as_high, axis=0) if as_high else unknown,
             _share(most, self.most_real),
+            1 / (len(self.least_real) + 1),
+            float(np.mean([1 / (len(one) + 1) for one in self.most_generated])) if low else float("nan"),
         )
 
 
@@ -105,12 +119,7 @@ def shares_high(scores: np.ndarray, photographs: np.ndarray) -> np.ndarray:
     return np.stack([conformal_pvalue(mine, among) for mine, among in zip(scores, photographs, strict=True)])
 
 
-def _among_others(photographs: np.ndarray) -> np.ndarray:
-    """(V, n) -> (V, n), the same of each photograph among the n - 1 others: (1 + #{others >= s}) / n."""
-    return np.stack([_share(one, one) for one in photographs])  # a photograph itself is the 1
-
-
 def _share(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     """(N,), (n,) -> (N,), the share of `among` that is at least as large; NaN stays NaN."""
-    below = np.searchsorted(np.sort(among), values, side="left")
-    return np.where(np.isnan(values), np.nan, 1 - below / len(among))
+    at_least = len(among) - np.searchsorted(np.sort(among), values, side="left")
+    return np.where(np.isnan(values), np.nan, at_least / len(among))

@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,12 @@ class References:
 
         branches  of a fused detector, what the value rests on where it is a score of it
         """
-        among = self.real.get(key_of(key, branches))
-        return None if among is None else Standing(float(value), np.sort(among))
+        among = self._ascending.get(key_of(key, branches))
+        return None if among is None else Standing(float(value), among)
+
+    @cached_property
+    def _ascending(self) -> dict[str, np.ndarray]:
+        return {key: np.sort(one[np.isfinite(one)]) for key, one in self.real.items()}
 
     @property
     def photographs_text(self) -> str:
@@ -89,21 +93,34 @@ class References:
                 arrays = {key: np.asarray(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 (no mapping)
                 card = json.loads((file.metadata() or {})["references"])
             sources, generators = (np.array(card[name], object) for name in ("sources", "generators"))
-            return cls(_under(arrays, _REAL), _under(arrays, _GENERATED), sources, generators, arrays[_PROFILE],
-                       card["weight"], card["about"])  # fmt: skip
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            made = cls(_under(arrays, _REAL), _under(arrays, _GENERATED), sources, generators, arrays[_PROFILE],
+                       dict(card["weight"]), dict(card["about"]))  # fmt: skip
+            made._check()
+            return made
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise DataError(f"{path} holds no references ({type(error).__name__}); make them again") from None
 
     def save(self, path: Path) -> None:
         """Write them as one safetensors file; the same references make the same bytes."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         arrays = {_PROFILE: np.ascontiguousarray(self.profile, np.float32)}
         for start, of in ((_REAL, self.real), (_GENERATED, self.generated)):
             arrays |= {start + key: np.ascontiguousarray(one, np.float64) for key, one in of.items()}
         card = {"sources": list(self.sources), "generators": list(self.generators), "weight": dict(self.weight),
                 "about": dict(self.about)}  # fmt: skip
-        save_file(arrays, path, metadata={"references": json.dumps(card, sort_keys=True)})
+        try:
+            path.write_bytes(save(arrays, metadata={"references": json.dumps(card, sort_keys=True)}))
+        except OSError as error:
+            raise DataError(f"{path} cannot be written ({error.strerror})") from None
+
+    def _check(self) -> None:
+        """Raise ValueError unless all arrays are of n photographs or m generated images."""
+        n, m = len(self.sources), len(self.generators)
+        wrong = [key for key, one in self.real.items() if one.shape != (n,) or one.dtype != np.float64]
+        wrong += [key for key, one in self.generated.items() if one.shape != (m,) or one.dtype != np.float64]
+        if wrong or self.profile.ndim != 2 or len(self.profile) not in (0, n) or "digest" not in self.about:
+            raise ValueError(f"{', '.join(wrong) or 'profile or digest'}: not of {n} photographs and {m} others")
 
 
 def _under(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:

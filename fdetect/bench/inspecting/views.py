@@ -1,7 +1,7 @@
 """The views of an image that must agree: as stored, at other crops, compressed as JPEG, made smaller.
 
     found = scores_by_view(manifest, detector, columns, running)
-    found.score                    (N,) what the detector says, as `fdetect score` does
+    found.score                    (N,) what the detector says, as `fdetect score` does of other crops
     found.views["JPEG 70"]         (N,) what it says of that view
 
 Every view of an image is held against the same view of reference photographs.  Images go through the engine: what is
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fdetect import perturb
 from fdetect.bench.data.inputs import root_of
+from fdetect.bench.inspecting.placing import placed
 from fdetect.bench.running import Running
 from fdetect.bench.training.columns import Columns
 from fdetect.classifiers.fused_head import FusedHead, in_all
 from fdetect.classifiers.saved import FittedDetector
-from fdetect.draws import drawn, drawn_names, mean_of_draws
-from fdetect.engine import run
+from fdetect.draws import mean_of_draws
+from fdetect.engine import Extraction, run
+from fdetect.perturb import Condition
 from fdetect.types import Failure, Table
 
 __all__ = ["CROP", "DRAWS", "JUDGED", "OTHER", "SCORE", "ViewScores", "scores_by_view", "texts"]
@@ -45,7 +46,7 @@ class ViewScores:
     """Scores of N images by view, (N,) float64 each, NaN where an image has none.
 
     branches  of a fused detector, what the scores of each image rest on; "" for other heads, and for none
-    failures  of images without a score, by row
+    lost      by view, why a crop of an image could not be scored, by row; where others could, there is a score
     absent    branches that could not be computed here, each with why
     first     (N, D) columns of the first crop, as the head reads them
     """
@@ -54,14 +55,19 @@ class ViewScores:
     paths: tuple[str, ...]
     views: Mapping[str, np.ndarray]
     branches: tuple[str, ...]
-    failures: Mapping[int, Failure]
+    lost: Mapping[str, Mapping[int, Failure]]
     absent: Mapping[str, Exception]
     first: np.ndarray
 
     @property
     def score(self) -> np.ndarray:
-        """(N,) what the detector says, as `fdetect score` does."""
+        """(N,) what the detector says: the mean of its crops, whose places are those of placing.py."""
         return self.views[SCORE]
+
+    @property
+    def failures(self) -> dict[int, Failure]:
+        """Why images have no score, by row."""
+        return {k: why for k, why in self.lost[SCORE].items() if np.isnan(self.score[k])}
 
     @property
     def judged(self) -> np.ndarray:
@@ -87,30 +93,44 @@ def scores_by_view(
 
     Raises what the engine raises; an image that cannot be scored in a view is NaN there.
     """
-    head = detector.head
-    own = [drawn(perturb.condition(detector.condition), k) for k in range(detector.draws)]
-    others = [drawn(perturb.condition(name), k) for name, _ in OTHER.values() for k in range(DRAWS)]
-    found = run(columns.tasks, manifest.column("path"), root=root_of(manifest), conditions=(*own, *others),
+    own = _draws(detector.condition, detector.draws)
+    draws = {SCORE: own} | {name: _draws(condition, DRAWS) for name, (condition, _) in OTHER.items()}
+    asked = {one.name: one for of_view in draws.values() for one in of_view}  # a view may be the detector's own
+    found = run(columns.tasks, manifest.column("path"), root=root_of(manifest), conditions=tuple(asked.values()),
                 crop=detector.crop, seed=detector.seed, **running.engine())  # fmt: skip
-    tasks = [task.name for task in columns.tasks]
-    failures = dict[str, Failure]()
-
-    def values_of_draw(name: str) -> np.ndarray:
-        blocks = list(found.blocks(name, tasks))
-        failures.update({one.path: one for block in blocks for one in block.failures if one.path not in failures})
-        values = np.concatenate([columns.spread(block.values, head.columns, detector.about) for block in blocks])
-        return head.only(values, subset) if subset and isinstance(head, FusedHead) else values
-
-    crops = [values_of_draw(one.name) for one in own]
-    of_crops = np.stack([head.score(one) for one in crops])
-    views = {f"{CROP} {k + 1}": scores for k, scores in enumerate(of_crops)} | {SCORE: mean_of_draws(of_crops)}
-    for name, (condition, _) in OTHER.items():
-        draws = [head.score(values_of_draw(one)) for one in drawn_names(condition, DRAWS)]
-        views[name] = mean_of_draws(np.stack(draws))
-    there = [head.present(one) for one in crops] if isinstance(head, FusedHead) else [("",) * len(found)]
+    crops = {name: _crop(found, name, detector, columns, subset, keep=name == own[0].name) for name in asked}
+    views, lost = {}, {}
+    for name, of_view in (draws | {f"{CROP} {k + 1}": (one,) for k, one in enumerate(own)}).items():
+        views[name] = mean_of_draws(np.stack([crops[one.name].scores for one in of_view]))
+        lost[name] = {k: why for one in reversed(of_view) for k, why in crops[one.name].failures.items()}
+    rests_on = zip(*(one.branches for one in crops.values()), strict=True)
     return ViewScores(
-        found.ids, found.paths, {name: views[name] for name in texts(detector)},
-        tuple(map(in_all, zip(*there, strict=True))),
-        {k: failures[path] for k, path in enumerate(found.paths) if path in failures},
-        dict(columns.absent), crops[0],
+        found.ids, found.paths, {name: views[name] for name in texts(detector)}, tuple(map(in_all, rests_on)),
+        lost, dict(columns.absent), crops[own[0].name].values,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Crop:
+    """One crop of every image: columns (N, D) where they are kept, scores (N,), what each rests on, failures by row."""
+
+    values: np.ndarray
+    scores: np.ndarray
+    branches: tuple[str, ...]
+    failures: Mapping[int, Failure]
+
+
+def _draws(condition: str, n: int) -> tuple[Condition, ...]:
+    return tuple(placed(condition, k) for k in range(n))
+
+
+def _crop(
+    found: Extraction, name: str, detector: FittedDetector, columns: Columns, subset: str, *, keep: bool
+) -> _Crop:  # fmt: skip
+    head, blocks = detector.head, list(found.blocks(name, [task.name for task in columns.tasks]))
+    values = np.concatenate([columns.spread(block.values, head.columns, detector.about) for block in blocks])
+    values = head.only(values, subset) if subset and isinstance(head, FusedHead) else values
+    branches = head.present(values) if isinstance(head, FusedHead) else ("",) * len(values)
+    by_path = {failure.path: failure for block in blocks for failure in block.failures}
+    failures = {k: by_path[path] for k, path in enumerate(found.paths) if path in by_path}
+    return _Crop(values if keep else values[:0], head.score(values), branches, failures)

@@ -98,9 +98,12 @@ class ResNet(nn.Sequential):  # type: ignore[misc]
 
 
 def initialise(network: nn.Module) -> None:
-    """Give convolutions their first values from torch's generator: normal, variance 2 / fan-out; norms stay at 1, 0."""
+    """Give convolutions their first values from torch's generator: normal, variance 2 / fan-out; norms stay at 1, 0.
+
+    Shapes alone, on torch's meta device, have no values: torch would load its compiler to draw them, for a second.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

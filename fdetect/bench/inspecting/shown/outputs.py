@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fdetect.bench.inspecting.inspecting import Inspector
@@ -12,11 +13,14 @@ from fdetect.bench.inspecting.shown.as_json import SCHEMA, as_json
 from fdetect.bench.inspecting.shown.page import render_inspection
 from fdetect.bench.inspecting.shown.pictures import picture, standing_chart
 from fdetect.bench.inspecting.shown.ranking import ranking_table
-from fdetect.bench.inspecting.shown.ranking_page import render_ranking
-from fdetect.errors import ParameterError
+from fdetect.bench.inspecting.shown.ranking_page import PICTURED, render_ranking
+from fdetect.bench.report.thumbnails import thumbnail
+from fdetect.engine.sources import Reader
+from fdetect.errors import FdetectError, ParameterError
 from fdetect.files import check_writable, write_atomic, write_table
 
-__all__ = ["ENDINGS", "check_outputs", "json_text", "page_of", "report_file", "write_outputs"]
+__all__ = ["ENDINGS", "check_outputs", "json_text", "page_of", "report_file", "thumbnails", "write_outputs",
+           "write_report"]  # fmt: skip
 
 ENDINGS = (".html", ".json", ".csv", ".parquet")
 
@@ -55,11 +59,12 @@ def json_text(inspections: Sequence[Inspection]) -> str:
 
 
 def write_outputs(
-    out: Sequence[str], inspections: Sequence[Inspection], inspector: Inspector, reports: Mapping[str, Path]
+    out: Sequence[str], inspections: Sequence[Inspection], inspector: Inspector, reports: Mapping[str, Path], root: str
 ) -> None:
     """Write every file that was asked for, of inspections in the order that they shall have.
 
     reports  by path of an image, its own page, which the ranking links to
+    root     folder that paths of images are relative to
     """
     for name in out:
         path = Path(name)
@@ -70,7 +75,22 @@ def write_outputs(
         elif len(inspections) == 1:
             _write(path, page_of(inspections[0], inspector))
         else:
-            _write(path, render_ranking(inspections, inspector.about, reports=reports, folder=path.parent))
+            small = thumbnails(inspections, root)
+            _write(path, render_ranking(inspections, inspector.about, reports=reports, folder=path.parent,
+                                        thumbnails=small))  # fmt: skip
+
+
+def thumbnails(inspections: Sequence[Inspection], root: str) -> dict[str, str]:
+    """Return small pictures of the first images, as data URIs by path, read again from their files.
+
+    Of many images none is kept in memory.  One that cannot be read has none: its row says so.
+    """
+    made = {}
+    with Reader(root) as reader:
+        for path in sorted(one.path for one in inspections[:PICTURED]):  # members of a shard come after one another
+            with suppress(FdetectError, OSError):
+                made[path] = thumbnail(reader, path)
+    return made
 
 
 def write_report(inspection: Inspection, k: int, inspector: Inspector, folder: Path) -> Path:

@@ -6,12 +6,14 @@ and the page says which; where even that is too much, texts and lists are cut, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
 
+from fdetect.bench.inspecting.evidence import tally
 from fdetect.bench.inspecting.inspection import GENERATED, REAL, Evidence, Inspection, View
 from fdetect.bench.inspecting.shown.overlay import LEVELS, jpeg_uri, place_strip, place_ticks, swatch, tile_overlay
 from fdetect.bench.inspecting.shown.provenance_shown import (
@@ -23,12 +25,12 @@ from fdetect.bench.inspecting.shown.provenance_shown import (
 )
 from fdetect.bench.inspecting.shown.words import (
     Room,
+    by_rarity,
     count_text,
     file_name,
     score_text,
     share_text,
-    value_text,
-    worth_text,
+    stands_out,
 )
 from fdetect.bench.report.page import render_page
 from fdetect.bench.report.size import LIMIT
@@ -54,12 +56,12 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Card:
-    """One trace, as texts and drawings."""
+    """One trace, as texts and drawings; `value` is "" without one, `out` says whether it stands out."""
 
     title: str
     sentence: str
     value: str
-    worth: str
+    out: bool
     reason: str
     picture: Markup
     chart: Markup
@@ -76,6 +78,7 @@ def render_inspection(
 
     The same values make the same bytes.
     """
+    inspection = replace(inspection, evidence=by_rarity(inspection.evidence))
     for room in (Room(), _TIGHT):
         provenance = provenance_of(inspection, room)
         drawn, gone = _drawn(inspection, provenance, pictures or {}, charts or {}, room), list[str]()
@@ -144,6 +147,7 @@ def _render(
         tiles=room.text(tiles.reason or tiles.sentence) if tiles else "", ticks=place_ticks(),
         views=[_place(view, room) for view in inspection.views[: room.most]],
         cards=[_card(one, k, drawn, room) for k, one in enumerate(inspection.evidence[: room.most])],
+        tally=tally(inspection.evidence) if inspection.evidence else "",
         provenance=replace(provenance, previews=previews), beside=drawn.get("beside", ""),
         about=_about(inspection, room),
     )  # fmt: skip
@@ -158,9 +162,9 @@ def _place(view: View, room: Room) -> _Place:
 
 def _card(one: Evidence, k: int, drawn: Mapping[str, str], room: Room) -> _Card:
     picture, chart = (Markup(drawn.get(f"{kind} {k}", "")) for kind in ("picture", "chart"))
-    worth = "" if one.reason else worth_text(one.weight)
-    value = "" if one.reason else value_text(one)
-    return _Card(room.text(one.title), room.text(one.sentence), value, worth, room.text(one.reason), picture, chart)
+    value = f"{one.value:.4g}" if one.standing and one.standing.n and math.isfinite(one.value) else ""
+    reason = room.text(one.reason)
+    return _Card(room.text(one.title), room.text(one.sentence), value, stands_out(one), reason, picture, chart)
 
 
 def _preview(one: Preview, drawn: bool) -> Preview:

@@ -7,32 +7,50 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from fdetect.bench.inspecting.inspection import VERDICTS, Inspection
-from fdetect.bench.report.grid import Grid
+from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, REAL, Inspection
+from fdetect.bench.inspecting.shown.words import share_text
+from fdetect.bench.report.grid import Grid, printable
+from fdetect.bench.report.svg import shortened
 
-__all__ = ["claims_text", "ranked", "ranking_grid", "ranking_table"]
+__all__ = ["UNSCORED", "claims_text", "counts", "counts_text", "failures_grid", "ranked", "ranking_grid",
+           "ranking_table", "ranks", "share_digits", "word_of"]  # fmt: skip
+
+UNSCORED = "not scored"  # in place of a verdict's word where an image has no score
 
 _CLAIMS = 3  # that are named; the others are counted
+_FIXED = 38  # columns of a terminal that place, verdict, share and the spaces between take
+_OWN = "claims"  # the heading of what a file says of itself
 
 
 def ranked(inspections: Iterable[Inspection]) -> list[Inspection]:
-    """Sort by how few photographs stand out as much in every view, then by score; those without a verdict last."""
+    """Sort by the share of photographs as high in every view, `p_real` ascending, then by score descending.
 
-    def place(one: Inspection) -> tuple[bool, float, float]:
-        verdict = one.verdict
-        p, score = verdict.p_real, verdict.score
-        return not math.isfinite(score), p if math.isfinite(p) else 1.0, -score if math.isfinite(score) else 0.0
+    Equal ones stay in the order given.  Those with a score and without `p_real` come behind all that have it, by their
+    score; those without a score come last.
+    """
+    return sorted(inspections, key=_key)
 
-    return sorted(inspections, key=place)
+
+def ranks(inspections: Sequence[Inspection]) -> list[int | None]:
+    """Return the places of ranked images from 1; None without a score.
+
+    Images with equal `p_real` and equal score share a place, and the next one has the place that it would have anyway
+    (1, 2, 2, 4).  With `p_real` alone equal, as it often is, the score decides: p-values have few steps.
+    """
+    places: list[int | None] = []
+    for k, one in enumerate(inspections):
+        same = k > 0 and _key(one) == _key(inspections[k - 1])
+        places.append(places[-1] if same else k + 1 if math.isfinite(one.verdict.score) else None)
+    return places
 
 
 def ranking_table(inspections: Sequence[Inspection]) -> pa.Table:
-    """Return one row an image, in their order: id, path, verdict, why, p-values, scores of views, claims, reason."""
+    """Return one row an image, in their order: place, path, verdict, why, p-values, scores of views, claims, reason."""
     verdicts = [one.verdict for one in inspections]
     names = list(dict.fromkeys(view.name for one in inspections for view in one.views))
     values = [{view.name: view.standing.value for view in one.views} for one in inspections]
-    columns: dict[str, list[object]] = {
-        "rank": list(range(1, len(inspections) + 1)),
+    columns: dict[str, Sequence[object]] = {
+        "rank": ranks(inspections),
         "id": [one.id for one in inspections],
         "path": [one.path for one in inspections],
         "verdict": [one.word for one in verdicts],
@@ -56,23 +74,46 @@ def ranking_table(inspections: Sequence[Inspection]) -> pa.Table:
     return pa.table({name: pa.array(of, kinds.get(name, pa.string())) for name, of in columns.items()})
 
 
-def ranking_grid(inspections: Sequence[Inspection], most: int) -> Grid:
-    """Return the first rows for a terminal or a page: place, path, verdict, photographs as high, what it claims."""
-    rows = tuple((str(k + 1), one.path, one.verdict.word, _share(one), claims_text(one) or _failed(one))
-                 for k, one in enumerate(inspections[:most]))  # fmt: skip
-    note = counts_text(inspections)
-    if len(inspections) > most:
-        note += f"; {len(inspections) - most} more in the table that --out writes"
-    columns = ("", "image", "verdict", "photographs as high in every view", "claims of the file, failures")
-    return Grid("Images, the most suspicious first", columns, rows, note)
+def ranking_grid(inspections: Sequence[Inspection], most: int, *, width: int = 160) -> Grid:
+    """Return the first rows with a score for a terminal of so many columns: place, path, verdict, share, claims.
+
+    Long paths lose their middle, long claims their end; the table that --out writes has all of them.
+    """
+    scored = [one for one in inspections if math.isfinite(one.verdict.score)]
+    shown, rest = scored[:most], max(width - _FIXED, 40)
+    own = [claims_text(one) for one in shown]
+    name = rest - min(max(map(len, [_OWN, *own])), rest * 2 // 5)
+    rows = tuple((str(place), shortened(one.path, longest=name), one.verdict.word, share_digits(one.verdict.p_real),
+                  _cut(text, rest - name))
+                 for place, one, text in zip(ranks(shown), shown, own, strict=True))  # fmt: skip
+    more = f"{len(scored) - most} more in the table that --out writes. " if len(scored) > most else ""
+    note = f"{counts_text(inspections)}. {more}As high: of photographs like the references, in every "
+    note += "view. Claims: of the file, no part of the verdict"
+    return Grid("Images, the most suspicious first", ("", "image", "verdict", "as high", _OWN), rows, note)
+
+
+def failures_grid(inspections: Sequence[Inspection], most: int) -> Grid:
+    """Return the first failures with their reasons; no rows where nothing failed."""
+    failed = [(one.path, f"{one.failure.stage}: {one.failure.reason}") for one in inspections if one.failure]
+    note = f"{len(failed) - most} more in the table that --out writes" if len(failed) > most else ""
+    return Grid("Failed", ("image", "reason"), tuple(failed[:most]), note)
+
+
+def word_of(one: Inspection) -> str:
+    """Return the word of the verdict, or UNSCORED."""
+    return one.verdict.word if math.isfinite(one.verdict.score) else UNSCORED
+
+
+def counts(inspections: Sequence[Inspection]) -> dict[str, int]:
+    """Count the words of verdicts, and under UNSCORED the images that have no score."""
+    words = list(map(word_of, inspections))
+    return {word: words.count(word) for word in (GENERATED, INCONCLUSIVE, REAL, UNSCORED)}
 
 
 def counts_text(inspections: Sequence[Inspection]) -> str:
-    """Count the verdicts, and the images without one."""
-    words = [one.verdict.word for one in inspections]
-    told = [f"{words.count(word)} {word}" for word in VERDICTS]
-    failed = sum(one.failure is not None for one in inspections)
-    return f"{len(words)} images: {', '.join(told)}" + (f" ({failed} of these failed)" if failed else "")
+    """Say the counts: "35 images: 1 likely generated, 30 inconclusive, 1 likely real, 3 not scored"."""
+    told = [f"{n} {word}" for word, n in counts(inspections).items() if n or word != UNSCORED]
+    return f"{len(inspections)} images: {', '.join(told)}"
 
 
 def claims_text(inspection: Inspection) -> str:
@@ -84,13 +125,20 @@ def claims_text(inspection: Inspection) -> str:
     return f"claims to be generated: {', '.join(named[:_CLAIMS])}{more}" if named else ""
 
 
-def _failed(one: Inspection) -> str:
-    return f"{one.failure.stage}: {one.failure.reason}" if one.failure else ""
+def share_digits(share: float) -> str:
+    """Write a share in per cent, always as a number, so that columns can be sorted by it; a dash where unknown."""
+    return f"{100 * share:.1g} %" if 0 < share < 0.001 else share_text(share)
 
 
-def _share(one: Inspection) -> str:
-    p = one.verdict.p_real
-    return f"{p:.1%}" if math.isfinite(p) else "–"
+def _key(one: Inspection) -> tuple[bool, bool, float, float]:
+    p, score = one.verdict.p_real, one.verdict.score
+    scored, placed = math.isfinite(score), math.isfinite(score) and math.isfinite(p)
+    return not scored, not placed, p if placed else 1.0, -score if scored else 0.0
+
+
+def _cut(text: str, longest: int) -> str:
+    text = printable(text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _known(value: float) -> float | None:

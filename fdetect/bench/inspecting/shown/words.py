@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fdetect.bench.inspecting.evidence import p_value, stands_out
 from fdetect.bench.inspecting.inspection import Evidence, Inspection, Standing
 from fdetect.bench.report.grid import printable
 from fdetect.metadata.claims import MEANINGS, Claim
 
-__all__ = ["FEW", "HARDLY_ANY", "Room", "claims_of", "count_text", "file_name", "score_text", "share_text",
-           "value_text", "worth_text"]  # fmt: skip
+__all__ = ["FEW", "HARDLY_ANY", "Room", "by_rarity", "claims_of", "count_text", "far_text", "file_name", "score_text",
+           "share_text", "stands_out"]  # fmt: skip
 
+_SEPARATOR = re.compile(r"/|\\(?!x[0-9a-f]{2})")  # \xff stands for a byte of a name that is no UTF-8
 FEW, HARDLY_ANY = 0.05, 0.01  # shares of reference photographs from which a place is marked
 
 
@@ -32,38 +35,42 @@ def share_text(share: float) -> str:
 
 def count_text(standing: Standing | None) -> str:
     """Say how many reference photographs are at least as high, as in "3 of 180"; "" where there are none to ask."""
-    if standing is None or not math.isfinite(standing.high):
-        return ""
-    n = round(standing.high * (standing.n + 1)) - 1
-    return f"{n or 'none'} of {standing.n}"
+    return "" if standing is None else _count(standing.high, standing.n)
 
 
-def value_text(evidence: Evidence) -> str:
-    """Say a trace's value, and how many photographs have so high and so low a one; "" without a value."""
-    if not math.isfinite(evidence.value):
-        return ""
-    standing = evidence.standing
-    if not (standing and standing.n):
-        return f"{evidence.value:.4g}; no reference photographs"
-    n_low = round(standing.low * (standing.n + 1)) - 1
-    return f"{evidence.value:.4g}; {count_text(standing)} photographs are as high, {n_low or 'none'} as low"
+def far_text(one: Evidence) -> str:
+    """Say how many photographs lie as far on the side of generated images, as in "3 of 180 (2.2 %)"; "" if unknown."""
+    share = p_value(one)
+    count = _count(share, one.standing.n) if one.standing else ""
+    return f"{count} ({share_text(share)})" if count else ""
 
 
-def worth_text(weight: float) -> str:
-    """Say what a trace is worth alone."""
-    if not math.isfinite(weight):
-        return "not measured"
-    return f"macro AUROC {weight:.2f} over unseen generators (0.50 is chance)"
+def by_rarity(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Sort traces: those that stand out most come first, those not run last; equal ones keep their order."""
+    return tuple(sorted(evidence, key=lambda one: (bool(one.reason), not stands_out(one), _or_one(p_value(one)))))
+
+
+def _count(share: float, n: int) -> str:
+    return f"{round(share * (n + 1)) - 1 or 'none'} of {n}" if math.isfinite(share) else ""
+
+
+def _or_one(share: float) -> float:
+    return share if math.isfinite(share) else 1.0
 
 
 def file_name(path: str) -> str:
     """Return the last part of a path: folders may name people."""
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
+    return _SEPARATOR.split(path.rstrip("/\\"))[-1] or path
 
 
 def claims_of(inspection: Inspection) -> list[Claim]:
-    """Return the claims of metadata and of Content Credentials, each once, those with a meaning first."""
-    found = [claim for part in (inspection.metadata, inspection.credentials) for claim in getattr(part, "claims", ())]
+    """Return the claims of metadata and of Content Credentials, each once, those with a meaning first.
+
+    That a manifest is there is said by Content Credentials, where these were looked for.
+    """
+    credentials = inspection.credentials
+    own = [claim for claim in getattr(inspection.metadata, "claims", ()) if claim.source != "C2PA" or not credentials]
+    found = [*own, *getattr(credentials, "claims", ())]
     ranks = {meaning: rank for rank, meaning in enumerate(MEANINGS)}
     return sorted(dict.fromkeys(found), key=lambda claim: ranks.get(claim.meaning, len(ranks)))
 
