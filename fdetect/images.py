@@ -6,7 +6,7 @@ colour management, the first frame of an animation.  Grey is repeated to three c
 alpha is dropped (the stored colour under it is kept, nothing is blended), CMYK becomes RGB by Pillow's plain
 formula, 16-bit samples keep their high byte.  32-bit integer and float samples have no agreed range: refused.
 A PNG that Pillow refuses is tried once more without its ancillary chunks (texts, profiles, EXIF): they may be damaged
-or huge, and decide no pixel.
+or huge, and decide no pixel.  EXIF of another format that cannot be read counts as none.
 """
 
 from __future__ import annotations
@@ -195,8 +195,13 @@ def _exif(image: Image.Image, data: bytes) -> Image.Exif:
     # Pillow decodes a whole PNG to look for EXIF after the pixels; only a file that names such a chunk needs that
     if image.format == "PNG" and not any(key in data for key in (b"eXIf", b"Raw profile type", b"adobe.xmp")):
         return Image.Exif()
-    _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
-    return image.getexif()
+    try:
+        _check_tags(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+        return image.getexif()
+    except Exception:  # Pillow raises nearly anything here too
+        if image.format in ("TIFF", "PNG"):  # a TIFF is made of tags; of a PNG all metadata are then left out
+            raise
+        return Image.Exif()
 
 
 def _check_tags(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""PNGs whose ancillary chunks Pillow refuses: the pixels are those of the same file without the chunk, or a reason."""
+"""Images whose metadata Pillow refuses: the pixels are those of the same file without them, or there is a reason."""
 
 from __future__ import annotations
 
@@ -69,6 +69,18 @@ def test_what_decides_no_pixel_prevents_none(name: str) -> None:
     assert np.array_equal(decoded.pixels, pixels)
     assert decoded.facts == replace(decode(png(pixels, 2)).facts, bytes=len(data))
     assert read_facts(data) == decoded.facts
+
+
+@pytest.mark.parametrize("container", ["JPEG", "WEBP"])
+def test_exif_prevents_no_pixel_of_other_formats(container: str) -> None:
+    pixels, numbers = random_pixels(), REFUSED["EXIF of very many numbers"][8 : (3 << 20)]
+    plain = decode(saved(pixels, container))
+    for exif in (b"nonsense", b"II", numbers[:1000] if container == "JPEG" else numbers):
+        data = saved(pixels, container, exif=b"Exif\0\0" + exif)
+        decoded = decode(data)
+        assert np.array_equal(decoded.pixels, plain.pixels)
+        assert (decoded.facts.orientation, decoded.facts.bytes) == (1, len(data))
+        assert read_facts(data) == decoded.facts
 
 
 @pytest.mark.parametrize("name", ["text of 2 MB", "short pHYs", "short tRNS", "EXIF that is none"])
