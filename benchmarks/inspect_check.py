@@ -28,9 +28,9 @@ from shipped import FREE, free_photographs
 from fdetect.bench.applying import columns_of_model
 from fdetect.bench.data.inputs import any_images, root_of
 from fdetect.bench.header import versions
-from fdetect.bench.inspecting.inspecting import Inspector
 from fdetect.bench.inspecting.inspection import GENERATED, VERDICTS
 from fdetect.bench.inspecting.inspection import REAL as LIKELY_REAL
+from fdetect.bench.inspecting.inspector import Inspector
 from fdetect.bench.inspecting.judging import FLAG, ODDS, Judges
 from fdetect.bench.inspecting.references import FILE, References, key_of
 from fdetect.bench.inspecting.views import JUDGED, ViewScores, scores_by_view
@@ -171,7 +171,7 @@ class Check:
         return np.asarray(self.apart.n >= ENOUGH)
 
 
-HEADER = (*VERDICTS, f"share {GENERATED}", f"share p_real <= {FLAG:g}", "views disagree")
+HEADER = (*VERDICTS[:3], f"share {GENERATED}", f"share p_real <= {FLAG:g}", "views disagree")
 NOTE = (f"Views disagree: one of them lies among the highest {FLAG:.0%} of photographs, and p_real does not."
         ).replace("%", " %")  # fmt: skip
 
@@ -312,7 +312,7 @@ def row_of(found: Found, rows: np.ndarray | slice, claim: str = "") -> tuple[str
     """
     words = found.words[rows]
     scored = words != ""
-    counts = [str(int((words == word).sum())) for word in VERDICTS]
+    counts = [str(int((words == word).sum())) for word in VERDICTS[:3]]
     return (str(len(words)), *counts, claim or share(words[scored] == GENERATED), share(found.flagged[rows][scored]),
             str(int(found.disagree[rows][scored].sum())))  # fmt: skip
 

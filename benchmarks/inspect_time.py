@@ -22,7 +22,7 @@ from pathlib import Path
 from racing import write_between
 
 from fdetect.bench.header import versions
-from fdetect.bench.inspecting.inspecting import Inspector
+from fdetect.bench.inspecting.inspector import Inspector
 from fdetect.bench.inspecting.shown.outputs import page_of
 from fdetect.bench.report.grid import Grid, markdown
 from fdetect.bench.running import Running

@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from fdetect.bench.inspecting.inspecting import inspect
+    from fdetect.bench.inspecting.inspector import inspect
     from fdetect.bench.layouts import read_manifest
     from fdetect.bench.run import bench as benchmark
     from fdetect.bench.scores.evaluate import cells_of as evaluate
@@ -47,7 +47,7 @@ _HOMES = {
     "fit": "fdetect.bench.training.fitting",
     "fit_aligned": "fdetect.bench.training.fitting",
     "fit_detector": "fdetect.bench.training.calibrating",
-    "inspect": "fdetect.bench.inspecting.inspecting",
+    "inspect": "fdetect.bench.inspecting.inspector",
     "read_features": "fdetect.features.read",
     "read_manifest": "fdetect.bench.layouts",
     "score": "fdetect.bench.steps",

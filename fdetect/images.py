@@ -31,7 +31,7 @@ from fdetect.errors import DataError
 from fdetect.geometry import Geometry
 from fdetect.types import Facts
 
-__all__ = ["MAX_PIXELS", "Decoded", "Geometry", "decode", "decoder_id", "jpeg_quality", "read_facts"]
+__all__ = ["MAX_PIXELS", "Decoded", "Geometry", "decode", "decoder_id", "ijg_luma_tables", "jpeg_quality", "read_facts"]
 
 MAX_PIXELS = 1 << 27  # 134 megapixels, 0.4 GB as RGB: beyond every camera, below what a bomb claims
 
@@ -94,7 +94,7 @@ def jpeg_quality(qtables: tuple[tuple[int, ...], ...]) -> tuple[int, bool] | Non
     if not qtables or len(qtables[0]) != 64:
         return None
     table = np.asarray(qtables[0])
-    distance = np.abs(_ijg_luma_tables() - table).sum(axis=1)
+    distance = np.abs(ijg_luma_tables() - table).sum(axis=1)
     best = int(distance.argmin())
     return best + 1, bool(distance[best] == 0)
 
@@ -288,7 +288,8 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 @functools.cache
-def _ijg_luma_tables() -> np.ndarray:
+def ijg_luma_tables() -> np.ndarray:
+    """Return libjpeg's luma tables of qualities 1 to 100, (100, 64) int64 row by row: annex K of ITU-T T.81, scaled."""
     base = np.array([
         16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
         14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,

@@ -27,6 +27,8 @@ NAMESPACES = {
     "tiff": "http://ns.adobe.com/tiff/1.0/",
     "exif": "http://ns.adobe.com/exif/1.0/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "mwg-rs": "http://www.metadataworkinggroup.com/schemas/regions/",
     "GCamera": "http://ns.google.com/photos/1.0/camera/",
     "TC260": "http://www.tc260.org.cn/ns/AIGC/1.0/",
 }

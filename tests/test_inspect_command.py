@@ -24,9 +24,14 @@ import pytest
 from metadata_files import chunk, exif, segment, written, xmp
 from PIL import Image
 
+from fdetect.bench.inspecting import inspector as inspecting
+from fdetect.bench.inspecting import of_file
+from fdetect.bench.inspecting.inspection import Inspection
 from fdetect.bench.inspecting.placing import placed
 from fdetect.bench.inspecting.references import FILE, References
+from fdetect.bench.inspecting.shown import outputs
 from fdetect.bench.inspecting.shown.as_json import schema
+from fdetect.bench.inspecting.verdict import no_verdict
 from fdetect.bench.inspecting.views import DRAWS, OTHER
 from fdetect.classifiers.model_folder import CARD, digest_of, signed
 from fdetect.classifiers.shipped import MODEL
@@ -62,6 +67,13 @@ class Ran:
     @property
     def json(self) -> dict[str, Any]:
         return dict(json.loads(self.out))
+
+    @property
+    def image(self) -> dict[str, Any]:
+        """The only image of the JSON on stdout, which is as its schema says."""
+        valid(self.json)
+        (one,) = self.json["images"]
+        return dict(one)
 
     @property
     def sentence(self) -> str:
@@ -211,21 +223,21 @@ def valid(document: dict[str, Any]) -> None:
 
 def test_one_image_is_a_document_on_stdout_and_every_file_is_written(claimed: Ran, folder: Path) -> None:
     assert claimed.code == 0, claimed.err
-    valid(claimed.json)
-    assert claimed.json["verdict"]["score"] is not None
+    assert claimed.json["schema"] == 1
+    assert claimed.image["verdict"]["score"] is not None
     assert (folder / "out/claims.json").read_text() == claimed.out
     for table in (
         pyarrow.csv.read_csv(folder / "out/claims.csv"),
         pyarrow.parquet.read_table(folder / "out/claims.parquet"),
     ):
         assert table.num_rows == 1
-        assert table.column("verdict").to_pylist() == [claimed.json["verdict"]["word"]]
+        assert table.column("verdict").to_pylist() == [claimed.image["verdict"]["word"]]
         assert table.column("path").to_pylist() == ["claims.png"]
-    assert claimed.json["verdict"]["word"] in page_of(folder / "out/claims.html").words
+    assert claimed.image["verdict"]["word"] in page_of(folder / "out/claims.html").words
 
 
 def test_claims_and_attacks_are_told_in_the_json(claimed: Ran) -> None:
-    metadata = claimed.json["metadata"]
+    metadata = claimed.image["metadata"]
     generated = {claim["name"]: claim["value"] for claim in metadata["claims"] if claim["meaning"] == "generated"}
     assert SCRIPT in generated["parameters"]
     assert "KSampler" in generated["workflow"]
@@ -249,7 +261,7 @@ def test_claims_are_on_the_terminal(inspect: Run, claimed: Ran) -> None:
     ran = inspect("claims.png", "--quick")
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
-    assert lines[0] == f"{claimed.json['verdict']['word'].upper()}: claims.png"
+    assert lines[0] == f"{claimed.image['verdict']['word'].upper()}: claims.png"
     assert any(re.match(r"    generator  PNG text parameters +a cat <script>", line) for line in lines)
     assert any(line.startswith("    generator  PNG text workflow") for line in lines)
     assert len(lines) <= 30
@@ -268,7 +280,8 @@ def test_script_links_and_escapes_in_exif_and_xmp_stay_text(inspect: Run, folder
         assert text in words
     document = json.loads((folder / "hostile.json").read_text())
     valid(document)
-    claims = {(claim["source"], claim["name"]): claim for claim in document["metadata"]["claims"]}
+    (one,) = document["images"]
+    claims = {(claim["source"], claim["name"]): claim for claim in one["metadata"]["claims"]}
     assert claims["EXIF", "Make"]["value"] == SCRIPT
     assert claims["XMP", "xmp:CreatorTool"]["meaning"] == "generated"
 
@@ -279,17 +292,94 @@ def test_a_signed_manifest_is_told_once_even_of_a_picture_too_small_to_be_scored
 
     (folder / "signed.png").write_bytes(test_credentials.signed("PNG"))
     ran = inspect("signed.png", "--json", "-o", "signed.html")
-    valid(ran.json)
     assert ran.code == 2  # every image failed
-    assert ran.json["failure"]["reason"]
-    assert ran.json["credentials"]["status"] == "untrusted signer"
-    assert [claim["name"] for claim in ran.json["credentials"]["claims"] if claim["meaning"]] == ["c2pa.created"]
+    assert ran.image["failure"]["reason"]
+    assert ran.image["credentials"]["status"] == "untrusted signer"
+    assert [claim["name"] for claim in ran.image["credentials"]["claims"] if claim["meaning"]] == ["c2pa.created"]
     words = page_of(folder / "signed.html").words
-    assert words.count("c2pa.created") == 1
+    assert words.count("c2pa.created") == 2  # in the line under the verdict, and in its place
     assert "bytes of Content Credentials" not in words
     told = inspect("signed.png").out
     assert "; Content Credentials: untrusted signer" in " ".join(told.split())
     assert told.count("too small") == 1
+
+
+def test_a_signer_is_valid_where_a_root_that_is_given_vouches(inspect: Run, folder: Path) -> None:
+    pytest.importorskip("c2pa")
+    import test_credentials
+
+    (folder / "vouched.png").write_bytes(test_credentials.signed("PNG"))
+    root, other = test_credentials.CHAIN[2], test_credentials.certificates()[2]
+    for name, text in (("root", f"# mine, é\n{root}"), ("other", other), ("both", other + root)):
+        (folder / f"{name}.pem").write_text(text, encoding="utf-8")
+    wanted = {"root": "valid", "other": "untrusted signer", "both": "valid"}
+    found = {name: inspect("vouched.png", "--json", "--quick", "--trust", f"{name}.pem").image for name in wanted}
+    assert {name: one["credentials"]["status"] for name, one in found.items()} == wanted
+    assert found["both"]["about"]["trusted for Content Credentials"].startswith("2 certificates, SHA-256 ")
+    assert "; Content Credentials: valid" in " ".join(inspect("vouched.png", "--trust", "root.pem").out.split())
+    lines = root.splitlines()
+    lines[3] = lines[3][:20] + "!" + lines[3][21:]
+    (folder / "damaged.pem").write_text(other + "\n".join(lines))
+    (folder / "sign.pem").write_text("-----BEGIN CERTIFICATE-----\né\n-----END CERTIFICATE-----", encoding="utf-8")
+    for name, said in (("text.txt", "there is no certificate in it"), ("damaged.pem", "a certificate in it is damaged"),
+                       ("sign.pem", "a certificate in it is damaged")):  # fmt: skip
+        ran = inspect("vouched.png", "--trust", name)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"--trust {name}: {said}; give a PEM file of root certificates" in ran.sentence
+    assert inspect("vouched.png", "--trust", "gone.pem").code == 2
+
+
+def test_of_many_images_thumbnails_are_told_by_their_size(inspect: Run, folder: Path) -> None:
+    picture = Image.fromarray(pixels())
+    small = written(picture.resize((86, 84)), "JPEG")
+    data = written(picture, "JPEG", quality=92)
+    jfxx = segment(0xE0, b"JFXX\0\x10" + small)  # a thumbnail as JPEG
+    for k in range(4):
+        (folder / f"small{k}.jpg").write_bytes(data[:20] + jfxx + data[20:])
+    ran = inspect(*(f"small{k}.jpg" for k in range(4)), "--json", "--reports", "small", "-o", "small.html")
+    valid(ran.json)
+    assert [[at["jpeg"] for at in one["thumbnails"]] for one in ran.json["images"]] == [[{"bytes": len(small)}]] * 4
+    assert {one["pixels"] for one in ran.json["images"]} == {None}
+    sources = [attributes["src"] for tag, attributes in page_of(folder / "small.html").elements if tag == "img"]
+    assert len(sources) == 4
+    assert len(list((folder / "small").iterdir())) == 4
+
+
+def test_no_more_small_pictures_are_made_than_a_page_has_room_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, int, int]] = []
+    for k in range(50):
+        Image.fromarray(pixels()[:64, :64]).save(folder / f"room{k:02d}.png")
+    made = [Inspection(f"room{49 - k:02d}.png", "", None, no_verdict("", None)) for k in range(50)]
+    assert len(outputs.thumbnails(made, str(folder), lambda *step: steps.append(step))) == 50
+    assert steps[0][1:] == (20, 50)
+    assert steps[-1][1:] == (50, 50)
+    monkeypatch.setattr(outputs, "LIMIT", 1000)
+    assert sorted(outputs.thumbnails(made, str(folder))) == [f"room{k}.png" for k in range(30, 50)]  # the first ones
+
+
+def test_a_reader_that_raises_costs_its_part_alone(
+    inspect: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*_args: object, **_named: object) -> None:
+        raise RecursionError("too deep")
+
+    for name in ("read_metadata", "read_credentials", "jpeg_history", "embedded_thumbnails"):
+        monkeypatch.setattr(of_file, name, raises)
+    for name in ("scores_of_tiles", "evidence_of"):
+        monkeypatch.setattr(inspecting, name, raises)
+    ran = inspect("plain.png", "-o", "raises.html", "-o", "raises.json", "-o", "raises.csv")
+    assert (ran.code, ran.err) == (0, "")
+    document = json.loads((folder / "raises.json").read_text())
+    valid(document)
+    (one,) = document["images"]
+    assert one["verdict"]["p_real"] is not None
+    assert [one[name] for name in ("metadata", "credentials", "history", "thumbnails")] == [None, None, None, []]
+    assert sum("could not be read: RecursionError: too deep" in line for line in one["notices"]) == 5
+    assert one["tiles"]["reason"] == "it could not be scored by tiles: RecursionError: too deep"
+    assert "it could not be scored by tiles: RecursionError: too deep" in page_of(folder / "raises.html").words
+    assert "Tiles: it could not be scored by tiles" in " ".join(ran.out.split())
 
 
 def test_the_same_pixels_are_seen_alike_whatever_a_file_claims() -> None:
@@ -304,11 +394,11 @@ def test_the_same_pixels_are_seen_alike_whatever_a_file_claims() -> None:
 
 
 def test_what_a_file_claims_never_moves_the_verdict(inspect: Run, claimed: Ran) -> None:
-    without = inspect("plain.png", "--quick", "--json").json
+    without = inspect("plain.png", "--quick", "--json").image
     assert without["metadata"]["claims"] == []
     for name in ("word", "because", "meaning", "p_real", "p_generated"):
-        assert without["verdict"][name] == claimed.json["verdict"][name]
-    values = ([one["standing"]["value"] for one in document["views"]] for document in (without, claimed.json))
+        assert without["verdict"][name] == claimed.image["verdict"][name]
+    values = ([one["standing"]["value"] for one in document["views"]] for document in (without, claimed.image))
     assert next(values) == pytest.approx(next(values), abs=1e-4)
 
 
@@ -318,14 +408,13 @@ def test_another_model_has_no_references_and_says_so(inspect: Run, folder: Path)
     kept = {name: value for name, value in card.items() if name not in ("files", "digest")}
     files = {name: (copy / name).read_bytes() for name in card["files"]}
     (copy / CARD).write_bytes(signed({**kept, "purpose": "mine"}, files))  # the same detector, by another digest
-    ships = inspect("plain.png", "--quick", "--json").json["verdict"]
+    ships = inspect("plain.png", "--quick", "--json").image["verdict"]
     ran = inspect("plain.png", "--quick", "--json", "--model", copy)
-    valid(ran.json)
     assert ran.code == 0
-    assert ran.json["verdict"]["word"] == "inconclusive"
-    assert "no references" in ran.json["verdict"]["because"][0]
-    assert ran.json["verdict"]["p_real"] is None
-    assert ran.json["verdict"]["score"] == pytest.approx(ships["score"], abs=1e-4)
+    assert ran.image["verdict"]["word"] == "no verdict"
+    assert "no references" in ran.image["verdict"]["because"][0]
+    assert ran.image["verdict"]["p_real"] is None
+    assert ran.image["verdict"]["score"] == pytest.approx(ships["score"], abs=1e-4)
     refused = inspect("plain.png", "--model", copy, "--references", FILE)
     assert refused.code == 2
     assert f"--references {FILE}: they belong to another detector" in refused.sentence
@@ -333,7 +422,7 @@ def test_another_model_has_no_references_and_says_so(inspect: Run, folder: Path)
 
 def test_bombs_are_told_within_bounds(inspect: Run) -> None:
     ran = inspect("bomb.png", "--quick", "--json")
-    problems = " ".join(ran.json["metadata"]["problems"])
+    problems = " ".join(ran.image["metadata"]["problems"])
     assert problems.count("is cut: it unpacks to more than") == 2
     assert "not well-formed" in problems  # what was unpacked of the XMP ends early
     assert len(ran.out) < 20_000
@@ -356,13 +445,11 @@ def test_metadata_that_are_damaged_or_large_prevent_no_score(name: str) -> None:
 def test_several_images_are_one_document_with_failures_in_it(inspect: Run, folder: Path) -> None:
     ran = inspect("plain.png", "claims.png", "bad.jpg", "--json", "--quick", "--strict")
     assert ran.code == 3
-    assert ran.json["schema"] == 1
+    valid(ran.json)
     found = {one["path"]: one for one in ran.json["images"]}
     assert sorted(found) == ["bad.jpg", "claims.png", "plain.png"]
-    for one in found.values():
-        valid(one)
     assert found["bad.jpg"]["failure"]["stage"] == "decode"
-    assert "no image of a known format" in found["bad.jpg"]["verdict"]["because"][0]
+    assert "No image of a known format" in found["bad.jpg"]["verdict"]["because"][0]
     assert found["plain.png"]["evidence"] == []
     assert inspect("plain.png", "bad.jpg", "--json", "--quick").code == 0
 
@@ -370,12 +457,12 @@ def test_several_images_are_one_document_with_failures_in_it(inspect: Run, folde
 def test_a_claim_fails_the_command_where_that_is_asked_for(inspect: Run, folder: Path) -> None:
     stands_out = held(folder / "out.safetensors", photographs=-1000.0, generated=1000.0)
     ran = inspect("plain.png", "--quick", "--json", "--references", stands_out, "--fail-if-generated")
-    assert ran.json["verdict"]["word"] == "likely generated"
+    assert ran.image["verdict"]["word"] == "likely generated"
     assert (ran.code, ran.sentence) == (1, "fdetect: --fail-if-generated: a verdict is likely generated")
     assert inspect("plain.png", "--quick", "--references", stands_out).code == 0
     ordinary = held(folder / "in.safetensors", photographs=-1000.0, generated=-1000.0)
     ran = inspect("plain.png", "--quick", "--json", "--references", ordinary, "--fail-if-generated")
-    assert ran.json["verdict"]["word"] != "likely generated"
+    assert ran.image["verdict"]["word"] != "likely generated"
     assert ran.code == 0
     worse = inspect("plain.png", "bad.jpg", "--quick", "--references", stands_out, "--fail-if-generated", "--strict")
     assert worse.code == 1  # the gate comes first
@@ -410,7 +497,7 @@ def test_usage_errors_are_one_sentence(inspect: Run, folder: Path, arguments: li
 def test_a_file_that_is_no_image_exits_with_2_alone_and_3_under_strict(inspect: Run) -> None:
     ran = inspect("bad.jpg", "--quick")
     assert ran.code == 2
-    assert ran.out.startswith("INCONCLUSIVE: bad.jpg\n  not scored: decode: no image of a known format")
+    assert ran.out.startswith("NO VERDICT: bad.jpg\n  - No image of a known format")
     assert "every image failed" in ran.sentence
     assert inspect("bad.jpg", "--quick", "--strict").code == 3
 
@@ -425,8 +512,7 @@ def test_names_of_files_stay_names(inspect: Run, folder: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     paths = [one["path"] for one in ran.json["images"]]
     assert len(set(paths)) == len(NAMES)
-    for one in ran.json["images"]:
-        valid(one)
+    valid(ran.json)
     assert len({json.dumps(one["verdict"]) for one in ran.json["images"]}) == 1
     words = page_of(folder / "names.html").words
     assert "<script>alert(1)<script>" in words
@@ -445,7 +531,7 @@ def test_names_of_files_stay_names(inspect: Run, folder: Path) -> None:
 def test_a_name_that_is_no_utf_8_is_told_and_steers_nothing(inspect: Run, folder: Path) -> None:
     (folder / NO_UTF8).write_bytes(plain())
     ran = inspect(NO_UTF8, "--quick", "-o", "bytes.html", "-o", "bytes.json")
-    assert ran.out.startswith("INCONCLUSIVE: \\xff\\xfe.png\n  not scored: read: ")
+    assert ran.out.startswith("NO VERDICT: \\xff\\xfe.png\n  - ")
     assert "stands for a byte of a name that is not UTF-8" in " ".join(ran.out.split())
     valid(json.loads((folder / "bytes.json").read_text(encoding="utf-8")))
     page_of(folder / "bytes.html")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_inspection import everywhere, inspection, standing, unread
+from PIL import Image
+from tiny_inspection import everywhere, inspection, picture, standing, unread
 
 from fdetect.bench.inspecting.inspection import (
     VERDICTS,
@@ -19,13 +21,20 @@ from fdetect.bench.inspecting.inspection import (
     Verdict,
     View,
 )
-from fdetect.bench.inspecting.shown.as_json import as_json, schema
+from fdetect.bench.inspecting.shown.as_json import SCHEMA, _plain, as_json, schema
+from fdetect.bench.inspecting.shown.words import AS_LITTLE, AS_MUCH
+from fdetect.images import decode
+from fdetect.metadata import read_metadata
 from fdetect.metadata.claims import MEANINGS, Claim, Metadata
 from fdetect.metadata.credentials import Credentials
 from fdetect.metadata.thumbnails import Thumbnail
 from fdetect.types import Facts, Failure
 
 jsonschema = pytest.importorskip("jsonschema", reason="the schema is checked by jsonschema (pip install fdetect[test])")
+
+
+def document_of(*images: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": SCHEMA, "images": list(images)}
 
 
 def refused(document: Any) -> list[str]:
@@ -55,12 +64,22 @@ def test_the_schema_is_one() -> None:
 
 @pytest.mark.parametrize("name", list(some()))
 def test_documents_are_as_the_schema_says(name: str) -> None:
-    document = as_json(some()[name])
+    document = document_of(as_json(some()[name]))
     assert refused(document) == []
     written = json.dumps(document, allow_nan=False)
     assert json.loads(written) == document
     written.encode("utf-8")
     json.dumps(document, ensure_ascii=False).encode("utf-8")
+
+
+def test_one_document_is_of_any_number_of_images() -> None:
+    assert refused(document_of()) == []
+    assert refused(document_of(*map(as_json, some().values()))) == []
+    assert refused(as_json(inspection()))  # an image alone is none
+
+
+def names_of(kind: type) -> list[str]:
+    return ["exif_tags" if (kind, one.name) == (Facts, "exif") else one.name for one in fields(kind)]
 
 
 @pytest.mark.parametrize(
@@ -75,19 +94,17 @@ def test_every_field_is_there_in_order(kind: type, at: tuple[Any, ...]) -> None:
     found: Any = as_json(inspection())
     for step in at:
         found = found[step]
-    own = [one.name for one in fields(kind)]
-    assert list(found) == (["schema", *own] if kind is Inspection else own)
+    assert list(found) == names_of(kind)
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(Verdict, "verdict"), (View, "view"), (TileScores, "tiles"), (Evidence, "evidence"), (Facts, "facts"),
-     (Failure, "failure"), (Claim, "claim"), (Metadata, "metadata")],
+    [(Inspection, "image"), (Verdict, "verdict"), (View, "view"), (TileScores, "tiles"), (Evidence, "evidence"),
+     (Facts, "facts"), (Failure, "failure"), (Claim, "claim"), (Metadata, "metadata")],
 )  # fmt: skip
 def test_the_schema_knows_every_field_and_no_other(kind: type, name: str) -> None:
     part = schema()["$defs"][name]
-    own = [one.name for one in fields(kind)]
-    assert list(part["properties"]) == own == part["required"]
+    assert list(part["properties"]) == names_of(kind) == part["required"]
     assert part["additionalProperties"] is False
 
 
@@ -95,13 +112,34 @@ def test_the_schema_knows_the_words() -> None:
     known = schema()
     assert known["$defs"]["verdict"]["properties"]["word"]["enum"] == list(VERDICTS)
     assert known["$defs"]["meaning"]["enum"] == list(MEANINGS)
-    own = ["schema", *(one.name for one in fields(Inspection))]
-    assert list(known["properties"]) == own == known["required"]
+    assert list(known["properties"]) == ["schema", "images"] == known["required"]
+    shares = known["$defs"]["verdict"]["properties"]
+    assert AS_MUCH.removeprefix("photographs") in shares["p_real"]["description"]
+    assert AS_LITTLE in shares["p_generated"]["description"]
+
+
+def test_what_exif_says_of_people_and_cameras_is_not_repeated() -> None:
+    serial, owner = "SN 0123456789", "Jane Roe of Nowhere"
+    exif = Image.Exif()
+    for tags in (exif, exif.get_ifd(0x8769)):
+        tags[0xA430], tags[0xA431] = owner, serial  # CameraOwnerName, BodySerialNumber
+    exif[0x010F] = "Canon"
+    file = io.BytesIO()
+    Image.fromarray(picture()).save(file, "JPEG", exif=exif)
+    data = file.getvalue()
+    facts = decode(data).facts
+    assert dict(facts.exif) | {"BodySerialNumber": serial, "CameraOwnerName": owner} == dict(facts.exif)
+    found = as_json(replace(inspection(), facts=facts, metadata=read_metadata(data)))
+    assert found["facts"]["exif_tags"] == len(facts.exif) >= 3
+    assert any(claim["value"] == "Canon" for claim in found["metadata"]["claims"])
+    written = json.dumps(found)
+    assert serial not in written
+    assert owner not in written
+    assert refused(document_of(found)) == []
 
 
 def test_figures_are_as_they_are() -> None:
     document = as_json(inspection())
-    assert document["schema"] == 1
     assert document["verdict"]["score"] == 97.0
     assert document["views"][0]["standing"] == {"value": 97.0, "n": 99, "high": 0.04, "low": 0.98}
     assert document["views"][1]["standing"] == {"value": None, "n": 99, "high": None, "low": None}
@@ -111,10 +149,11 @@ def test_figures_are_as_they_are() -> None:
     assert document["evidence"][1]["standing"] is None
     assert document["evidence"][1]["weight"] is None
     assert document["pixels"] == {"shape": [60, 80, 3], "dtype": "uint8"}
-    assert document["history"] == {"sentences": ["It is a JPEG of quality 90."],
-                                   "z": {"shape": [8, 8], "dtype": "float64"}, "quality": 90}  # fmt: skip
+    assert document["history"]["sentences"] == ["It is a JPEG of quality 90."]
+    assert document["history"]["quality"] == 90
+    assert document["history"]["signs"]["grid"] == 1.5
     assert document["thumbnails"][2]["jpeg"] == {"bytes": 10}
-    assert document["facts"]["exif"] == [["Make", "Canon"]]
+    assert document["facts"]["exif_tags"] == 1
     assert document["credentials"]["claims"][0]["meaning"] == "generated"
     assert document["crop"] == {"shape": [20, 30, 3], "dtype": "uint8"}
     assert as_json(unread())["pixels"] is None is as_json(unread())["crop"]
@@ -126,7 +165,7 @@ def test_half_a_surrogate_pair_is_written_as_its_escape() -> None:
 
 
 def test_a_document_that_is_not_as_it_should_be_is_refused() -> None:
-    whole = as_json(inspection())
+    whole = document_of(as_json(inspection()))
 
     def spoiled(*at: Any, to: Any) -> dict[str, Any]:
         copy = json.loads(json.dumps(whole))
@@ -136,14 +175,17 @@ def test_a_document_that_is_not_as_it_should_be_is_refused() -> None:
         inner[at[-1]] = to
         return dict(copy)
 
-    assert refused(spoiled("verdict", "word", to="fake"))
-    assert refused(spoiled("verdict", "p_real", to=1.5))
+    assert not refused(spoiled("images", 0, "path", to="other.jpg"))
+    assert refused(spoiled("images", 0, "verdict", "word", to="fake"))
+    assert refused(spoiled("images", 0, "verdict", "p_real", to=1.5))
     assert refused(spoiled("schema", to=2))
     assert refused(spoiled("more", to=1))
-    assert refused(spoiled("tiles", "boxes", 0, to=[1, 2, 3]))
-    assert refused(spoiled("metadata", "claims", 0, "meaning", to="true"))
-    assert refused(spoiled("pixels", to=[1, 2, 3]))
-    assert refused({key: value for key, value in whole.items() if key != "verdict"})
+    assert refused(spoiled("images", 0, "more", to=1))
+    assert refused(spoiled("images", 0, "facts", "exif", to=[["Make", "Canon"]]))
+    assert refused(spoiled("images", 0, "tiles", "boxes", 0, to=[1, 2, 3]))
+    assert refused(spoiled("images", 0, "metadata", "claims", 0, "meaning", to="true"))
+    assert refused(spoiled("images", 0, "pixels", to=[1, 2, 3]))
+    assert refused(spoiled("images", 0, to={key: value for key, value in whole["images"][0].items() if key != "id"}))
 
 
 def test_a_value_without_a_form_is_an_error() -> None:
@@ -151,7 +193,8 @@ def test_a_value_without_a_form_is_an_error() -> None:
     class Odd:
         of: Any
 
-    assert as_json(replace(inspection(), history=Odd({"a": standing(50.0), 1: np.bool_(True)})))["history"] == {
-        "of": {"a": {"value": 50.0, "n": 99, "high": 0.51, "low": 0.51}, "1": True}}  # fmt: skip
+    assert _plain(Odd({"a": standing(50.0), 1: np.bool_(True), "z": np.zeros((8, 8))})) == {
+        "of": {"a": {"value": 50.0, "n": 99, "high": 0.51, "low": 0.51}, "1": True,
+               "z": {"shape": [8, 8], "dtype": "float64"}}}  # fmt: skip
     with pytest.raises(TypeError, match="holds a complex"):
-        as_json(replace(inspection(), history=Odd(1j)))
+        _plain(Odd(1j))

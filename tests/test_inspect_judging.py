@@ -7,7 +7,7 @@ import pytest
 from naive_inspect import against_generated, correlated, p_real, real_as_low, word
 
 from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, REAL
-from fdetect.bench.inspecting.judging import CLAIM, Judged, Judges
+from fdetect.bench.inspecting.judging import CLAIM, ODDS, Judged, Judges, at_most
 from fdetect.bench.inspecting.references import References, key_of
 from fdetect.errors import ParameterError
 
@@ -71,6 +71,33 @@ def test_a_claim_takes_both_rarity_and_odds() -> None:
     assert judged(0.9, 0.9, 0.01, 0.0299) == INCONCLUSIVE
     assert judged(0.001, 0.9, 0.001, 0.9) == INCONCLUSIVE  # like neither
     assert judged(np.nan, np.nan, np.nan, np.nan) == INCONCLUSIVE
+
+
+def test_rounding_decides_nothing() -> None:
+    """The mean of 18 times 1 / 100 is above 0.01 in float64, and 3 / 105 below 3 times 1 / 105."""
+    assert np.mean([1 / 100] * 18) > 0.01
+    assert ODDS * (1 / 105) > 3 / 105
+    assert judged(1 / 105, 3 / 105, 0.9, 0.0) == GENERATED
+    assert judged(0.9, 0.9, 1 / 105, 3 / 105) == REAL
+    assert judged(1 / 105, 2.99 / 105, 0.9, 0.0) == judged(0.9, 0.9, 1 / 105, 2.99 / 105) == INCONCLUSIVE
+    names = [f"g{k:02}" for k in range(18)]
+    real = np.random.default_rng(0).normal(size=(3, 200))
+    found = judges(real, np.full((3, 99 * 18), 50.0), names * 99)(np.zeros((3, 1)))
+    assert found.floor_generated > CLAIM
+    assert found.p_generated[0] > CLAIM
+    assert found.words.tolist() == [REAL]
+    assert at_most(found.floor_generated, CLAIM)
+    assert not at_most(np.nan, CLAIM)
+    assert not at_most(CLAIM + 1e-9, CLAIM)
+
+
+def test_p_real_is_of_weakest_views_and_not_of_all_views_at_once() -> None:
+    """Photograph k scores k in both views, but for the highest of the first view, which is the lowest of the other."""
+    real = np.array([np.arange(100.0), [*np.arange(99.0), -1.0]])
+    found = judges(real, np.empty((2, 0)), [])(np.array([[98.5], [49.5]]))
+    assert (real >= np.array([[98.5], [49.5]])).all(axis=0).sum() == 0  # none is as high in both views
+    assert found.high[:, 0].tolist() == [2 / 101, 50 / 101]
+    assert found.p_real[0] == 49 / 101  # the weakest views of 51 to 98 are as strong
 
 
 def test_without_generated_images_nothing_is_ever_claimed() -> None:

@@ -14,10 +14,18 @@ from markupsafe import Markup
 from PIL import Image
 from tiny_inspection import NAN, REFERENCES, everywhere, inspection, jpeg, picture, standing, unread
 
-from fdetect.bench.inspecting.inspection import INCONCLUSIVE, REAL, Evidence, Inspection, Standing, TileScores
+from fdetect.bench.inspecting.inspection import (
+    INCONCLUSIVE,
+    NO_VERDICT,
+    REAL,
+    Evidence,
+    Inspection,
+    Standing,
+    TileScores,
+)
 from fdetect.bench.inspecting.shown.overlay import _level, place_strip, tile_overlay
 from fdetect.bench.inspecting.shown.page import render_inspection
-from fdetect.bench.inspecting.shown.words import Room, claims_of, count_text, file_name, share_text
+from fdetect.bench.inspecting.shown.words import Room, claims_of, compared, count_text, file_name, share_text
 from fdetect.bench.report.grid import printable
 from fdetect.images import decode
 from fdetect.metadata.claims import Claim, Metadata
@@ -111,9 +119,12 @@ def test_the_page_says_all_in_order() -> None:
     shown = words(render_inspection(inspection(), pictures={"peaks": Markup("<b>drawn peaks</b>")}))
     order = [
         "fdetect inspect: picture.jpg", "likely generated", "Its score is rare.", "It stays so.",
-        "Of 99 photographs 3 score", "note One branch was absent.",
-        "+97.00", "4.0 %", "61 %", "What to keep in mind", "It is no probability.",
-        "The picture", "show the tiles", "2 of 4 stand out.", "EXIF orientation 6", "Does the answer hold?",
+        "Apart from this, the file itself claims to be generated (PNG text parameters, C2PA c2pa.created).",
+        "note One branch was absent.", "Stand out as much in their weakest view:", "4.0 % of reference photographs",
+        "8.0 % of generated images", "Of 99 photographs 3 score", "Score of the detector: +97.00",
+        "What to keep in mind", "It is no probability.",
+        "The picture", "show the tiles", "2 of 4 stand out. Text and flat areas often stand out.",
+        "EXIF orientation 6", "Does the answer hold?",
         "as stored as it is", "3 of 99 (4.0 %)", "half size smaller", "no score: too small",
         "Those that stand out most come first. 1 of 1 traces stands out", "Peaks in the spectrum stands out",
         "drawn peaks", "Peaks are there. (value 99)", "Noise", "not run it needs torch",
@@ -133,6 +144,7 @@ def test_the_page_says_all_in_order() -> None:
         assert found >= 0, f"{text!r} is not on the page behind {shown[max(0, at - 80) : at]!r}"
         at = found + len(text)
     assert "someone" not in shown  # a folder may name a person
+    assert not re.search(r"as (high|low) in (every|all)", shown)
 
 
 def test_cards_of_traces_that_stand_out_come_first_and_those_not_run_last() -> None:
@@ -141,7 +153,7 @@ def test_cards_of_traces_that_stand_out_come_first_and_those_not_run_last() -> N
     page = render_inspection(replace(inspection(), evidence=traces))
     shown = words(page)
     assert shown.index("Third stands out") < shown.index("Second") < shown.index("First not run no weights")
-    assert shown.count("stands out ") == 2  # its card, and how many there are
+    assert shown.rpartition("How to read this")[0].count("stands out ") == 1  # on its card alone
     assert "not run not run" not in shown
 
 
@@ -154,16 +166,51 @@ def test_the_word_has_its_kind() -> None:
 
     assert kinds("likely generated") == ["verdict marked"]
     assert kinds(REAL) == ["verdict"]
-    assert kinds(INCONCLUSIVE) == kinds("something else") == ["verdict hint"]
+    assert kinds(INCONCLUSIVE) == kinds(NO_VERDICT) == ["verdict hint"]
 
 
 def test_a_file_that_was_not_read_has_a_page() -> None:
     shown = words(render_inspection(unread()))
-    for text in ("inconclusive", "not scored decode: it is truncated", "It could not be decoded", "None was found.",
+    for text in ("broken.png no verdict It is truncated.", "It could not be decoded", "how it was made Not looked for.",
                  "It could not be read.", "Nothing was shown in other ways.", "No trace was measured."):  # fmt: skip
         assert text in shown
     assert "–" not in shown  # no figure is made up, and none is a dash on top
     assert "<img" not in render_inspection(unread())
+    assert "truncated" not in shown.replace("It is truncated.", "", 1)  # once
+    assert "decode:" not in shown
+    assert "tiles." not in shown.partition("What the file says of itself")[0]
+    assert re.findall(r'href="#(\w+)"', render_inspection(unread())) == ["provenance", "how", "reading"]
+
+
+def test_a_quick_page_says_what_was_not_made() -> None:
+    shown = words(render_inspection(replace(inspection(), pixels=None, tiles=None, evidence=(), crop=None)))
+    assert "The picture Not made: --quick shows the verdict, the views and what the file says." in shown
+    assert "could not be decoded" not in shown
+
+
+def test_one_question_is_asked_of_both_kinds() -> None:
+    verdict = inspection().verdict
+    assert compared(verdict) == ("Stand out as much in their weakest view:",
+                                 (("4.0 %", "of reference photographs"), ("8.0 %", "of generated images")))  # fmt: skip
+    assert compared(replace(verdict, word=REAL)) == (
+        "Stand out as little in their strongest view:",
+        (("70 %", "of reference photographs"), ("61 %", "of generated images")))  # fmt: skip
+    assert compared(replace(verdict, generated_as_high=NAN))[1] == (("4.0 %", "of reference photographs"),)
+    assert compared(unread().verdict)[1] == ()
+
+
+def test_what_the_file_claims_is_beside_the_box_and_only_where_it_claims_to_be_generated() -> None:
+    page = render_inspection(inspection())
+    assert page.index("</h1>") < page.index('<p class="beside">Apart from this') < page.index('<ul class="keys">')
+    assert 'class="beside"' not in render_inspection(replace(inspection(), metadata=None, credentials=None))
+
+
+def test_overlapping_tiles_colour_each_place_once() -> None:
+    """Two tiles that share their middle half: 5 to 20 % on the left, 1 % or less on the right."""
+    boxes = np.array([[0, 0, 20, 40], [0, 20, 20, 60]])
+    tiles = TileScores(20, 60, boxes, np.array([1.0, 2.0]), np.array([0.1, 0.005]), "")
+    fills = re.findall(r'd="([^"]+)" fill="#ff8a1f" fill-opacity="([\d.]+)"', str(tile_overlay(tiles)))
+    assert fills == [("M0 0H20V20H0z", "0.2"), ("M20 0H60V20H20z", "0.5")]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -227,8 +274,8 @@ def test_tiles_have_outlines_where_they_are_rare() -> None:
     assert "20 x 20 px from row 0, column 20: score +97.00, 4.0 % of reference crops score as high" in drawn
     assert drawn.count("<title>") == 2  # and the rarer one is told first
     assert drawn.index("from row 0, column 0: score +99.50, 0.5 %") < drawn.index("from row 0, column 20")
-    lines = re.findall(r'd="([^"]+)" fill="none" stroke="#(?:1b1b1a|ff8a1f)"', drawn)
-    assert lines == ["M20 0H40V20H20z"] * 2 + ["M0 0H20V20H0z"] * 3  # 4 % once, 0.5 % twice
+    lines = re.findall(r'd="([^"]+)" fill="none" stroke="#ffffff" stroke-width="[28]"', drawn)
+    assert lines == ["M20 0H40V20H20z"] + ["M0 0H20V20H0z"] * 2  # 4 % once, 0.5 % twice
     assert re.findall(r'd="([^"]+)" fill="none" stroke="#ffffff" stroke-width="1.5"', drawn) == ["M0 40H20V60H0z"]
     assert re.findall(r'd="([^"]+)" fill="#ff8a1f" fill-opacity="0.2"', drawn) == ["M0 20H20V40H0z"]
     assert "M20 20H40V40H20z" not in drawn  # as most crops

@@ -16,7 +16,7 @@ from PIL import Image
 from fdetect.bench.inspecting.evidence import Tracer, statistics
 from fdetect.bench.inspecting.inspection import Standing
 from fdetect.bench.inspecting.references import References
-from fdetect.bench.inspecting.shown.pictures import LEVELS, PICTURES, map_uri, picture, standing_chart
+from fdetect.bench.inspecting.shown.pictures import LEVELS, PICTURES, caption, map_uri, picture, standing_chart
 from fdetect.bench.inspecting.traces import FREE, Look
 from fdetect.classifiers.saved import FittedDetector, load_detector
 from fdetect.classifiers.shipped import MODEL
@@ -207,3 +207,12 @@ def test_nothing_has_a_style_or_a_handler_and_hostile_names_are_text(tracer: Tra
         for element in ElementTree.fromstring(one).iter():
             assert not re.search("(^| )(style|on[a-z]+)( |$)", " ".join(element.attrib)), element.tag
             assert element.tag in {"svg", "g", "image", "circle", "title", "path", "polygon", "line", "rect", "text"}
+
+
+def test_every_picture_has_a_caption_that_says_what_part_and_what_bright_means() -> None:
+    crop = shown(np.zeros((30, 40, 3), np.uint8))
+    for name in PICTURES:
+        assert caption(name, crop).startswith("Of the first crop that was scored, 40 x 30 px as the detector saw it. ")
+        assert re.search("right: |right or dark: |higher is", caption(name, crop))
+        assert caption(name, crop).endswith(caption(name, None))
+    assert caption("other", crop) == ""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 from tiny_inspection import NAN, everywhere, inspection, picture, unread
 
-from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, REAL, Inspection
+from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, NO_VERDICT, REAL, Inspection
 from fdetect.bench.inspecting.shown.outputs import thumbnails
 from fdetect.bench.inspecting.shown.ranking import (
     claims_text,
@@ -28,6 +29,8 @@ from fdetect.bench.inspecting.shown.ranking import (
     share_digits,
 )
 from fdetect.bench.inspecting.shown.ranking_page import MOST, PICTURED, render_ranking
+from fdetect.bench.inspecting.shown.words import AS_MUCH
+from fdetect.bench.inspecting.verdict import ALWAYS
 from fdetect.bench.report.grid import printable
 from fdetect.files import write_table
 from fdetect.metadata.claims import Claim, Metadata
@@ -132,12 +135,13 @@ def test_the_table_holds_what_is_known_and_nulls_elsewhere(tmp_path: Path) -> No
     assert rows[0] == {
         "rank": 1, "id": "ab" * 16, "path": "=1+1,\"a\"\n.png", "verdict": INCONCLUSIVE,
         "because": "Its score is rare. It stays so.", "score": 97.0, "p_real": 0.04, "p_generated": 0.61,
+        "generated_as_high": 0.08, "real_as_low": 0.7,
         "score: as stored": 97.0, "score: half size": None, "claims_generated": "", "c2pa": "absent",
         "format": "JPEG", "width": 80, "height": 60, "status": "ok", "reason": "",
     }  # fmt: skip
-    assert rows[2] == {**dict.fromkeys(rows[0]), "id": "", "path": "broken.png", "verdict": INCONCLUSIVE,
-                       "because": "it could not be decoded", "claims_generated": "", "c2pa": "", "format": "",
-                       "status": "failed", "reason": "decode: it is truncated"}  # fmt: skip
+    assert rows[2] == {**dict.fromkeys(rows[0]), "id": "", "path": "broken.png", "verdict": NO_VERDICT,
+                       "because": "It is truncated.", "claims_generated": "", "c2pa": "", "format": "",
+                       "status": "failed", "reason": "it is truncated"}  # fmt: skip
     write_table(ranking_table(found), tmp_path / "a.parquet")
     write_table(ranking_table(found), tmp_path / "a.csv")
     assert pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pylist() == rows
@@ -165,7 +169,9 @@ def test_rows_fit_the_terminal(width: int) -> None:
     assert grid.rows[1][1].startswith("folder/ww")
     assert grid.rows[1][1].endswith("w\\u202e.png")
     assert grid.rows[1][4].startswith("claims to be ")
-    assert grid.note.startswith("3 images: 1 likely generated, 1 inconclusive, 0 likely real, 1 not scored. As high:")
+    assert grid.note.startswith("Of 2 judged 1 likely generated, 1 inconclusive, 0 likely real; 1 without a verdict. "
+                                "As much: ")
+    assert AS_MUCH in grid.note
 
 
 def test_rows_beyond_the_most_are_counted_and_failures_have_rows_of_their_own() -> None:
@@ -174,7 +180,7 @@ def test_rows_beyond_the_most_are_counted_and_failures_have_rows_of_their_own() 
     assert len(ranking_grid(shown, 2).rows) == 2
     assert "more" not in ranking_grid(shown, 5).note
     failures = failures_grid(shown, 2)
-    assert failures.rows == tuple((f"broken{k}.png", "decode: it is truncated") for k in range(2))
+    assert failures.rows == tuple((f"broken{k}.png", "it is truncated") for k in range(2))
     assert failures.note == "1 more in the table that --out writes"
     assert failures_grid(shown[:5], 2).rows == ()
 
@@ -187,21 +193,31 @@ def test_the_page_counts_says_what_chance_gives_and_shows_rows_in_order() -> Non
     made = ranked([one(f"in/{k}.png", 0.1 + k / 1000) for k in range(146)] + [failed("broken.png"), failed("no.png")]
                   + [one("a.png", 0.006, word=GENERATED), one("b.png", 0.9, word=REAL), inspection()])  # fmt: skip
     page = _Page(page_of(made))
-    for text in ("2 of 151 images likely generated", "151 images, the most suspicious first",
+    for text in ("2 of 149 judged likely generated", "151 images, the most suspicious first",
                  "180 photographs (180 coco)", "If all 149 that were judged were photographs like these,",
                      "chance alone would call up to 1.5 of them",
-                 "2 likely generated", "it stands out", "146 inconclusive", "1 likely real", "2 not scored",
+                 "2 likely generated",
+                 "in its weakest view it stands out as at most 1 photograph in 100 does in its own", "146 inconclusive",
+                 "1 likely real", "2 no verdict",
                  "1 of 151 claims to be generated"):  # fmt: skip
         assert text in page.words
     assert "no more than that" not in page.words  # 2 are more than 1.5
-    assert page.rows[0] == ["place", "image", "verdict", "photographs as high in every view", "claims of the file"]
+    assert page.rows[0] == ["place", "image", "verdict", AS_MUCH, "claims of the file"]
     assert page.rows[1] == ["1", "a.png", "likely generated Its score is rare.", "0.6 %", ""]
     assert page.rows[2][1:4] == ["picture.jpg in folder of someone/", "likely generated Its score is rare.", "4.0 %"]
     assert page.rows[2][4] == ("claims to be generated: PNG text parameters, C2PA c2pa.created C2PA: untrusted signer")
-    assert page.rows[151] == ["–", "no.png", "not scored decode: it is truncated", "–", ""]
+    assert page.rows[151] == ["–", "no.png", "no verdict it is truncated", "–", ""]
     assert len(page.rows) == 152
     classes = [attrs.get("class") for tag, attrs in page.elements if tag == "td" and "class" in attrs]
     assert classes == ["own"] * 151  # claims stand apart
+
+
+def test_a_share_is_named_alike_everywhere() -> None:
+    page = page_of([one("a.png", 0.5)])
+    assert _Page(page).words.count(AS_MUCH) == 3  # the column, and twice how it is read
+    style = files("fdetect.bench.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    assert f'content: "{AS_MUCH}"' in style  # where a narrow page has no heads of columns
+    assert not re.search(r"as (high|low) in (every|all)", page)
 
 
 def test_no_more_than_chance_is_said_to_be_so() -> None:
@@ -210,7 +226,7 @@ def test_no_more_than_chance_is_said_to_be_so() -> None:
     assert "would call up to 3.0 of them" in words
     assert "The 1 found is no more than that" in words
     none = _Page(page_of(made[:20])).words
-    assert "none of 20 images likely generated" in none
+    assert "none of 20 judged likely generated" in none
     assert "found" not in none.partition("How to read this")[0]
     words = _Page(page_of([replace(one("a", NAN), credentials=None), failed("b")])).words
     assert "No image could be held against photographs" in words
@@ -313,18 +329,19 @@ def test_what_weakens_answers_is_said_once_with_how_many() -> None:
 
 
 def test_what_is_said_of_all_inconclusive_images_is_said_once() -> None:
-    def said(path: str, *because: str, word: str = INCONCLUSIVE) -> Inspection:
+    def said(path: str, *meant: str, word: str = INCONCLUSIVE) -> Inspection:
         made = one(path, 0.5, word=word)
-        return replace(made, verdict=replace(made.verdict, because=because))
+        return replace(made, verdict=replace(made.verdict, not_meant=(*ALWAYS, *meant)))
 
-    made = [said("a", "A.", "Nobody can."), said("b", "B.", "Nobody can.", "Own."), said("c", "C.", word=GENERATED)]
+    made = [said("a", "Nobody can."), said("b", "Nobody can.", "Own."), said("c", "C.", word=GENERATED)]
     words = _Page(page_of([*made, failed("d")])).words
     assert words.count("Nobody can.") == 1
     assert "Own." not in words
+    assert ALWAYS[0] not in words
     assert "Nobody can." not in _Page(page_of([*made, said("e", "E.")])).words
 
 
 def test_the_same_values_make_the_same_page() -> None:
     made = ranked([inspection(), unread()])
     assert page_of(made) == page_of(made)
-    assert counts_text(made) == "2 images: 1 likely generated, 0 inconclusive, 0 likely real, 1 not scored"
+    assert counts_text(made) == "Of 1 judged 1 likely generated, 0 inconclusive, 0 likely real; 1 without a verdict"

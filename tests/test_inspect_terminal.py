@@ -19,6 +19,7 @@ def test_the_lines_of_an_image() -> None:
         "LIKELY GENERATED: picture.jpg",
         "  - Its score is rare.",
         "  - It stays so.",
+        "  Apart from this, the file itself claims to be generated (PNG text parameters, C2PA c2pa.created).",
         "  Of 99 photographs 3 score as high.",
         "  Mind: It is no probability.",
         "  Note: One branch was absent.",
@@ -44,10 +45,9 @@ def test_the_lines_of_an_image() -> None:
 
 def test_the_lines_of_a_file_that_was_not_read() -> None:
     assert terminal_lines(unread()) == [
-        "INCONCLUSIVE: broken.png",
-        "  not scored: decode: it is truncated",
-        "  - it could not be decoded",
-        "  The file claims nothing on how it was made",
+        "NO VERDICT: broken.png",
+        "  - It is truncated.",
+        "  What the file claims was not looked for",
     ]
 
 
@@ -73,6 +73,11 @@ def test_single_crops_are_one_row() -> None:
     assert [line for line in terminal_lines(replace(inspection(), views=views)) if "crop" in line] == [
         "  3 single crops  +40.00 to +97.00  60 of 99 (61 %) to 3 of 99 (4.0 %)",
     ]
+    (alone, *_) = views
+    assert not any("crop" in line for line in terminal_lines(replace(inspection(), views=(alone, views[-1]))))
+    bare = tuple(replace(view, standing=Standing(view.standing.value, np.zeros(0))) for view in views)
+    assert "  3 single crops  +40.00 to +97.00  no reference photographs" in terminal_lines(
+        replace(inspection(), views=bare))
 
 
 def test_traces_that_stand_out_come_first_on_the_side_where_generated_images_are() -> None:
@@ -85,7 +90,7 @@ def test_traces_that_stand_out_come_first_on_the_side_where_generated_images_are
     assert lines[at + 1 : at + 4] == [
         "  Noise   2 of 99 (3.0 %)     0.70",
         "  Pixels  49 of 99 (50 %)     0.60",
-        "  Not run: Lost, Gone (why: with -o report.html)",
+        "  Not run: Lost; Gone (why: with -o report.html)",
     ]
     assert lines[at - 2].startswith("  1 of 2 traces stands out")
     (alone,) = [line for line in terminal_lines(replace(inspection(), evidence=traces[:2])) if "Lost" in line]
@@ -112,7 +117,7 @@ def test_of_many_traces_those_that_stand_out_are_shown_and_few_others() -> None:
 
 def test_what_made_an_image_fail_is_said_once() -> None:
     one = unread()
-    said = replace(one, verdict=replace(one.verdict, because=("No verdict: it is truncated.",)))
+    said = replace(one, verdict=replace(one.verdict, because=("It cannot be judged.",)))
     assert sum("truncated" in line for line in terminal_lines(said)) == 1
 
 

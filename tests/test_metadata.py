@@ -109,7 +109,7 @@ def test_places_and_numbers_of_devices_are_told_but_not_repeated() -> None:
     packet = xmp(exif_GPSLatitude="48,51.4933N", exif_GPSLongitude="2,17.67E")
     told = read_metadata(saved("JPEG", exif=made.tobytes(), xmp=packet))
     assert values(told, "EXIF") == {
-        "GPSInfo": "it states a position (not repeated here)",
+        "GPSInfo": "it states one (not repeated here)",
         "BodySerialNumber": "it states one (not repeated here)",
     }
     assert set(values(told, "XMP")) == {"exif:GPSLatitude", "exif:GPSLongitude"}

@@ -15,9 +15,9 @@ from metadata_files import box, chunk, exif, gif, iptc, jpeg, png, resources, sa
 from PIL import features
 
 from fdetect.metadata import Metadata, read_metadata
+from fdetect.metadata.claiming import MOST_CLAIMS
 from fdetect.metadata.claims import LONGEST, MEANINGS
-from fdetect.metadata.judged import MOST_CLAIMS
-from fdetect.metadata.parts import TEXT
+from fdetect.metadata.ledger import TEXT
 
 XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -142,7 +142,7 @@ def pointing(target: int) -> bytes:
         (pointing(0xFFFFFFF0), "a directory of its EXIF or TIFF lies outside it"),
         (tiff((0x10F, 2, 0xFFFFFFFF, b"abcde")), "its EXIF tag Make points outside its EXIF or TIFF"),
         (tiff((0x829A, 5, 0xFFFFFFFF, b"abcde")), "its EXIF tag ExposureTime points outside its EXIF or TIFF"),
-        (tiff((0x10F, 99, 7, b"abcde")), None),  # of no known type
+        (tiff((0x10F, 99, 7, b"abcde")), "its EXIF tag Make is not read: its type 99 is not known"),
         (tiff((0x829A, 5, 1, bytes(8))), None),  # 0/0 seconds
         (tiff((0x829A, 12, 1, struct.pack("<d", float("nan")))), None),
         (tiff((0x10F, 2, 4, b"a\0\0\0"))[:10], "a directory of its EXIF or TIFF claims"),

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from fdetect.metadata.preview_bytes import LARGEST, previews
 from fdetect.metadata.same_picture import SAME, match
+from fdetect.metadata.thumbnail_bytes import LARGEST, find_thumbnails
 from fdetect.metadata.thumbnails import Thumbnail, embedded_thumbnails
 
 
@@ -192,7 +192,7 @@ def test_a_difference_is_told_in_units_of_the_thumbnails_tones() -> None:
     assert found.distance == pytest.approx(40 / base.std(), rel=0.15)
 
 
-def test_photoshop_jfif_large_and_xmp_previews_are_found() -> None:
+def test_photoshop_jfif_large_and_xmp_thumbnails_are_found() -> None:
     picture = scene(7)
     small, plain = thumb(picture), jpeg(picture)
     header = struct.pack(">6IHH", 1, 160, 120, 480, 57600, len(small), 24, 1)
@@ -221,7 +221,7 @@ def test_photoshop_jfif_large_and_xmp_previews_are_found() -> None:
         at = 2 + 4 + len(body) + 16 + len(plain) - 2
         body += struct.pack("<IIIHH", 0x010002, len(large), at - 10 if place is None else place, 0, 0)
         found = only(plain[:2] + segment(0xFFE2, body) + plain[2:] + large, picture)
-        assert (found.kind, found.agrees) == ("large preview", agrees)
+        assert (found.kind, found.agrees) == ("large thumbnail", agrees)
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -281,7 +281,7 @@ def test_damaged_files_never_raise() -> None:
         assert embedded_thumbnails(data, pixels) == ()
 
 
-def test_many_previews_are_not_all_compared_and_a_large_one_is_not_kept() -> None:
+def test_many_thumbnails_are_not_all_compared_and_a_large_one_is_not_kept() -> None:
     picture = scene(11)
     plain = jpeg(picture)
     many = segment(0xFFE0, b"JFXX\0\x10" + thumb(picture)) * 40
@@ -290,7 +290,7 @@ def test_many_previews_are_not_all_compared_and_a_large_one_is_not_kept() -> Non
     assert "more than 8 thumbnails" in found[-1].sentence
     large = b"\xff\xd8\xff" + bytes(LARGEST)
     tiff = exif(large)
-    (first,) = previews(tiff)  # of a TIFF file, whose second page is such a JPEG
+    (first,) = find_thumbnails(tiff)  # of a TIFF file, whose second page is such a JPEG
     assert (first.jpeg, first.why) == (b"", f"it has more than {LARGEST} bytes")
 
 

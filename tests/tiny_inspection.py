@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 
 from fdetect.bench.inspecting.inspection import (
     GENERATED,
-    INCONCLUSIVE,
+    NO_VERDICT,
     Evidence,
     Inspection,
     Standing,
@@ -19,6 +19,7 @@ from fdetect.bench.inspecting.inspection import (
     Verdict,
     View,
 )
+from fdetect.bench.inspecting.jpeg_history import JpegHistory, JpegSigns
 from fdetect.images import Decoded
 from fdetect.metadata.claims import Claim, Metadata
 from fdetect.metadata.credentials import Credentials
@@ -27,13 +28,6 @@ from fdetect.types import Facts, Failure
 
 REFERENCES = np.arange(1.0, 100.0)  # 99 photographs: a value of 97 is as high as 3 of them, (1 + 3) / 100
 NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class History:
-    sentences: tuple[str, ...]
-    z: np.ndarray
-    quality: int = 90
 
 
 def jpeg(pixels: np.ndarray, comment: bytes = b"") -> bytes:
@@ -64,13 +58,14 @@ def inspection() -> Inspection:
         "folder of someone/picture.jpg", "ab" * 16,
         Facts("JPEG", 80, 60, 1234, orientation=6, exif=(("Make", "Canon"),)),
         Verdict(GENERATED, ("Its score is rare.", "It stays so."), "Of 99 photographs 3 score as high.",
-                ("It is no probability.",), 97.0, 0.04, 0.61),
+                ("It is no probability.",), 97.0, 0.04, 0.61, 0.08, 0.7),
         (View("as stored", "as it is", "matched", standing(97.0)),
          View("half size", "smaller", "half", standing(NAN), "too small")),
         tiles,
         (Evidence("peaks", "Peaks in the spectrum", 99.0, standing(99.0), "Peaks are there.", 0.61, picture="peaks"),
          Evidence("noise", "Noise", reason="it needs torch")),
-        History(("It is a JPEG of quality 90.",), np.zeros((8, 8))),
+        JpegHistory(90, True, "4:2:0", False, "", None, None, 1.5, 5.5, "about 1 in 100", JpegSigns(1.5),
+                    ("It is a JPEG of quality 90.",)),
         Metadata(claims, ("its XMP packet is not well-formed",)),
         Credentials("untrusted signer", "nobody vouches for it", "Jane Roe", "2026", "Program 1",
                     failures=("it was changed",), claims=(Claim("C2PA", "c2pa.created", "by Program 1", "generated"),)),
@@ -84,7 +79,7 @@ def inspection() -> Inspection:
 
 def unread() -> Inspection:
     """Of a file that could not be decoded."""
-    verdict = Verdict(INCONCLUSIVE, ("it could not be decoded",), "", (), NAN, NAN, NAN)
+    verdict = Verdict(NO_VERDICT, ("It is truncated.",), "", (), NAN, NAN, NAN)
     return Inspection("broken.png", "", None, verdict, failure=Failure("", "broken.png", "decode", "it is truncated"))
 
 

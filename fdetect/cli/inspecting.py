@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,8 @@ _ROWS = 40  # of a ranking on the terminal
 @click.option("--model", type=click.Path(), help="Folder written by fdetect fit; default: the detector that ships.")
 @click.option("--references", type=click.Path(dir_okay=False), help="What images are held against; default: what comes "
               "with the detector that ships. docs/inspect.md says how they are made of your own images.")  # fmt: skip
+@click.option("--trust", type=click.Path(exists=True, dir_okay=False), help="PEM file of root certificates that you "
+              "trust: a signer of Content Credentials whom one vouches for is told as valid.")  # fmt: skip
 @click.option("--fail-if-generated", is_flag=True, help='Exit with 1 if a verdict is "likely generated".')
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @work_options
@@ -55,8 +56,9 @@ def inspect(data: tuple[str, ...], out: tuple[str, ...], **flags: Any) -> None:
     docs/inspect.md has the counts, and says how often a claim is wrong.
     """
     from fdetect.bench.data.inputs import any_images, root_of
-    from fdetect.bench.inspecting.inspecting import Inspector
     from fdetect.bench.inspecting.inspection import GENERATED
+    from fdetect.bench.inspecting.inspector import Inspector
+    from fdetect.bench.inspecting.light import without_pictures
     from fdetect.bench.inspecting.shown.outputs import check_outputs, json_text, write_outputs, write_report
     from fdetect.bench.inspecting.shown.ranking import failures_grid, ranked, ranking_grid
     from fdetect.bench.inspecting.shown.terminal import terminal_lines
@@ -69,14 +71,15 @@ def inspect(data: tuple[str, ...], out: tuple[str, ...], **flags: Any) -> None:
         settings = engine_settings(flags, progress)
         if flags["workers"] is None and not many:
             settings["workers"] = 0  # to start processes would take longer than the work
-        inspector = Inspector.of(flags["model"], flags["references"], running=Running.of({**settings, "notice": say}))
+        inspector = Inspector.of(flags["model"], flags["references"], flags["trust"],
+                                 running=Running.of({**settings, "notice": say}))  # fmt: skip
         found, reports = [], {}
         for k, one in enumerate(inspector(manifest, whole=not flags["quick"] and not (many and folder is None))):
             if folder is not None:
                 reports[one.path] = write_report(one, k, inspector, folder)
-            found.append(replace(one, pixels=None, crop=None) if many else one)  # of many, pixels would fill the memory
-    shown = ranked(found)
-    write_outputs(out, shown, inspector, reports, root_of(manifest))
+            found.append(without_pictures(one) if many else one)
+        shown = ranked(found)
+        write_outputs(out, shown, inspector, reports, root_of(manifest))
     if flags["as_text"]:
         click.echo(json_text(shown), nl=False)
     elif many:

@@ -2,11 +2,17 @@
 
 `read_metadata` turns the bytes of one file into claims.  From the inside out:
 
-containers  the one walk through a file (with jpeg, boxes, tiff and trailer), which gives its parts
-exif, xmp, iptc  readers of a part, which give fields
+jpeg, png, webp, gif, tiff, boxes, photoshop  one walk through a format each, and the parts in it (trailer: after it)
+containers  which of them a file needs
+exif, xmp, iptc  readers of a part, which give fields to the ledger
 generators  the table of names and texts by which programs and cameras make themselves known (with digital_source)
-judged      fields against the table: claims
-credentials  Content Credentials (C2PA), with their signature
+claiming    fields against the table: claims
+credentials, manifest_bytes  Content Credentials (C2PA), with their signature
+thumbnails, thumbnail_bytes, same_picture  small pictures within the file, held against the picture
+
+What points to a place, a device or a person is told to be there and its value is not repeated: positions and places in
+words, serial numbers and computers, owners, contacts and persons shown (privacy).  Who made or credits the picture
+(Artist, By-line, creator, Credit, Copyright) is shown, since that is a statement of authorship.
 
 Metadata are anybody's to write, to copy and to delete.  They prove nothing, and their absence says nothing.
 """
@@ -20,7 +26,7 @@ from fdetect.metadata.claims import MEANINGS, Claim, Metadata
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fdetect.metadata.parts import Ledger, Part
+    from fdetect.metadata.ledger import Ledger, Part
 
 __all__ = ["MEANINGS", "Claim", "Metadata", "read_metadata"]
 
@@ -31,10 +37,10 @@ def read_metadata(data: bytes) -> Metadata:
     What is damaged, too large or not understood is told in `problems`, and the other parts are read.  Time and memory
     are bounded: some seconds and some tens of megabytes for the worst of files, milliseconds for others.
     """
+    from fdetect.metadata.claiming import claims_of
     from fdetect.metadata.containers import walk
-    from fdetect.metadata.judged import judged
+    from fdetect.metadata.ledger import Ledger
     from fdetect.metadata.manifest_bytes import manifest_size
-    from fdetect.metadata.parts import Ledger
     from fdetect.metadata.xmp import joined_extension, read_xmp
 
     ledger = Ledger()
@@ -47,14 +53,14 @@ def read_metadata(data: bytes) -> Metadata:
     read_xmp(joined_extension(extension, ledger), ledger, what="its extended XMP")
     if size := manifest_size(data):
         ledger.add("C2PA", "manifest", f"{size} bytes of Content Credentials")
-    claims = judged(ledger)
+    claims = claims_of(ledger)
     return Metadata(claims, tuple(ledger.problems))
 
 
 def _read(part: Part, ledger: Ledger) -> None:
     from fdetect.metadata.exif import read_exif
     from fdetect.metadata.iptc import read_iptc, read_photoshop
-    from fdetect.metadata.parts import text_of
+    from fdetect.metadata.ledger import text_of
     from fdetect.metadata.xmp import read_xmp
 
     if part.kind == "text":

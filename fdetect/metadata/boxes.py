@@ -11,9 +11,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from fdetect.metadata.parts import Ledger, Part
+from fdetect.metadata.ledger import Ledger, Part
 
-__all__ = ["walk_boxes"]
+__all__ = ["boxes", "walk_boxes"]
 
 _BOXES = 1 << 14  # boxes at one level, or items: a large grid of tiles has a few hundred
 _UUIDS = {
@@ -25,7 +25,7 @@ _UUIDS = {
 def walk_boxes(data: bytes, ledger: Ledger) -> Iterator[Part]:
     """Find the parts; what is damaged ends the walk and is told."""
     try:
-        for kind, start, end in _boxes(data, 0, len(data), ledger):
+        for kind, start, end in boxes(data, 0, len(data), ledger):
             if kind == b"uuid" and data[start : start + 16] in _UUIDS and ledger.take(end - start, "a uuid box"):
                 yield Part(_UUIDS[data[start : start + 16]], data[start + 16 : end])
             elif kind == b"meta":
@@ -34,7 +34,12 @@ def walk_boxes(data: bytes, ledger: Ledger) -> Iterator[Part]:
         ledger.problem("the file ends within a box of its metadata")
 
 
-def _boxes(data: bytes, at: int, end: int, ledger: Ledger) -> Iterator[tuple[bytes, int, int]]:
+def boxes(data: bytes, at: int, end: int, ledger: Ledger) -> Iterator[tuple[bytes, int, int]]:
+    """Find the boxes at one level, between two places: (kind, start, end) of what each holds.
+
+    A box that is longer than what holds it is told, cut there, and the last.  Raises struct.error where the file ends
+    within a header.
+    """
     for _ in range(_BOXES):
         if at + 8 > end:
             return
@@ -45,14 +50,16 @@ def _boxes(data: bytes, at: int, end: int, ledger: Ledger) -> Iterator[tuple[byt
             start += 8
         stop = end if length == 0 else at + length
         if stop < start or stop > end:
-            return ledger.problem("a box is longer than what holds it, or shorter than its header")
-        yield kind, start, stop
+            ledger.problem("a box is longer than what holds it, or shorter than its header")
+        if stop < start or start > end:
+            return
+        yield kind, start, min(stop, end)
         at = stop
     ledger.problem(f"the file has more than {_BOXES} boxes at one level; the others are not read")
 
 
 def _items(data: bytes, at: int, end: int, ledger: Ledger) -> Iterator[Part]:
-    inside = {kind: (start, stop) for kind, start, stop in _boxes(data, at, end, ledger)}
+    inside = {kind: (start, stop) for kind, start, stop in boxes(data, at, end, ledger)}
     if b"iinf" not in inside:
         return
     kinds = _kinds(data, *inside[b"iinf"], ledger)
@@ -71,7 +78,7 @@ def _items(data: bytes, at: int, end: int, ledger: Ledger) -> Iterator[Part]:
 def _kinds(data: bytes, start: int, end: int, ledger: Ledger) -> dict[int, str]:
     """Return the items that are EXIF or XMP by their numbers."""
     found = {}
-    for kind, at, stop in _boxes(data, start + (6 if data[start] == 0 else 8), end, ledger):
+    for kind, at, stop in boxes(data, start + (6 if data[start] == 0 else 8), end, ledger):
         version = data[at] if at < stop else 0
         if kind != b"infe" or version < 2:
             continue

@@ -1,13 +1,14 @@
 """Claims of EXIF: who and what made the picture, when, with what exposure, and the texts that programs put there.
 
-What would point to a place or to one device or person's camera is told to be there and not repeated: GPS, serial
-numbers, the owner.
+What points to a place, a device or a person is told to be there and not repeated: GPS, serial numbers, the owner, the
+computer.
 Source: Exif 3.0 (CIPA DC-008-2023), 4.6; the XP tags are Microsoft's.
 """
 
 from __future__ import annotations
 
-from fdetect.metadata.parts import Ledger, text_of
+from fdetect.metadata.ledger import Ledger, text_of
+from fdetect.metadata.privacy import WITHHELD
 from fdetect.metadata.tiff import Directory, directory, first_directory
 
 __all__ = ["read_exif"]
@@ -33,7 +34,7 @@ _EXIF_POINTER, _GPS_POINTER, _MAKER_NOTE, _USER_COMMENT = 0x8769, 0x8825, 0x927C
 
 
 def read_exif(data: bytes, ledger: Ledger) -> None:
-    """Read the main directory and the one of EXIF; the preview's and the maker's own are left alone."""
+    """Read the main directory and the one of EXIF; the thumbnail's and the maker's own are left alone."""
     data = data.removeprefix(b"Exif\0\0")
     main = first_directory(data, ledger)
     if main is None:
@@ -46,7 +47,7 @@ def read_exif(data: bytes, ledger: Ledger) -> None:
             _read(found, _EXIF, ledger)
             _read_codes(found, ledger)
     if _GPS_POINTER in main:
-        ledger.add("EXIF", "GPSInfo", "it states a position (not repeated here)")
+        ledger.add("EXIF", "GPSInfo", WITHHELD)
 
 
 def _read(found: Directory, names: dict[int, str], ledger: Ledger) -> None:
@@ -66,7 +67,7 @@ def _read(found: Directory, names: dict[int, str], ledger: Ledger) -> None:
 def _read_codes(found: Directory, ledger: Ledger) -> None:
     for tag, name in _PRIVATE.items():
         if tag in found:
-            ledger.add("EXIF", name, "it states one (not repeated here)")
+            ledger.add("EXIF", name, WITHHELD)
     for tag, (name, words) in _CODES.items():
         code = found.raw(tag, f"its EXIF tag {name}", ledger)[:2] if tag in found else b""
         ledger.add("EXIF", name, words.get(next((byte for byte in code if byte), 0), ""))

@@ -1,47 +1,34 @@
 """Claims of IPTC-IIM, the records that newsrooms keep, on their own or among Photoshop's resources.
 
-Source: IPTC-NAA Information Interchange Model 4.2 (2014); Adobe Photoshop file formats (2019), image resources.
+Source: IPTC-NAA Information Interchange Model 4.2 (2014).
 """
 
 from __future__ import annotations
 
 import struct
 
-from fdetect.metadata.parts import TEXT, Ledger, text_of
+from fdetect.metadata.ledger import TEXT, Ledger, text_of
+from fdetect.metadata.photoshop import resources
 
 __all__ = ["read_iptc", "read_photoshop"]
 
 _RECORDS = 1 << 10  # data sets of a file: long lists of keywords have a hundred
-_RESOURCES = 1 << 12
 _IPTC_RESOURCE = 0x0404
 _NAMES = {
     5: "Object Name", 7: "Edit Status", 10: "Urgency", 15: "Category", 20: "Supplemental Category", 25: "Keywords",
-    40: "Special Instructions", 55: "Date Created", 60: "Time Created", 62: "Digital Creation Date",
-    63: "Digital Creation Time", 65: "Originating Program", 70: "Program Version", 80: "By-line", 85: "By-line Title",
-    90: "City", 92: "Sub-location", 95: "Province/State", 101: "Country", 103: "Original Transmission Reference",
-    105: "Headline", 110: "Credit", 115: "Source", 116: "Copyright Notice", 118: "Contact", 120: "Caption",
-    122: "Writer/Editor",
+    26: "Content Location Code", 27: "Content Location Name", 40: "Special Instructions", 55: "Date Created",
+    60: "Time Created", 62: "Digital Creation Date", 63: "Digital Creation Time", 65: "Originating Program",
+    70: "Program Version", 80: "By-line", 85: "By-line Title", 90: "City", 92: "Sub-location", 95: "Province/State",
+    100: "Country Code", 101: "Country", 103: "Original Transmission Reference", 105: "Headline", 110: "Credit",
+    115: "Source", 116: "Copyright Notice", 118: "Contact", 120: "Caption", 122: "Writer/Editor",
 }  # fmt: skip
 
 
 def read_photoshop(data: bytes, ledger: Ledger) -> None:
     """Read the IPTC records among Photoshop's resources; the other resources say nothing of the kind."""
-    at = 0
-    for _ in range(_RESOURCES):
-        if data[at : at + 4] not in (b"8BIM", b"MeSa", b"AgHg", b"PHUT", b"DCSR") or at + 7 > len(data):
-            break
-        (number,) = struct.unpack_from(">H", data, at + 4)
-        at += 6 + (data[at + 6] + 2) // 2 * 2  # a name, with its length before it, made even
-        if at + 4 > len(data):
-            return ledger.problem("its Photoshop resources are cut")
-        (size,) = struct.unpack_from(">I", data, at)
-        if at + 4 + size > len(data):
-            ledger.problem("its Photoshop resources are cut")
+    for number, start, end in resources(data, ledger):
         if number == _IPTC_RESOURCE:
-            read_iptc(data[at + 4 : at + 4 + size], ledger)
-        at += 4 + size + size % 2
-    if at < len(data) and data[at:].strip(b"\0"):
-        ledger.problem("its Photoshop resources are damaged")
+            read_iptc(data[start:end], ledger)
 
 
 def read_iptc(data: bytes, ledger: Ledger) -> None:

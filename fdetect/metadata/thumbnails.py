@@ -13,13 +13,13 @@ import numpy as np
 
 from fdetect.errors import DataError
 from fdetect.images import decode, read_facts
-from fdetect.metadata.preview_bytes import Preview, previews
 from fdetect.metadata.same_picture import SAME, Match, match
+from fdetect.metadata.thumbnail_bytes import ThumbnailBytes, find_thumbnails
 
 __all__ = ["Thumbnail", "embedded_thumbnails"]
 
-_MOST = 8  # previews of a file that are compared; cameras write three at most
-_PIXELS = 1 << 23  # of a preview: four times Full HD; what claims more is not decoded
+_MOST = 8  # thumbnails of a file that are compared; cameras write three at most
+_PIXELS = 1 << 23  # of a thumbnail: four times Full HD; what claims more is not decoded
 _TURNS = {2: "mirrored", 3: "turned by 180°", 4: "turned upside down as in a mirror", 5: "turned and mirrored",
           6: "turned by 90°", 7: "turned and mirrored", 8: "turned by 270°"}  # fmt: skip
 _FITS = {"whole": "", "cropped": "cropped to the thumbnail's shape", "with bars": "laid between the thumbnail's bars"}
@@ -29,7 +29,7 @@ _FITS = {"whole": "", "cropped": "cropped to the thumbnail's shape", "with bars"
 class Thumbnail:
     """One small picture that a file keeps of itself.
 
-    kind           where it stands: "EXIF thumbnail", "Photoshop thumbnail", "JFIF thumbnail", "large preview" (of the
+    kind           where it stands: "EXIF thumbnail", "Photoshop thumbnail", "JFIF thumbnail", "large thumbnail" (of the
                    multi-picture format) or "XMP thumbnail"
     width, height  px, 0 where it could not be read
     jpeg           its bytes, at most 4 MB; b"" where they could not be taken out
@@ -57,39 +57,39 @@ def embedded_thumbnails(data: bytes, pixels: np.ndarray) -> tuple[Thumbnail, ...
     except DataError:
         orientation = 1
     made: list[Thumbnail] = []
-    for preview in previews(data):
+    for found in find_thumbnails(data):
         if len(made) == _MOST:
             sentence = f"it has more than {_MOST} thumbnails; the others were not compared with the picture"
             made.append(Thumbnail("thumbnails beyond these", 0, 0, b"", None, None, sentence))
             break
-        made.append(_compared(preview, pixels, orientation))
+        made.append(_compared(found, pixels, orientation))
     return tuple(made)
 
 
-def _compared(preview: Preview, pixels: np.ndarray, orientation: int) -> Thumbnail:
+def _compared(found: ThumbnailBytes, pixels: np.ndarray, orientation: int) -> Thumbnail:
     def untold(why: str, width: int = 0, height: int = 0) -> Thumbnail:
-        sentence = f"the {preview.kind} was not compared with the picture: {why}"
-        return Thumbnail(preview.kind, width, height, preview.jpeg, None, None, sentence)
+        sentence = f"the {found.kind} was not compared with the picture: {why}"
+        return Thumbnail(found.kind, width, height, found.jpeg, None, None, sentence)
 
-    if preview.why:
-        return untold(preview.why)
+    if found.why:
+        return untold(found.why)
     try:
-        facts = read_facts(preview.jpeg)
+        facts = read_facts(found.jpeg)
         if facts.format != "JPEG":
             return untold(f"it is no JPEG but {facts.format}")
         if facts.width * facts.height > _PIXELS:
             return untold(f"it claims {facts.width} x {facts.height} px, which no thumbnail has", facts.width,
                           facts.height)  # fmt: skip
-        small = decode(preview.jpeg).pixels
+        small = decode(found.jpeg).pixels
     except DataError as error:
         return untold(f"it cannot be read ({error})")
     height, width = small.shape[:2]
-    found = match(pixels, small[:, :, ::-1] if preview.swapped else small, orientation)
-    if found is None:
+    best = match(pixels, small[:, :, ::-1] if found.swapped else small, orientation)
+    if best is None:
         return untold("one of the two is too small, or shows one tone only", width, height)
-    agrees = found.distance <= SAME
-    sentence = _told(preview.kind, found, agrees)
-    return Thumbnail(preview.kind, width, height, preview.jpeg, found.distance, agrees, sentence)
+    agrees = best.distance <= SAME
+    sentence = _told(found.kind, best, agrees)
+    return Thumbnail(found.kind, width, height, found.jpeg, best.distance, agrees, sentence)
 
 
 def _told(kind: str, found: Match, agrees: bool) -> str:

@@ -11,12 +11,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fdetect.metadata.parts import TEXT, Ledger, Part, text_of
+from fdetect.metadata.ledger import TEXT, Ledger, Part, text_of
 
 __all__ = ["Directory", "directory", "first_directory", "walk_tiff"]
 
 _ENTRIES = 1 << 10  # of a directory: TIFF and EXIF together define a third of that
-_SIZES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)  # bytes of a value by its type
+_UTF8 = 129  # of Exif 3.0
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
+          _UTF8: 1}  # bytes of a value by its type  # fmt: skip
 _NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _PARTS = {700: "xmp", 33723: "iptc", 34377: "photoshop"}
 
@@ -33,10 +35,20 @@ class Directory:
     def __contains__(self, tag: int) -> bool:
         return tag in self.entries
 
-    def raw(self, tag: int, what: str, ledger: Ledger) -> bytes:
-        """Return the bytes of a value, TEXT at most; b"" where there is none or it points outside, which is told."""
+    def place(self, tag: int) -> tuple[int, int]:
+        """Return (start, bytes) of a value, as stated; (0, 0) where there is none or its type is not known."""
         kind, count, start = self.entries.get(tag, (0, 0, 0))
-        size = _SIZES[kind] * count if kind < len(_SIZES) else 0
+        return (start, _SIZES[kind] * count) if kind in _SIZES else (0, 0)
+
+    def raw(self, tag: int, what: str, ledger: Ledger) -> bytes:
+        """Return the bytes of a value, TEXT at most; b"" where there is none.
+
+        Told, and b"" too: a value that points outside, and one of a type that is not known.
+        """
+        start, size = self.place(tag)
+        if tag in self and (kind := self.entries[tag][0]) not in _SIZES:
+            ledger.problem(f"{what} is not read: its type {kind} is not known")
+            return b""
         if start + size > len(self.data):
             ledger.problem(f"{what} points outside its EXIF or TIFF")
             return b""
@@ -49,13 +61,13 @@ class Directory:
         """Return a value as text: ASCII and bytes as they stand to the last NUL, numbers up to four of them."""
         kind, count, _ = self.entries.get(tag, (0, 0, 0))
         body = self.raw(tag, what, ledger)
-        if kind in (2, 7, 129):  # 129: UTF-8, of Exif 3.0
+        if kind in (2, 7, _UTF8):
             return text_of(body.rstrip(b"\0"))
         if kind in (5, 10):
             pairs = struct.iter_unpack(self.order + ("II" if kind == 5 else "ii"), body[:32])
             return ", ".join(f"{a}/{b}" if b != 1 else f"{a}" for a, b in pairs)
-        size, code = (_SIZES[kind], _NUMBERS.get(kind)) if kind < len(_SIZES) else (1, None)
-        n = min(count, 4, len(body) // size) if code else 0
+        code = _NUMBERS.get(kind)
+        n = min(count, 4, len(body) // _SIZES[kind]) if code else 0
         return ", ".join(f"{value:g}" for value in struct.unpack_from(f"{self.order}{n}{code}", body)) if n else ""
 
     def number(self, tag: int) -> int | None:
@@ -96,8 +108,7 @@ def directory(data: bytes, start: int, order: str, big: bool, ledger: Ledger) ->
     for k in range(min(n_entries, fitting, _ENTRIES)):
         tag, kind, count = struct.unpack_from(order + entry, data, first + k * step)
         place = first + (k + 1) * step - inline
-        size = _SIZES[kind] * count if kind < len(_SIZES) else count
-        if size > inline:
+        if _SIZES.get(kind, 0) * count > inline:
             (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, place)
         entries.setdefault(tag, (kind, count, place))
     return Directory(data, order, big, entries)

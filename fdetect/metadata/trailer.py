@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fdetect.metadata.parts import Ledger
+from fdetect.metadata.ledger import Ledger
 
 __all__ = ["tell_trailer"]
 

@@ -8,10 +8,10 @@ Source: XMP specification parts 1 (2012) and 3 (2020), 1.1.3.1 for extended XMP.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-from fdetect.metadata.parts import Ledger
+from fdetect.metadata.ledger import Ledger
+from fdetect.metadata.privacy import WITHHELD, is_private
 
 __all__ = ["joined_extension", "read_xmp"]
 
@@ -46,7 +46,6 @@ _PREFIXES = {
     "http://ns.google.com/photos/1.0/container/item/": "Item",
     "http://www.tc260.org.cn/ns/AIGC/1.0/": "TC260",
 }
-_PRIVATE = re.compile(r"GPS|Latitude|Longitude|SerialNumber|OwnerName", re.IGNORECASE)
 
 
 class _TooMuchError(Exception):
@@ -58,7 +57,8 @@ class _Properties:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._open: list[tuple[str, list[str]]] = []  # the path so far, and the text of each open element
+        # of each open element: the path so far, whether a part of it is private, and the text
+        self._open: list[tuple[str, bool, list[str]]] = []
         self._prefixes = dict(_PREFIXES)
 
     def start_ns(self, prefix: str, uri: str) -> None:
@@ -70,24 +70,26 @@ class _Properties:
         self._ledger.elements_left -= 1 + len(attributes)
         if self._ledger.elements_left < 0 or len(self._open) >= _DEPTH:
             raise _TooMuchError
-        path = self._open[-1][0] if self._open else ""
+        path, private, _ = self._open[-1] if self._open else ("", False, [])
         if tag not in _UNNAMED:
-            path = f"{path}/{self._named(tag)}"[:400]
-        self._open.append((path, []))
+            named = self._named(tag)
+            path, private = f"{path}/{named}"[:400], private or is_private(named)
+        self._open.append((path, private, []))
         for name, value in attributes.items():
             if name == f"{{{_RDF}}}resource":
-                self._add(path, value)
+                self._add(path, private, value)
             elif name not in _SKIPPED:
-                self._add(f"{path}/{self._named(name)}", value)
+                named = self._named(name)
+                self._add(f"{path}/{named}", private or is_private(named), value)
 
     def data(self, text: str) -> None:
         if self._open:
-            self._open[-1][1].append(text)
+            self._open[-1][2].append(text)
 
     def end(self, tag: str) -> None:
-        path, texts = self._open.pop()
+        path, private, texts = self._open.pop()
         if path:
-            self._add(path, "".join(texts))
+            self._add(path, private, "".join(texts))
 
     def close(self) -> None:
         self._open.clear()
@@ -96,10 +98,8 @@ class _Properties:
         uri, _, local = tag[1:].rpartition("}") if tag[:1] == "{" else ("", "", tag)
         return f"{self._prefixes.get(uri, uri)}:{local}" if uri else local
 
-    def _add(self, path: str, value: str) -> None:
-        last = path.rpartition("/")[2]
-        hidden = value.strip() and _PRIVATE.search(last)
-        self._ledger.add("XMP", path.lstrip("/"), "it states one (not repeated here)" if hidden else value)
+    def _add(self, path: str, private: bool, value: str) -> None:
+        self._ledger.add("XMP", path.lstrip("/"), WITHHELD if private and value.strip() else value)
 
 
 def read_xmp(packet: bytes, ledger: Ledger, *, what: str = "its XMP packet") -> None:

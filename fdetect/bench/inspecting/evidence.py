@@ -20,6 +20,7 @@ import numpy as np
 
 from fdetect.bench.contenders import configured, tasks_of
 from fdetect.bench.inspecting.inspection import Evidence, Standing
+from fdetect.bench.inspecting.judging import FLAG
 from fdetect.bench.inspecting.references import References
 from fdetect.bench.inspecting.traces import (
     BRANCH,
@@ -39,10 +40,9 @@ from fdetect.errors import BackendError, FdetectError, WeightsError
 from fdetect.images import Decoded
 from fdetect.rigid import ViewTask
 
-__all__ = ["LEVEL", "PROFILE", "Tracer", "evidence_of", "p_value", "stands_out", "statistics", "tally"]
+__all__ = ["PROFILE", "Tracer", "evidence_of", "p_value", "stands_out", "statistics", "tally"]
 
 PROFILE = "profile"
-LEVEL = 0.05  # share of photographs that may lie as far as what stands out
 _GUESSING = 0.5  # AUROC
 _ABSENT_OPTIONS = ("--encoder", "--autoencoder")
 
@@ -173,7 +173,7 @@ def stands_out(one: Evidence) -> bool:
 
     A trace whose weight is 0.5 or less puts photographs ahead as often: it counts for nothing, whatever its value.
     """
-    return p_value(one) <= LEVEL and not _worthless(one.weight)
+    return p_value(one) <= FLAG and not _worthless(one.weight)
 
 
 def tally(evidence: Sequence[Evidence]) -> str:
@@ -187,9 +187,9 @@ def tally(evidence: Sequence[Evidence]) -> str:
         return "No trace that is better than guessing could be held against reference photographs."
     out = sum(map(stands_out, held))
     sizes = [one.standing.n + 1 for one in held if one.standing is not None]
-    chance = sum(math.floor(LEVEL * size + 1e-9) / size for size in sizes)
+    chance = sum(math.floor(FLAG * size + 1e-9) / size for size in sizes)
     return (f"{out or 'None'} of {len(held)} traces {'stands' if out <= 1 else 'stand'} out, each at a level of "
-            f"{100 * LEVEL:g} %; of a photograph {chance:.1f} would by chance. They look at the same pixels, so that "
+            f"{100 * FLAG:g} %; of a photograph {chance:.1f} would by chance. They look at the same pixels, so that "
             "several often stand out together.")  # fmt: skip
 
 
@@ -218,9 +218,9 @@ def _sentence(trace: Trace, value: float, standing: Standing | None, weight: flo
     share, other = _shares(trace.side, standing)
     if _worthless(weight):
         said = ""
-    elif share <= LEVEL:
+    elif share <= FLAG:
         said = f"That stands out: about {max(1, round(100 * share))} in 100 photographs lie as far."
-    elif other <= LEVEL:
+    elif other <= FLAG:
         said = "That is far on the side where generated images are not expected, and counts for nothing."
     else:
         said = "That is unremarkable."

@@ -70,6 +70,7 @@ def gather(manifest: Table, detector: FittedDetector, running: Running, *, diges
         {trace.name: _weight(values[trace.name], n, generators, trace.side) for trace in tracer.traces
          if trace.name in values and len(fake)},
         {"detector": detector.name, "digest": digest, "left_out": int(fitted.sum()), **versions()},
+        np.array(whole.ids, object)[np.concatenate([real, fake])],
     )  # fmt: skip
 
 

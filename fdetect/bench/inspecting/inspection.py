@@ -16,18 +16,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fdetect.images import Decoded
 from fdetect.types import Facts, Failure
 
-__all__ = ["GENERATED", "INCONCLUSIVE", "REAL", "VERDICTS", "Evidence", "Inspection", "Standing", "TileScores",
-           "Verdict", "View"]  # fmt: skip
+if TYPE_CHECKING:
+    from fdetect.bench.inspecting.jpeg_history import JpegHistory
+    from fdetect.metadata import Metadata
+    from fdetect.metadata.credentials import Credentials
+    from fdetect.metadata.thumbnails import Thumbnail
+
+__all__ = ["GENERATED", "INCONCLUSIVE", "NO_VERDICT", "REAL", "VERDICTS", "Evidence", "Inspection", "Standing",
+           "TileScores", "Verdict", "View"]  # fmt: skip
 
 REAL, GENERATED, INCONCLUSIVE = "likely real", "likely generated", "inconclusive"
-VERDICTS = (REAL, INCONCLUSIVE, GENERATED)
+NO_VERDICT = "no verdict"  # it could not be judged: nothing is known of it, not even that it is inconclusive
+VERDICTS = (REAL, INCONCLUSIVE, GENERATED, NO_VERDICT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +125,18 @@ class Evidence:
 class Verdict:
     """The answer: a word of VERDICTS, and sentences that say what it rests on.
 
-    because    why it is this one, the weightiest first
-    meaning    the p-value in plain words, with the photographs that it is of
-    not_meant  what it does not mean
-    score      of the detector, NaN where the image has none;  p_real, p_generated  how often a reference photograph
-               scores as high, and an image of the reference generators as low; NaN where unknown
+    because      why it is this one, the weightiest first
+    meaning      the p-value in plain words, with the photographs that it is of
+    not_meant    what it does not mean
+    score        of the detector, NaN where the image has none
+    p_real       share of reference photographs that stand out as much in their weakest view, the one in which they
+                 stand out least; not of those that are as high in every view.  NaN where unknown
+    p_generated  share of images of the reference generators that stand out as little in their strongest view, the one
+                 in which they stand out most; NaN where unknown
+    generated_as_high  what p_real is to be compared with: the share of images of the reference generators that stand
+                 out as much in their weakest view; NaN where unknown
+    real_as_low  what p_generated is to be compared with: the share of reference photographs that stand out as little
+                 in their strongest view; NaN where unknown
     """
 
     word: str
@@ -132,6 +146,8 @@ class Verdict:
     score: float
     p_real: float
     p_generated: float
+    generated_as_high: float = math.nan
+    real_as_low: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +167,10 @@ class Inspection:
     views: tuple[View, ...] = ()
     tiles: TileScores | None = None
     evidence: tuple[Evidence, ...] = ()
-    history: Any = None
-    metadata: Any = None
-    credentials: Any = None
-    thumbnails: tuple[Any, ...] = ()
+    history: JpegHistory | None = None
+    metadata: Metadata | None = None
+    credentials: Credentials | None = None
+    thumbnails: tuple[Thumbnail, ...] = ()
     failure: Failure | None = None
     notices: tuple[str, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.fft import dct as dct_along
 
 from fdetect.forensics.blocks import SIDE, block_dct
-from fdetect.images import _ijg_luma_tables
+from fdetect.images import ijg_luma_tables
 
 __all__ = ["LEAST_SIDE", "QUALITIES", "grid_scores", "quality_on_grid", "requantised"]
 
@@ -151,7 +151,7 @@ def _kernels(frequencies: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.n
 @functools.cache
 def _tables() -> np.ndarray:
     """Return the IJG luma steps of QUALITIES: (Q, 8, 8) int64."""
-    return np.asarray(_ijg_luma_tables().reshape(-1, SIDE, SIDE)[np.array(QUALITIES) - 1])
+    return np.asarray(ijg_luma_tables().reshape(-1, SIDE, SIDE)[np.array(QUALITIES) - 1])
 
 
 @functools.cache

@@ -13,6 +13,9 @@ photographs that score at least as high in view v,
     likely real        p_generated <= 0.01, and photographs are ODDS times as often so
     inconclusive       everything else, also where both hold: such an image is like neither
 
+`p_real` is not the share of photographs that are as high in every view, which is smaller: a photograph's weakest view
+need not be the same one.
+
 Both are conformal p-values: for photographs like the references, at most 1 of 100 is called likely generated; for
 images of the reference generators, at most 1 of 100 likely real.  Nothing is promised of others.
 
@@ -34,10 +37,11 @@ from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, REAL
 from fdetect.bench.inspecting.references import References, key_of
 from fdetect.decide import conformal_pvalue
 
-__all__ = ["CLAIM", "FLAG", "ODDS", "Judged", "Judges", "shares_high"]
+__all__ = ["CLAIM", "FLAG", "ODDS", "Judged", "Judges", "at_most", "shares_high"]
 
-CLAIM, FLAG = 0.01, 0.05  # levels of a claim, and of what is worth a remark
+CLAIM, FLAG = 0.01, 0.05  # levels of a claim, and of what is worth a remark: shares of photographs
 ODDS = 3.0  # times as often: at even odds before, three of four such claims are then right
+_ROUNDING = 1e-12  # of a mean of shares, and of ODDS times one; different shares of n are far further apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +66,8 @@ class Judged:
     @property
     def words(self) -> np.ndarray:
         """(N,) words of VERDICTS."""
-        generated = (self.p_real <= CLAIM) & (self.generated_as_high >= ODDS * self.p_real)
-        real = (self.p_generated <= CLAIM) & (self.real_as_low >= ODDS * self.p_generated)
+        generated = at_most(self.p_real, CLAIM) & at_most(ODDS * self.p_real, self.generated_as_high)
+        real = at_most(self.p_generated, CLAIM) & at_most(ODDS * self.p_generated, self.real_as_low)
         claims = np.where(generated, GENERATED, np.where(real, REAL, INCONCLUSIVE))
         return np.where(generated & real, INCONCLUSIVE, claims).astype(object)
 
@@ -112,6 +116,11 @@ class Judges:
             1 / (len(self.least_real) + 1),
             float(np.mean([1 / (len(one) + 1) for one in self.most_generated])) if low else float("nan"),
         )
+
+
+def at_most(share: np.ndarray | float, limit: np.ndarray | float) -> np.ndarray:
+    """Whether share <= limit, but for rounding: in float64 the mean of 18 times 1 / 100 is above 0.01."""
+    return np.asarray(share <= limit + _ROUNDING)
 
 
 def shares_high(scores: np.ndarray, photographs: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ They belong to one detector.  Those of the detector that ships were made by `ben
 are made of labelled images by `gathering.py`.  No picture is in them.
 
     references = References.shipped()
-    references.standing("npr", value)            -> where a value stands among photographs; None without a reference
-    references.real_views("spectrum+trunk")      -> (V, n), the views of each reference photograph
+    references.standing("npr", value)             -> where a value stands among photographs; None without a reference
+    references.real["spectrum+trunk/JPEG 70"]     (n,), what each reference photograph scores in that view
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class References:
     profile    (n, R) float32, radial profiles of the photographs; (0, R) where none were made
     weight     by trace, its macro AUROC over these generators: what it is worth alone
     about      detector, its digest, date, versions
+    ids        (n + m,) content ids of the photographs, then of the generated images; (0,) where they are not known
     """
 
     real: Mapping[str, np.ndarray]
@@ -54,6 +55,20 @@ class References:
     profile: np.ndarray
     weight: Mapping[str, float]
     about: Mapping[str, Any]
+    ids: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+
+    def holds(self, id: str) -> bool:
+        """Whether an image is one of the references."""
+        return bool((self.ids == id).any())
+
+    def without(self, id: str) -> References:
+        """Return them without an image that is one of them: it would be held against itself."""
+        kept, n = self.ids != id, len(self.sources)
+        real, fake = kept[:n], kept[n:]
+        profile = self.profile[real] if len(self.profile) else self.profile
+        return replace(self, real={key: one[real] for key, one in self.real.items()}, profile=profile,
+                       generated={key: one[fake] for key, one in self.generated.items()}, ids=self.ids[kept],
+                       sources=self.sources[real], generators=self.generators[fake])  # fmt: skip
 
     def standing(self, key: str, value: float, branches: str = "") -> Standing | None:
         """Return where a value stands among reference photographs; None where there are none for this key.
@@ -94,7 +109,7 @@ class References:
                 card = json.loads((file.metadata() or {})["references"])
             sources, generators = (np.array(card[name], object) for name in ("sources", "generators"))
             made = cls(_under(arrays, _REAL), _under(arrays, _GENERATED), sources, generators, arrays[_PROFILE],
-                       dict(card["weight"]), dict(card["about"]))  # fmt: skip
+                       dict(card["weight"]), dict(card["about"]), np.array(card["ids"], object))  # fmt: skip
             made._check()
             return made
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -108,7 +123,7 @@ class References:
         for start, of in ((_REAL, self.real), (_GENERATED, self.generated)):
             arrays |= {start + key: np.ascontiguousarray(one, np.float64) for key, one in of.items()}
         card = {"sources": list(self.sources), "generators": list(self.generators), "weight": dict(self.weight),
-                "about": dict(self.about)}  # fmt: skip
+                "about": dict(self.about), "ids": list(self.ids)}  # fmt: skip
         try:
             path.write_bytes(save(arrays, metadata={"references": json.dumps(card, sort_keys=True)}))
         except OSError as error:
@@ -119,8 +134,9 @@ class References:
         n, m = len(self.sources), len(self.generators)
         wrong = [key for key, one in self.real.items() if one.shape != (n,) or one.dtype != np.float64]
         wrong += [key for key, one in self.generated.items() if one.shape != (m,) or one.dtype != np.float64]
-        if wrong or self.profile.ndim != 2 or len(self.profile) not in (0, n) or "digest" not in self.about:
-            raise ValueError(f"{', '.join(wrong) or 'profile or digest'}: not of {n} photographs and {m} others")
+        lengths = len(self.profile) in (0, n) and len(self.ids) in (0, n + m)
+        if wrong or self.profile.ndim != 2 or not lengths or "digest" not in self.about:
+            raise ValueError(f"{', '.join(wrong) or 'profile, ids or digest'}: not of {n} photographs and {m} others")
 
 
 def _under(arrays: Mapping[str, np.ndarray], start: str) -> dict[str, np.ndarray]:

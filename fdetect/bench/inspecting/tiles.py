@@ -6,9 +6,10 @@ import numpy as np
 
 from fdetect import perturb
 from fdetect.bench.inspecting.inspection import TileScores
+from fdetect.bench.inspecting.judging import FLAG
 from fdetect.bench.inspecting.placing import CONTENT
 from fdetect.bench.inspecting.references import References
-from fdetect.bench.inspecting.views import CROP
+from fdetect.bench.inspecting.views import CROP, DIGITS
 from fdetect.bench.running import Running, uploading
 from fdetect.bench.tiled import columns_of_tiles
 from fdetect.bench.training.columns import Columns
@@ -16,9 +17,7 @@ from fdetect.classifiers.fused_head import FusedHead
 from fdetect.classifiers.saved import FittedDetector
 from fdetect.images import Decoded
 
-__all__ = ["LEVEL", "scores_of_tiles"]
-
-LEVEL = 0.05  # a tile stands out where at most this share of reference crops scores as high
+__all__ = ["no_tiles", "scores_of_tiles"]
 
 
 def scores_of_tiles(
@@ -33,7 +32,7 @@ def scores_of_tiles(
     condition.check_size(image.pixels, detector.crop)
     tiles, values = columns_of_tiles(image, CONTENT, condition, detector, columns, uploading(running.backend),
                                      progress=running.progress)  # fmt: skip
-    scores = np.asarray(detector.head.score(values), np.float64)
+    scores = np.round(np.asarray(detector.head.score(values), np.float64), DIGITS)
     head = detector.head
     rests_on = head.present(values) if isinstance(head, FusedHead) else ("",) * len(scores)
     standings = [references.standing(CROP, one, branches) if references else None
@@ -42,16 +41,22 @@ def scores_of_tiles(
     return TileScores(tiles.height, tiles.width, tiles.boxes, scores, high, _sentence(high))
 
 
+def no_tiles(image: Decoded, reason: str) -> TileScores:
+    """Return what stands for the tiles of an image that could not be scored by tiles, with why."""
+    height, width = image.pixels.shape[:2]
+    return TileScores(height, width, np.empty((0, 4), np.int64), np.empty(0), np.empty(0), "", reason)
+
+
 def _sentence(high: np.ndarray) -> str:
-    """Say how many tiles stand out, and how many of a photograph would."""
+    """Say how many tiles stand out, those that at most FLAG of reference crops score as high as, and how many would."""
     known = high[np.isfinite(high)]
     n, lost = len(known), len(high) - len(known)
     if not n:
         tiles = "1 tile" if lost == 1 else f"{lost} tiles"
         return f"{tiles}; nothing is at hand that {'it' if lost == 1 else 'they'} could be held against."
-    above = int((known <= LEVEL).sum())
+    above = int((known <= FLAG).sum())
     verb, of = "stands" if above <= 1 else "stand", f"{n} tile{'s' * (n != 1)}"
     left = f"; {lost} more could not be held against them" if lost else ""
     return (f"{above or 'None'} of {of} {verb} out, with a score that at most "
-            f"{100 * LEVEL:.0f} of 100 crops of reference photographs reach; of a photograph about {LEVEL * n:.1f} "
+            f"{100 * FLAG:.0f} of 100 crops of reference photographs reach; of a photograph about {FLAG * n:.1f} "
             f"would by chance{left}.")  # fmt: skip

@@ -158,13 +158,19 @@ def branch_trace(name: str) -> Trace:
         return float(look.head.score(look.head.only(look.columns[None], name))[0])
 
     return Trace(
-        f"{BRANCH}{name}", f"The detector's branch '{name}' alone", "high",
+        f"{BRANCH}{name}", _PARTS.get(name, f"Detector, the part '{name}'"), "high",
         "it was fitted so that round trips through autoencoders score higher than their photographs", measure,
         f"{_BRANCHES.get(name, f'The branch {name} of the detector')} alone scores it higher than",
         "enlargement, noise reduction and blur; the verdict rests on it already, so it is no second opinion",
     )  # fmt: skip
 
 
+_PARTS = {
+    "spectrum": "Detector, part 1: peaks in the spectrum",
+    "trunk": "Detector, part 2: a small network on fine noise",
+    "handmade": "Detector, one part: hand-made measurements",
+    "encoder": "Detector, one part: what an encoder sees",
+}
 _BRANCHES = {
     "spectrum": "The part of the detector that reads the spectrum",
     "trunk": "The small network of the detector",
@@ -218,7 +224,7 @@ TRACES = (
           "1911.00686; Dzanic et al. 2020, arXiv 1911.06465)", _radial,
           "The fall-off of its spectrum lies farther from what is usual than in",
           "blur, sharpening, enlargement, strong compression, and unusually smooth or detailed subjects", True),
-    Trace("feature_drift", "Texture under faint noise", "high",
+    Trace("feature_drift", "Texture under faint noise (RIGID's relative without a network)", "high",
           "what lacks a camera's fine texture is moved further by faint noise (the idea: He, Chen, Ho 2024, arXiv "
           "2405.20112; here with local binary patterns)", lambda look: look.score("feature_drift"),
           "Faint noise changes the description of its texture more than in",

@@ -26,7 +26,7 @@ from fdetect.engine import Extraction, run
 from fdetect.perturb import Condition
 from fdetect.types import Failure, Table
 
-__all__ = ["CROP", "DRAWS", "JUDGED", "OTHER", "SCORE", "ViewScores", "scores_by_view", "texts"]
+__all__ = ["CROP", "DIGITS", "DRAWS", "JUDGED", "OTHER", "SCORE", "ViewScores", "scores_by_view", "texts"]
 
 SCORE = "mean of crops"  # the detector's own score
 CROP = "crop"  # "crop 1", "crop 2", ...: those whose mean it is
@@ -38,6 +38,8 @@ OTHER = {
 }
 DRAWS = 2  # crops of each of the other views; a single one says little, and each costs as much as one of the score
 
+DIGITS = 4  # of a score: torch adds up in another order for another number of images, and ranks must not follow that
+
 JUDGED = (SCORE, *OTHER)  # the views that have to agree
 
 
@@ -47,7 +49,6 @@ class ViewScores:
 
     branches  of a fused detector, what the scores of each image rest on; "" for other heads, and for none
     lost      by view, why a crop of an image could not be scored, by row; where others could, there is a score
-    absent    branches that could not be computed here, each with why
     first     (N, D) columns of the first crop, as the head reads them
     """
 
@@ -56,7 +57,6 @@ class ViewScores:
     views: Mapping[str, np.ndarray]
     branches: tuple[str, ...]
     lost: Mapping[str, Mapping[int, Failure]]
-    absent: Mapping[str, Exception]
     first: np.ndarray
 
     @property
@@ -101,12 +101,12 @@ def scores_by_view(
     crops = {name: _crop(found, name, detector, columns, subset, keep=name == own[0].name) for name in asked}
     views, lost = {}, {}
     for name, of_view in (draws | {f"{CROP} {k + 1}": (one,) for k, one in enumerate(own)}).items():
-        views[name] = mean_of_draws(np.stack([crops[one.name].scores for one in of_view]))
+        views[name] = np.round(mean_of_draws(np.stack([crops[one.name].scores for one in of_view])), DIGITS)
         lost[name] = {k: why for one in reversed(of_view) for k, why in crops[one.name].failures.items()}
     rests_on = zip(*(one.branches for one in crops.values()), strict=True)
     return ViewScores(
         found.ids, found.paths, {name: views[name] for name in texts(detector)}, tuple(map(in_all, rests_on)),
-        lost, dict(columns.absent), crops[own[0].name].values,
+        lost, crops[own[0].name].values,
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""An inspection as plain values for scripts: what `schema.json` beside this file describes.
+"""An inspection as plain values for scripts: an image of the document that `schema.json` beside this file describes.
 
 Every dataclass is a mapping of its fields, in their order; NaN and infinity are null.  No pixel and no byte of the file
-is in it: arrays and bytes are told by their size, save the boxes and scores of tiles, which are lists.
+is in it: arrays and bytes are told by their size, save the boxes and scores of tiles, which are lists.  Nor are the
+values of EXIF tags, which can name people and cameras: `exif_tags` is how many there are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from fdetect.bench.inspecting.inspection import Inspection, Standing, TileScores
 from fdetect.images import Decoded
+from fdetect.types import Facts
 
 __all__ = ["SCHEMA", "as_json", "schema"]
 
@@ -29,14 +31,16 @@ _LISTED = {"boxes", "scores", "high"}  # of TileScores
 def as_json(inspection: Inspection) -> dict[str, Any]:
     """Return an inspection as values that `json.dumps(..., allow_nan=False)` takes, with keys in a fixed order.
 
+    A document is {"schema": SCHEMA, "images": [...]} of these.
+
     Half of a surrogate pair, as in a file name that is no UTF-8, is written as its escape.  Raises TypeError for a
     value that is no dataclass, mapping, sequence, number, text, array or bytes.
     """
-    return {"schema": SCHEMA, **_fields(inspection)}
+    return _fields(inspection)
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of what `as_json` returns."""
+    """Return the JSON Schema (2020-12) of a document, whose images `as_json` makes."""
     made: dict[str, Any] = json.loads(_FILE.read_text(encoding="utf-8"))
     return made
 
@@ -69,7 +73,9 @@ def _plain(value: Any) -> Any:
 
 def _fields(value: Any) -> dict[str, Any]:
     lists = _LISTED if isinstance(value, TileScores) else set()
-    fields = ((one.name, getattr(value, one.name)) for one in dataclasses.fields(value))
+    fields = [(one.name, getattr(value, one.name)) for one in dataclasses.fields(value)]
+    if isinstance(value, Facts):
+        fields = [(f"{name}_tags", len(of)) if name == "exif" else (name, of) for name, of in fields]
     return {name: _plain(of.tolist() if name in lists else of) for name, of in fields}
 
 

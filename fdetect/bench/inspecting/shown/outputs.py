@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from fdetect.bench.inspecting.inspecting import Inspector
 from fdetect.bench.inspecting.inspection import Inspection
+from fdetect.bench.inspecting.inspector import Inspector
 from fdetect.bench.inspecting.shown.as_json import SCHEMA, as_json
 from fdetect.bench.inspecting.shown.page import render_inspection
 from fdetect.bench.inspecting.shown.pictures import picture, standing_chart
 from fdetect.bench.inspecting.shown.ranking import ranking_table
 from fdetect.bench.inspecting.shown.ranking_page import PICTURED, render_ranking
+from fdetect.bench.report.size import LIMIT
 from fdetect.bench.report.thumbnails import thumbnail
+from fdetect.engine.loop import Progress
 from fdetect.engine.sources import Reader
 from fdetect.errors import FdetectError, ParameterError
 from fdetect.files import check_writable, write_atomic, write_table
@@ -23,6 +25,8 @@ __all__ = ["ENDINGS", "check_outputs", "json_text", "page_of", "report_file", "t
            "write_report"]  # fmt: skip
 
 ENDINGS = (".html", ".json", ".csv", ".parquet")
+
+_AT_ONCE = 20  # small pictures, between two looks at how much room is left
 
 
 def check_outputs(out: Sequence[str], reports: str | None) -> None:
@@ -52,9 +56,8 @@ def report_file(inspection: Inspection, k: int) -> str:
 
 
 def json_text(inspections: Sequence[Inspection]) -> str:
-    """Write one image as its document (schema.json), several as {"schema": 1, "images": [...]}."""
-    documents = [as_json(one) for one in inspections]
-    whole = documents[0] if len(documents) == 1 else {"schema": SCHEMA, "images": documents}
+    """Write {"schema": 1, "images": [...]}, however many there are; schema.json says what each image has."""
+    whole = {"schema": SCHEMA, "images": [as_json(one) for one in inspections]}
     return json.dumps(whole, indent=1, allow_nan=False) + "\n"
 
 
@@ -75,21 +78,27 @@ def write_outputs(
         elif len(inspections) == 1:
             _write(path, page_of(inspections[0], inspector))
         else:
-            small = thumbnails(inspections, root)
+            small = thumbnails(inspections, root, inspector.running.progress)
             _write(path, render_ranking(inspections, inspector.about, reports=reports, folder=path.parent,
                                         thumbnails=small))  # fmt: skip
 
 
-def thumbnails(inspections: Sequence[Inspection], root: str) -> dict[str, str]:
+def thumbnails(inspections: Sequence[Inspection], root: str, progress: Progress | None = None) -> dict[str, str]:
     """Return small pictures of the first images, as data URIs by path, read again from their files.
 
-    Of many images none is kept in memory.  One that cannot be read has none: its row says so.
+    Of many images none is kept in memory.  One that cannot be read has none: its row says so.  No more are made than
+    a page has room for.
     """
-    made = {}
+    made, paths = dict[str, str](), [one.path for one in inspections[:PICTURED]]
     with Reader(root) as reader:
-        for path in sorted(one.path for one in inspections[:PICTURED]):  # members of a shard come after one another
-            with suppress(FdetectError, OSError):
-                made[path] = thumbnail(reader, path)
+        for start in range(0, len(paths), _AT_ONCE):
+            for path in sorted(paths[start : start + _AT_ONCE]):  # members of a shard come after one another
+                with suppress(FdetectError, OSError):
+                    made[path] = thumbnail(reader, path)
+            if progress:
+                progress("pictures of the ranking", min(start + _AT_ONCE, len(paths)), len(paths))
+            if sum(map(len, made.values())) >= LIMIT:
+                break
     return made
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from markupsafe import Markup
 
 from fdetect.bench.inspecting.evidence import tally
-from fdetect.bench.inspecting.inspection import GENERATED, REAL, Evidence, Inspection, View
+from fdetect.bench.inspecting.inspection import GENERATED, REAL, Evidence, Inspection, Verdict, View
 from fdetect.bench.inspecting.shown.overlay import LEVELS, jpeg_uri, place_strip, place_ticks, swatch, tile_overlay
+from fdetect.bench.inspecting.shown.pictures import caption
 from fdetect.bench.inspecting.shown.provenance_shown import (
     LARGEST_PREVIEW,
     PREVIEW,
@@ -25,7 +26,9 @@ from fdetect.bench.inspecting.shown.provenance_shown import (
 )
 from fdetect.bench.inspecting.shown.words import (
     Room,
+    apart_text,
     by_rarity,
+    compared,
     count_text,
     file_name,
     score_text,
@@ -34,6 +37,8 @@ from fdetect.bench.inspecting.shown.words import (
 )
 from fdetect.bench.report.page import render_page
 from fdetect.bench.report.size import LIMIT
+from fdetect.images import Decoded
+from fdetect.types import Failure
 
 __all__ = ["render_inspection"]
 
@@ -64,6 +69,7 @@ class _Card:
     out: bool
     reason: str
     picture: Markup
+    caption: str
     chart: Markup
 
 
@@ -130,27 +136,41 @@ def _render(
     inspection: Inspection, provenance: Provenance, drawn: Mapping[str, str], gone: list[str], room: Room
 ) -> str:
     verdict, failure, tiles, facts = inspection.verdict, inspection.failure, inspection.tiles, inspection.facts
-    figures = [("score of the detector", score_text(verdict.score)),
-               ("photographs as high in every view", share_text(verdict.p_real)),
-               ("generated images as low in every view", share_text(verdict.p_generated))]  # fmt: skip
+    question, figures = compared(verdict)
+    score = score_text(verdict.score)
     previews = tuple(_preview(one, f"preview {k}" in drawn) for k, one in enumerate(provenance.previews))
     return render_page(
         "inspect.html.j2", name=room.text(file_name(inspection.path)), word=verdict.word,
-        figures=[(term, words) for term, words in figures if words != "–"],
+        question=question, figures=figures, score=score if score != "–" else "",
+        apart=room.text(apart_text(inspection)), sections=_sections(inspection),
         kind=_KINDS.get(verdict.word, "hint"), because=room.texts(verdict.because), meaning=room.text(verdict.meaning),
         not_meant=room.texts(verdict.not_meant), notices=room.texts(inspection.notices), gone=room.texts(gone),
-        failure=room.text(f"{failure.stage}: {failure.reason}") if failure else "",
+        failure=room.text(failure.reason) if failure and not _told(failure, verdict) else "",
         image=drawn.get("image", ""), shown=drawn.get("size", ""), overlay=Markup(drawn.get("tiles", "")),
-        decoded=inspection.pixels is not None, turned=facts.orientation if facts and facts.orientation != 1 else 0,
+        decoded=inspection.pixels is not None, quick=failure is None and facts is not None,
+        looked=inspection.metadata is not None, turned=facts.orientation if facts and facts.orientation != 1 else 0,
         size=f"{facts.width} x {facts.height} px" if facts else "", unscored=swatch(None),
         legend=[(swatch(k), words) for k, (*_, words) in enumerate(LEVELS)],
         tiles=room.text(tiles.reason or tiles.sentence) if tiles else "", ticks=place_ticks(),
         views=[_place(view, room) for view in inspection.views[: room.most]],
-        cards=[_card(one, k, drawn, room) for k, one in enumerate(inspection.evidence[: room.most])],
+        cards=[_card(one, k, drawn, room, inspection.crop) for k, one in enumerate(inspection.evidence[: room.most])],
         tally=tally(inspection.evidence) if inspection.evidence else "",
         provenance=replace(provenance, previews=previews), beside=drawn.get("beside", ""),
         about=_about(inspection, room),
     )  # fmt: skip
+
+
+def _told(failure: Failure, verdict: Verdict) -> bool:
+    """Whether the verdict gives this reason already, with a capital."""
+    return any(failure.reason[1:] in text for text in verdict.because)
+
+
+def _sections(inspection: Inspection) -> list[tuple[str, str]]:
+    """Return the sections to lead to, those that have anything in them."""
+    full = [(inspection.pixels is not None, "picture", "Picture"), (bool(inspection.views), "stability", "Stability"),
+            (bool(inspection.evidence), "evidence", "Evidence"), (True, "provenance", "What the file says"),
+            (True, "how", "This report"), (True, "reading", "How to read this")]  # fmt: skip
+    return [(anchor, words) for there, anchor, words in full if there]
 
 
 def _place(view: View, room: Room) -> _Place:
@@ -160,11 +180,12 @@ def _place(view: View, room: Room) -> _Place:
     return _Place(name, text, score, count_text(view.standing), share, place_strip(view.standing), reason)
 
 
-def _card(one: Evidence, k: int, drawn: Mapping[str, str], room: Room) -> _Card:
+def _card(one: Evidence, k: int, drawn: Mapping[str, str], room: Room, crop: Decoded | None) -> _Card:
     picture, chart = (Markup(drawn.get(f"{kind} {k}", "")) for kind in ("picture", "chart"))
     value = f"{one.value:.4g}" if one.standing and one.standing.n and math.isfinite(one.value) else ""
     reason = room.text(one.reason)
-    return _Card(room.text(one.title), room.text(one.sentence), value, stands_out(one), reason, picture, chart)
+    said = caption(one.picture, crop) if picture else ""
+    return _Card(room.text(one.title), room.text(one.sentence), value, stands_out(one), reason, picture, said, chart)
 
 
 def _preview(one: Preview, drawn: bool) -> Preview:

@@ -24,8 +24,9 @@ from fdetect.bench.report.svg import group, number, svg, tag, text, titled
 from fdetect.errors import ParameterError
 from fdetect.forensics.base import signal
 from fdetect.forensics.spectrum import POWER_FLOOR, profile_frequencies, taper
+from fdetect.images import Decoded
 
-__all__ = ["LEVELS", "PICTURES", "map_uri", "picture", "standing_chart"]
+__all__ = ["LEVELS", "PICTURES", "caption", "map_uri", "picture", "standing_chart"]
 
 LEVELS = 16  # shades of a map: half the bytes of 256, and more than a noisy map shows
 _SIDE = 280.0  # px of a map on the page
@@ -41,6 +42,15 @@ def picture(name: str, look: Look, references: References) -> Markup:
     if name not in PICTURES:
         raise ParameterError(f"no picture of '{name}' ({', '.join(PICTURES)})")
     return PICTURES[name](look, references)
+
+
+def caption(name: str, crop: Decoded | None) -> str:
+    """Say in one line what a picture shows, of which part and at what scale; "" for what has no picture."""
+    if name not in _CAPTIONS:
+        return ""
+    height, width = crop.pixels.shape[:2] if crop else (0, 0)
+    part = f"Of the first crop that was scored, {width} x {height} px as the detector saw it. " if crop else ""
+    return f"{part}{_CAPTIONS[name]}"
 
 
 def map_uri(values: np.ndarray, low: float, high: float) -> str:
@@ -168,6 +178,16 @@ def _radial(look: Look, references: References) -> Markup:
     return svg(max(frame.left + 270 + 14, 340), frame.top + frame.height + 84, label, parts)
 
 
+_CAPTIONS = {
+    "npr": f"Drawn to fill {_SIDE:g} px. Grey: pixels like their neighbours; bright or dark: they differ, white and "
+           f"black by {_NPR_RANGE:g} of 255 levels or more.",
+    "residual": f"Drawn to fill {_SIDE:g} px. Grey: no fine noise; bright or dark: noise, white and black from "
+                f"{_RESIDUAL_RANGE:g} of 255 levels.",
+    "spectrum": "Its spectrum, not its place: coarse patterns in the middle, the finest at the edges. Bright: "
+                "strong. Rings: where up-sampling leaves peaks; bold ones stand out.",
+    "radial": "Its spectrum in the mean over directions: coarse patterns to the left, fine ones to the right; higher "
+              "is stronger.",
+}  # fmt: skip
 PICTURES: dict[str, Callable[[Look, References], Markup]] = {
     "npr": _npr, "residual": _residual, "spectrum": _spectrum, "radial": _radial,
 }  # fmt: skip

@@ -1,13 +1,11 @@
 """What a page says of where a file comes from: facts, JPEG history, Content Credentials, claims and previews.
 
-All of it is what a file says of itself, or what its compression left; none of it entered the verdict.  Histories,
-credentials and previews are read by the names of their attributes; one that is missing is not shown.
+All of it is what a file says of itself, or what its compression left; none of it entered the verdict.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from fdetect.bench.inspecting.inspection import Inspection
 from fdetect.bench.inspecting.shown.overlay import jpeg_uri
@@ -16,6 +14,7 @@ from fdetect.bench.report.grid import Grid
 from fdetect.errors import DataError
 from fdetect.images import decode, jpeg_quality
 from fdetect.metadata.claims import Claim
+from fdetect.metadata.credentials import Credentials
 from fdetect.metadata.thumbnails import Thumbnail
 from fdetect.types import Facts
 
@@ -63,15 +62,15 @@ def provenance_of(inspection: Inspection, room: Room) -> Provenance:
     told = inspection.credentials
     return Provenance(
         facts=_facts(inspection.facts) if inspection.facts else (),
-        history=room.texts(getattr(inspection.history, "sentences", ())),
-        status=room.text(str(getattr(told, "status", ""))),
-        credentials=_credentials(told, room),
-        failures=room.texts(getattr(told, "failures", ())),
+        history=room.texts(inspection.history.sentences if inspection.history else ()),
+        status=room.text(told.status if told else ""),
+        credentials=_credentials(told, room) if told else (),
+        failures=room.texts(told.failures if told else ()),
         telling=tuple((_CLAIMS_TO[one.meaning], _cut(one, room)) for one in telling[: room.most]),
         others=Grid("", ("where", "what it says"), tuple(_row(_cut(one, room)) for one in others[: room.most])),
         hidden=f"{hidden} more claims are not shown." if hidden else "",
         previews=tuple(_preview(one, room) for one in inspection.thumbnails[: room.most]),
-        problems=room.texts(getattr(inspection.metadata, "problems", ())),
+        problems=room.texts(inspection.metadata.problems if inspection.metadata else ()),
     )
 
 
@@ -99,10 +98,10 @@ def _facts(facts: Facts) -> tuple[tuple[str, str], ...]:
     return tuple(made)
 
 
-def _credentials(told: Any, room: Room) -> tuple[tuple[str, str], ...]:
-    names = {"reason": "finding", "signer": "signer", "time": "time stamp", "claim_generator": "written by"}
-    texts = ((words, getattr(told, name, "")) for name, words in names.items())
-    return tuple((words, room.text(str(text))) for words, text in texts if text)
+def _credentials(told: Credentials, room: Room) -> tuple[tuple[str, str], ...]:
+    texts = (("finding", told.reason), ("signer", told.signer), ("time stamp", told.time),
+             ("written by", told.claim_generator))  # fmt: skip
+    return tuple((words, room.text(text)) for words, text in texts if text)
 
 
 def _preview(one: Thumbnail, room: Room) -> Preview:

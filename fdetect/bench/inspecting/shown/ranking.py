@@ -7,23 +7,20 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, REAL, Inspection
-from fdetect.bench.inspecting.shown.words import share_text
+from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, NO_VERDICT, REAL, Inspection
+from fdetect.bench.inspecting.shown.words import AS_MUCH, claimed, share_text
 from fdetect.bench.report.grid import Grid, printable
 from fdetect.bench.report.svg import shortened
 
-__all__ = ["UNSCORED", "claims_text", "counts", "counts_text", "failures_grid", "ranked", "ranking_grid",
-           "ranking_table", "ranks", "share_digits", "word_of"]  # fmt: skip
+__all__ = ["claims_text", "counts", "counts_text", "failures_grid", "ranked", "ranking_grid", "ranking_table", "ranks",
+           "share_digits"]  # fmt: skip
 
-UNSCORED = "not scored"  # in place of a verdict's word where an image has no score
-
-_CLAIMS = 3  # that are named; the others are counted
 _FIXED = 38  # columns of a terminal that place, verdict, share and the spaces between take
 _OWN = "claims"  # the heading of what a file says of itself
 
 
 def ranked(inspections: Iterable[Inspection]) -> list[Inspection]:
-    """Sort by the share of photographs as high in every view, `p_real` ascending, then by score descending.
+    """Sort by the share of photographs that stand out as much, `p_real` ascending, then by score descending.
 
     Equal ones stay in the order given.  Those with a score and without `p_real` come behind all that have it, by their
     score; those without a score come last.
@@ -58,6 +55,8 @@ def ranking_table(inspections: Sequence[Inspection]) -> pa.Table:
         "score": [_known(one.score) for one in verdicts],
         "p_real": [_known(one.p_real) for one in verdicts],
         "p_generated": [_known(one.p_generated) for one in verdicts],
+        "generated_as_high": [_known(one.generated_as_high) for one in verdicts],
+        "real_as_low": [_known(one.real_as_low) for one in verdicts],
     }
     columns |= {f"score: {name}": [_known(of.get(name, math.nan)) for of in values] for name in names}
     columns |= {
@@ -67,10 +66,10 @@ def ranking_table(inspections: Sequence[Inspection]) -> pa.Table:
         "width": [one.facts.width if one.facts else None for one in inspections],
         "height": [one.facts.height if one.facts else None for one in inspections],
         "status": ["failed" if one.failure else "ok" for one in inspections],
-        "reason": [f"{one.failure.stage}: {one.failure.reason}" if one.failure else "" for one in inspections],
+        "reason": [one.failure.reason if one.failure else "" for one in inspections],
     }
     kinds = {"rank": pa.int64(), "width": pa.int64(), "height": pa.int64()}
-    kinds |= {name: pa.float64() for name in columns if name.startswith(("score", "p_"))}
+    kinds |= {name: pa.float64() for name in columns if name.startswith(("score", "p_", "generated_as", "real_as"))}
     return pa.table({name: pa.array(of, kinds.get(name, pa.string())) for name, of in columns.items()})
 
 
@@ -87,42 +86,36 @@ def ranking_grid(inspections: Sequence[Inspection], most: int, *, width: int = 1
                   _cut(text, rest - name))
                  for place, one, text in zip(ranks(shown), shown, own, strict=True))  # fmt: skip
     more = f"{len(scored) - most} more in the table that --out writes. " if len(scored) > most else ""
-    note = f"{counts_text(inspections)}. {more}As high: of photographs like the references, in every "
-    note += "view. Claims: of the file, no part of the verdict"
-    return Grid("Images, the most suspicious first", ("", "image", "verdict", "as high", _OWN), rows, note)
+    note = f"{counts_text(inspections)}. {more}As much: {AS_MUCH}. Claims: of the file, "
+    note += "no part of the verdict"
+    return Grid("Images, the most suspicious first", ("", "image", "verdict", "as much", _OWN), rows, note)
 
 
 def failures_grid(inspections: Sequence[Inspection], most: int) -> Grid:
     """Return the first failures with their reasons; no rows where nothing failed."""
-    failed = [(one.path, f"{one.failure.stage}: {one.failure.reason}") for one in inspections if one.failure]
+    failed = [(one.path, one.failure.reason) for one in inspections if one.failure]
     note = f"{len(failed) - most} more in the table that --out writes" if len(failed) > most else ""
     return Grid("Failed", ("image", "reason"), tuple(failed[:most]), note)
 
 
-def word_of(one: Inspection) -> str:
-    """Return the word of the verdict, or UNSCORED."""
-    return one.verdict.word if math.isfinite(one.verdict.score) else UNSCORED
-
-
 def counts(inspections: Sequence[Inspection]) -> dict[str, int]:
-    """Count the words of verdicts, and under UNSCORED the images that have no score."""
-    words = list(map(word_of, inspections))
-    return {word: words.count(word) for word in (GENERATED, INCONCLUSIVE, REAL, UNSCORED)}
+    """Count the words of verdicts."""
+    words = [one.verdict.word for one in inspections]
+    return {word: words.count(word) for word in (GENERATED, INCONCLUSIVE, REAL, NO_VERDICT)}
 
 
 def counts_text(inspections: Sequence[Inspection]) -> str:
-    """Say the counts: "35 images: 1 likely generated, 30 inconclusive, 1 likely real, 3 not scored"."""
-    told = [f"{n} {word}" for word, n in counts(inspections).items() if n or word != UNSCORED]
-    return f"{len(inspections)} images: {', '.join(told)}"
+    """Say the counts: "Of 32 judged 1 likely generated, 30 inconclusive, 1 likely real; 3 without a verdict"."""
+    found = counts(inspections)
+    none = found.pop(NO_VERDICT)
+    told = f"Of {sum(found.values())} judged {', '.join(f'{n} {word}' for word, n in found.items())}"
+    return f"{told}; {none} without a verdict" if none else told
 
 
 def claims_text(inspection: Inspection) -> str:
     """Name where a file claims to be generated: "claims to be generated: PNG text parameters"; "" where it does not."""
-    claims = [*(inspection.metadata.claims if inspection.metadata else ()),
-              *(inspection.credentials.claims if inspection.credentials else ())]  # fmt: skip
-    named = list(dict.fromkeys(f"{one.source} {one.name}" for one in claims if one.meaning == "generated"))
-    more = f" and {len(named) - _CLAIMS} more" if len(named) > _CLAIMS else ""
-    return f"claims to be generated: {', '.join(named[:_CLAIMS])}{more}" if named else ""
+    named = claimed(inspection)
+    return f"claims to be generated: {named}" if named else ""
 
 
 def share_digits(share: float) -> str:

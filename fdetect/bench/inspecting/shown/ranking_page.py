@@ -16,12 +16,13 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, REAL, Inspection
-from fdetect.bench.inspecting.judging import CLAIM, ODDS
-from fdetect.bench.inspecting.shown.ranking import UNSCORED, claims_text, counts, ranks, share_digits, word_of
-from fdetect.bench.inspecting.shown.words import FEW, HARDLY_ANY, Room, file_name
+from fdetect.bench.inspecting.inspection import GENERATED, INCONCLUSIVE, NO_VERDICT, REAL, Inspection
+from fdetect.bench.inspecting.judging import CLAIM, FLAG, ODDS
+from fdetect.bench.inspecting.shown.overlay import place_on
+from fdetect.bench.inspecting.shown.ranking import claims_text, counts, ranks, share_digits
+from fdetect.bench.inspecting.shown.words import AS_MUCH, Room, file_name
+from fdetect.bench.inspecting.verdict import ALWAYS
 from fdetect.bench.report.page import render_page
-from fdetect.bench.report.plots import probit
 from fdetect.bench.report.size import LIMIT
 from fdetect.bench.report.svg import number, tag
 from fdetect.metadata.credentials import ABSENT
@@ -31,17 +32,18 @@ __all__ = ["MOST", "PICTURED", "render_ranking"]
 MOST = 2000  # rows
 PICTURED = 500  # rows with a picture, at most
 
-_KINDS = {GENERATED: "badge", REAL: "badge fine", INCONCLUSIVE: "badge hint", UNSCORED: "badge hint"}
+_KINDS = {GENERATED: "badge", REAL: "badge fine", INCONCLUSIVE: "badge hint", NO_VERDICT: "badge hint"}
 _MEANINGS = {
-    GENERATED: f"it stands out in every view as not 1 photograph in {1 / CLAIM:.0f} does, and generated images do so "
-               f"at least {ODDS:g} times as often",
+    GENERATED: f"in its weakest view it stands out as at most 1 photograph in {1 / CLAIM:.0f} does in its own, and "
+               f"generated images do so at least {ODDS:g} times as often",
     INCONCLUSIVE: "the evidence carries no claim: the usual answer, and no sign of a photograph",
-    REAL: f"it looks ordinary in every view as not 1 generated image in {1 / CLAIM:.0f} does, and photographs do so at "
-          f"least {ODDS:g} times as often; only of generators like those of the references",
-    UNSCORED: "it could not be read or scored: nothing is known of it, and its row says why",
+    REAL: f"in its strongest view it stands out as little as at most 1 generated image in {1 / CLAIM:.0f} does in its "
+          f"own, and photographs do so at least {ODDS:g} times as often; only of generators like those of the "
+          "references",
+    NO_VERDICT: "it could not be judged: nothing is known of it, and its row says why",
 }  # fmt: skip
 _ROOM = Room(longest=300, most=50)
-_WIDTH, _HEIGHT, _END = 120, 14, 2.6  # px of a strip, standard deviations at its ends
+_WIDTH, _HEIGHT, _MARGIN = 120, 14, 6  # px of a strip
 _NOTICES = 4
 _OF_A_PICTURE = 60  # bytes of its elements, at most
 
@@ -97,13 +99,16 @@ def render_ranking(
 def _render(inspections: Sequence[Inspection], rows: Sequence[_Row], about: Mapping[str, str], n_pictured: int) -> str:
     found = counts(inspections)
     n, n_generated, n_claims = len(inspections), found[GENERATED], sum(map(bool, map(claims_text, inspections)))
-    told = [(count, word, _KINDS[word], _MEANINGS[word]) for word, count in found.items() if count or word != UNSCORED]
+    n_judged = n - found[NO_VERDICT]
+    told = [(count, word, _KINDS[word], _MEANINGS[word]) for word, count in found.items()
+            if count or word != NO_VERDICT]  # fmt: skip
+    title = f"{n_generated or 'none'} of {n_judged} judged likely generated" if n_judged else NO_VERDICT
     return render_page(
-        "ranking.html.j2", n=n, title=f"{n_generated or 'none'} of {n} images likely generated",
+        "ranking.html.j2", n=n, title=title,
         kind="marked" if n_generated else "hint", counts=told, n_claims=n_claims,
         meaning=(*_chance(inspections, about), *_common(inspections)), rows=rows, n_more=n - len(rows),
         n_pictured=n_pictured, axis=_axis(), width=_WIDTH, height=_HEIGHT, notices=_notices(inspections),
-        linked=any(row.href for row in rows),
+        linked=any(row.href for row in rows), as_much=AS_MUCH,
         about=[(_ROOM.text(name), _ROOM.text(str(text), longest=1000)) for name, text in list(about.items())[:50]],
     )  # fmt: skip
 
@@ -127,9 +132,9 @@ def _chance(inspections: Sequence[Inspection], about: Mapping[str, str]) -> tupl
 
 
 def _common(inspections: Sequence[Inspection]) -> tuple[str, ...]:
-    """Return what is said of every inconclusive image behind its own reason: claims that no image can have."""
-    verdicts = [one.verdict for one in inspections if word_of(one) == INCONCLUSIVE]
-    every = Counter(text for one in verdicts for text in one.because[1:])
+    """Return what to keep in mind of every inconclusive image alike: claims that no image can have."""
+    verdicts = [one.verdict for one in inspections if one.verdict.word == INCONCLUSIVE]
+    every = Counter(text for one in verdicts for text in one.not_meant if text not in ALWAYS)
     return _ROOM.texts(text for text, count in every.items() if count == len(verdicts) > 1)
 
 
@@ -143,9 +148,8 @@ def _notices(inspections: Sequence[Inspection]) -> tuple[str, ...]:
 
 def _row(one: Inspection, place: int | None, report: Path | None, folder: Path) -> _Row:
     verdict, failure, name = one.verdict, one.failure, file_name(one.path)
-    word = word_of(one)
-    because = (f"{failure.stage}: {failure.reason}",) if failure else verdict.because
-    status = str(getattr(one.credentials, "status", "") or "")
+    word, because = verdict.word, (failure.reason,) if failure else verdict.because
+    status = one.credentials.status if one.credentials else ""
     return _Row(
         rank=str(place or "–"), name=_ROOM.text(name, longest=160), href=_link(report, folder) if report else "",
         folder=_ROOM.text(one.path[: len(one.path) - len(name)] if one.path.endswith(name) else "", longest=160),
@@ -169,19 +173,19 @@ def _strip(share: float) -> Markup:
     if not math.isfinite(share):
         return Markup("")
     at, middle = _at(share), _HEIGHT / 2
-    if share <= FEW:
+    if share <= FLAG:
         return tag("path", d=f"M{number(at - 5)} {number(middle)}l5 -5l5 5l-5 5z", class_="dot warn")
     return tag("circle", cx=at, cy=middle, r=4, class_="dot")
 
 
 def _axis() -> Markup:
     """Draw the line of all strips: what is behind the 5 % and the 1 % place is shaded, as in the report of an image."""
-    shades = [tag("rect", x=_at(place), y=1, width=_WIDTH - 6 - _at(place), height=_HEIGHT - 2, fill="currentColor",
-                  fill_opacity=0.12) for place in (FEW, HARDLY_ANY)]  # fmt: skip
-    line = tag("path", d=f"M6 {number(_HEIGHT / 2)}H{_WIDTH - 6}", stroke="currentColor", stroke_opacity=0.6)
+    shades = [tag("rect", x=_at(level), y=1, width=_WIDTH - _MARGIN - _at(level), height=_HEIGHT - 2,
+                  fill="currentColor", fill_opacity=0.12) for level in (FLAG, CLAIM)]  # fmt: skip
+    whole = f"M{_MARGIN} {number(_HEIGHT / 2)}H{_WIDTH - _MARGIN}"
+    line = tag("path", d=whole, stroke="currentColor", stroke_opacity=0.6)
     return Markup("").join([*shades, line])
 
 
 def _at(share: float) -> float:
-    z = probit(1 - min(max(share, 1e-6), 1 - 1e-6))
-    return 6 + (min(max(z, -_END), _END) + _END) / (2 * _END) * (_WIDTH - 12)
+    return place_on(share, _MARGIN, _WIDTH - _MARGIN)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from fdetect.bench.inspecting.evidence import tally
 from fdetect.bench.inspecting.inspection import Evidence, Inspection, View
 from fdetect.bench.inspecting.shown.words import (
+    apart_text,
     by_rarity,
     claims_of,
     count_text,
@@ -38,11 +39,11 @@ def terminal_lines(inspection: Inspection, *, report: str = "", columns: int = C
     verdict, failure = inspection.verdict, inspection.failure
     more = "in the report" if report else "with -o report.html"
     lines = wrapped(f"{verdict.word.upper()}: {file_name(inspection.path)}", columns)
-    if failure:
-        lines += wrapped(f"not scored: {failure.stage}: {failure.reason}", columns, "  ")
+    if failure and not any(failure.reason[1:] in reason for reason in verdict.because):
+        lines += wrapped(f"- {failure.reason}", columns, "  ", "    ")
     for reason in verdict.because:
-        if not (failure and failure.reason in reason):
-            lines += wrapped(f"- {reason}", columns, "  ", "    ")
+        lines += wrapped(f"- {reason}", columns, "  ", "    ")
+    lines += wrapped(apart_text(inspection), columns, "  ")
     lines += wrapped(verdict.meaning, columns, "  ")
     lines += wrapped(_mind(verdict.not_meant, more), columns, "  ")
     for notice in inspection.notices:
@@ -80,9 +81,10 @@ def _views(views: Sequence[View]) -> list[tuple[str, ...]]:
     """Return a row for each view, and one for all single crops: their lowest and highest."""
     rows = [_view(view) for view in views if not view.name.startswith(_CROP)]
     crops = [view for view in views if view.name.startswith(_CROP) and _scored(view)]
-    if crops:
+    if len(crops) > 1:  # a single one is the picture as stored
         low, high = (_view(one(crops, key=lambda view: view.standing.value)) for one in (min, max))
-        rows.append((f"{len(crops)} single crops", f"{low[1]} to {high[1]}", f"{low[2]} to {high[2]}"))
+        held = f"{low[2]} to {high[2]}" if low[2] != high[2] else low[2]
+        rows.append((f"{len(crops)} single crops", f"{low[1]} to {high[1]}", held))
     return rows
 
 
@@ -110,7 +112,7 @@ def _traces(evidence: Sequence[Evidence], more: str, columns: int) -> list[str]:
         lines.append(f"    and {len(run) - len(shown)} more {more}")
     if len(missing) == 1:
         return lines + wrapped(f"Not run: {missing[0].title}: {missing[0].reason}", columns, "  ", "    ")
-    titles = ", ".join(one.title for one in missing)
+    titles = "; ".join(one.title for one in missing)
     return lines + (wrapped(f"Not run: {titles} (why: {more})", columns, "  ", "    ") if missing else [])
 
 
@@ -122,16 +124,18 @@ def _trace(one: Evidence) -> tuple[str, ...]:
 def _claims(inspection: Inspection, more: str, columns: int) -> list[str]:
     claims = claims_of(inspection)
     telling = [one for one in claims if one.meaning in _SHORT][:MOST_CLAIMS]
-    status = getattr(inspection.credentials, "status", "")
+    status = inspection.credentials.status if inspection.credentials else ""
     head = "Claims of the file (none entered the verdict)" if telling else "The file claims nothing on how it was made"
+    if inspection.metadata is None and not telling:
+        head = "What the file claims was not looked for"
     lines = wrapped(f"{head}{f'; Content Credentials: {status}' if status else ''}", columns, "  ")
     rows = [(f"  {_SHORT[one.meaning]}", f"{one.source} {one.name}", one.value) for one in telling]
     lines += _rows((), rows, columns)
     if len(claims) > len(telling):
         lines.append(f"    and {len(claims) - len(telling)} more {more}")
     for one in inspection.thumbnails:
-        if getattr(one, "agrees", None) is False:
-            lines += wrapped(f"Preview ({getattr(one, 'kind', '')}): {getattr(one, 'sentence', '')}", columns, "    ")
+        if one.agrees is False:
+            lines += wrapped(f"Preview ({one.kind}): {one.sentence}", columns, "    ")
     return lines
 
 

@@ -8,29 +8,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fdetect.bench.inspecting.evidence import p_value, stands_out
-from fdetect.bench.inspecting.inspection import Evidence, Inspection, Standing
+from fdetect.bench.inspecting.inspection import REAL, Evidence, Inspection, Standing, Verdict
+from fdetect.bench.inspecting.verdict import share_text
 from fdetect.bench.report.grid import printable
 from fdetect.metadata.claims import MEANINGS, Claim
 
-__all__ = ["FEW", "HARDLY_ANY", "Room", "by_rarity", "claims_of", "count_text", "far_text", "file_name", "score_text",
-           "share_text", "stands_out"]  # fmt: skip
+__all__ = ["AS_LITTLE", "AS_MUCH", "Room", "apart_text", "by_rarity", "claimed", "claims_of", "compared", "count_text",
+           "far_text", "file_name", "score_text", "share_text", "stands_out"]  # fmt: skip
 
 _SEPARATOR = re.compile(r"/|\\(?!x[0-9a-f]{2})")  # \xff stands for a byte of a name that is no UTF-8
-FEW, HARDLY_ANY = 0.05, 0.01  # shares of reference photographs from which a place is marked
+
+# what `p_real` and `p_generated` are shares of; photographs that are as high in every view are fewer
+AS_MUCH = "photographs that stand out as much in their weakest view"
+AS_LITTLE = "generated images that stand out as little in their strongest view"
+_CLAIMS = 3  # that are named; the others are counted
 
 
 def score_text(value: float) -> str:
     """Write a score with its sign, as in "+2.31"; a dash where there is none."""
     return f"{value:+.2f}" if math.isfinite(value) else "–"
-
-
-def share_text(share: float) -> str:
-    """Write a share in per cent, as in "0.6 %" or "42 %"; a dash where it is not known."""
-    if not math.isfinite(share):
-        return "–"
-    if 0 < share < 0.001:
-        return "below 0.1 %"
-    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
 
 
 def count_text(standing: Standing | None) -> str:
@@ -68,11 +64,41 @@ def claims_of(inspection: Inspection) -> list[Claim]:
 
     That a manifest is there is said by Content Credentials, where these were looked for.
     """
-    credentials = inspection.credentials
-    own = [claim for claim in getattr(inspection.metadata, "claims", ()) if claim.source != "C2PA" or not credentials]
-    found = [*own, *getattr(credentials, "claims", ())]
+    metadata, credentials = inspection.metadata, inspection.credentials
+    own = metadata.claims if metadata else ()
+    if credentials:
+        own = (*(claim for claim in own if claim.source != "C2PA"), *credentials.claims)
     ranks = {meaning: rank for rank, meaning in enumerate(MEANINGS)}
-    return sorted(dict.fromkeys(found), key=lambda claim: ranks.get(claim.meaning, len(ranks)))
+    return sorted(dict.fromkeys(own), key=lambda claim: ranks.get(claim.meaning, len(ranks)))
+
+
+def claimed(inspection: Inspection) -> str:
+    """Name where a file claims to be generated: "PNG text parameters, XMP k1 and 2 more"; "" where it does not."""
+    claims = [*(inspection.metadata.claims if inspection.metadata else ()),
+              *(inspection.credentials.claims if inspection.credentials else ())]  # fmt: skip
+    named = list(dict.fromkeys(f"{one.source} {one.name}" for one in claims if one.meaning == "generated"))
+    more = f" and {len(named) - _CLAIMS} more" if len(named) > _CLAIMS else ""
+    return f"{', '.join(named[:_CLAIMS])}{more}"
+
+
+def apart_text(inspection: Inspection) -> str:
+    """Say what stands apart from the verdict: that the file claims to be generated; "" where it does not."""
+    named = claimed(inspection)
+    return f"Apart from this, the file itself claims to be generated ({named})." if named else ""
+
+
+def compared(verdict: Verdict) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the one question that decides, and how many of both kinds do so: (("1.1 %", "of ..."), ...).
+
+    Of a picture that is likely real it is how little it stands out, of every other one how much; no figures, no rows.
+    """
+    if verdict.word == REAL:
+        question, shares = "as little in their strongest view", (verdict.real_as_low, verdict.p_generated)
+    else:
+        question, shares = "as much in their weakest view", (verdict.p_real, verdict.generated_as_high)
+    kinds = ("of reference photographs", "of generated images")
+    rows = [(share_text(share), kind) for share, kind in zip(shares, kinds, strict=True) if math.isfinite(share)]
+    return f"Stand out {question}:", tuple(rows)
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fdetect.metadata.containers import walk
-from fdetect.metadata.parts import Ledger, Part
+from fdetect.metadata.jpeg import segments_before_picture
+from fdetect.metadata.ledger import Ledger, Part
+from fdetect.metadata.photoshop import resources
 from fdetect.metadata.tiff import directory, first_directory
 
-__all__ = ["LARGEST", "Preview", "previews"]
+__all__ = ["LARGEST", "ThumbnailBytes", "find_thumbnails"]
 
-LARGEST = 1 << 22  # bytes of a preview: the largest that cameras keep, 1920 x 1080, has half a megabyte
+LARGEST = 1 << 22  # bytes of a thumbnail: the largest that cameras keep, 1920 x 1080, has half a megabyte
 
-_MOST = 64  # resources with a thumbnail, pictures of the multi-picture format, thumbnails of XMP
-_SEGMENTS = 1 << 12  # of a JPEG before its picture
+_MOST = 64  # pictures of the multi-picture format, thumbnails of XMP
 _IN_XMP = re.compile(rb"GImg:image\s{0,9}(?:=\s{0,9}[\"']|>)([A-Za-z0-9+/=\s&#;]{100,6000000})")
 
 
 @dataclass(frozen=True)
-class Preview:
+class ThumbnailBytes:
     """One small picture: where it stands, its bytes as JPEG, or b"" and why there are none.
 
     swapped  whether its red and blue are exchanged, as Photoshop 4 did
@@ -41,14 +42,14 @@ class Preview:
     swapped: bool = False
 
 
-def previews(data: bytes) -> Iterator[Preview]:
-    """Find the previews of a file, in the order above; never raises."""
+def find_thumbnails(data: bytes) -> Iterator[ThumbnailBytes]:
+    """Find the thumbnails of a file, in the order above; never raises."""
     ledger = Ledger()  # what cannot be read is told by the readers of claims
     for part in walk(data, ledger):
         if part.kind == "exif":
             yield from _in_exif(part, ledger)
         elif part.kind == "photoshop":
-            yield from _in_photoshop(part.data)
+            yield from _in_photoshop(part.data, ledger)
         elif part.kind == "xmp":
             for found in itertools.islice(_IN_XMP.finditer(part.data), _MOST):
                 yield _checked("XMP thumbnail", _unpacked(found.group(1)))
@@ -56,15 +57,15 @@ def previews(data: bytes) -> Iterator[Preview]:
         yield from _in_segments(data)
 
 
-def _checked(kind: str, jpeg: bytes, *, swapped: bool = False) -> Preview:
+def _checked(kind: str, jpeg: bytes, *, swapped: bool = False) -> ThumbnailBytes:
     if len(jpeg) > LARGEST:
-        return Preview(kind, b"", f"it has more than {LARGEST} bytes")
+        return ThumbnailBytes(kind, b"", f"it has more than {LARGEST} bytes")
     if jpeg[:3] != b"\xff\xd8\xff":
-        return Preview(kind, b"", "where it should stand is no JPEG")
-    return Preview(kind, jpeg, swapped=swapped)
+        return ThumbnailBytes(kind, b"", "where it should stand is no JPEG")
+    return ThumbnailBytes(kind, jpeg, swapped=swapped)
 
 
-def _in_exif(part: Part, ledger: Ledger) -> Iterator[Preview]:
+def _in_exif(part: Part, ledger: Ledger) -> Iterator[ThumbnailBytes]:
     tiff = part.data.removeprefix(b"Exif\0\0")
     main = first_directory(tiff, ledger)
     if main is None or main.big:
@@ -81,47 +82,31 @@ def _in_exif(part: Part, ledger: Ledger) -> Iterator[Preview]:
     if start is not None and length is not None:
         inside = start < len(tiff)  # a stated length may be a little too long: some cameras' is
         jpeg = tiff[start : start + min(length, LARGEST + 1)]
-        outside = Preview("EXIF thumbnail", b"", "its place lies outside the EXIF")
+        outside = ThumbnailBytes("EXIF thumbnail", b"", "its place lies outside the EXIF")
         yield _checked("EXIF thumbnail", jpeg) if inside else outside
     elif found.number(0x0103) == 1 and len(part.data) < 1 << 16:  # of a TIFF file, that is its second page
-        yield Preview("EXIF thumbnail", b"", "it is kept uncompressed, which is not read")
+        yield ThumbnailBytes("EXIF thumbnail", b"", "it is kept uncompressed, which is not read")
 
 
-def _in_photoshop(data: bytes) -> Iterator[Preview]:
-    at = 0
-    for _ in range(_SEGMENTS):
-        if data[at : at + 4] != b"8BIM" or at + 7 > len(data):
-            return
-        (number,) = struct.unpack_from(">H", data, at + 4)
-        at += 6 + (data[at + 6] + 2) // 2 * 2  # a name, with its length before it, made even
-        if at + 4 > len(data):
-            return
-        (size,) = struct.unpack_from(">I", data, at)
-        body = data[at + 4 : at + 4 + min(size, LARGEST + 29)]
+def _in_photoshop(data: bytes, ledger: Ledger) -> Iterator[ThumbnailBytes]:
+    for number, start, end in resources(data, ledger):
+        body = data[start : min(end, start + LARGEST + 29)]
         if number in (0x0409, 0x040C) and body[:4] == b"\0\0\0\1":  # JPEG, behind a header of 28 bytes
             yield _checked("Photoshop thumbnail", body[28:], swapped=number == 0x0409)
-        at += 4 + size + size % 2
 
 
-def _in_segments(data: bytes) -> Iterator[Preview]:
-    at = 2
-    for _ in range(_SEGMENTS):
-        if at + 4 > len(data):
-            return
-        marker, length = struct.unpack_from(">HH", data, at)
-        if not 0xFFC0 <= marker <= 0xFFFE or marker == 0xFFDA or length < 2:
-            return
-        body = data[at + 4 : at + 2 + length]
-        if marker == 0xFFE0 and body[:5] == b"JFXX\0":
-            raw = Preview("JFIF thumbnail", b"", "it is kept uncompressed, which is not read")
+def _in_segments(data: bytes) -> Iterator[ThumbnailBytes]:
+    for marker, start, end in segments_before_picture(data):
+        body = data[start:end] if marker in (0xE0, 0xE2) else b""
+        if marker == 0xE0 and body[:5] == b"JFXX\0":
+            raw = ThumbnailBytes("JFIF thumbnail", b"", "it is kept uncompressed, which is not read")
             yield _checked("JFIF thumbnail", body[6:]) if body[5:6] == b"\x10" else raw
-        elif marker == 0xFFE2 and body[:4] == b"MPF\0":
-            yield from _in_several(data, at + 8)
-        at += 2 + length
+        elif marker == 0xE2 and body[:4] == b"MPF\0":
+            yield from _in_several(data, start + 4)
 
 
-def _in_several(data: bytes, start: int) -> Iterator[Preview]:
-    """Find the large previews; the other pictures of this format are views of their own, or no pictures."""
+def _in_several(data: bytes, start: int) -> Iterator[ThumbnailBytes]:
+    """Find the large thumbnails; the other pictures of this format are views of their own, or no pictures."""
     ledger = Ledger()
     tiff = data[start : start + (1 << 16)]
     index = first_directory(tiff, ledger)
@@ -133,8 +118,8 @@ def _in_several(data: bytes, start: int) -> Iterator[Preview]:
         if kind & 0xFFFFFF in (0x010001, 0x010002):  # as large as VGA, or as Full HD
             inside = start + place + size <= len(data)
             jpeg = data[start + place : start + place + min(size, LARGEST + 1)]
-            outside = Preview("large preview", b"", "its place lies outside the file")
-            yield _checked("large preview", jpeg) if inside else outside
+            outside = ThumbnailBytes("large thumbnail", b"", "its place lies outside the file")
+            yield _checked("large thumbnail", jpeg) if inside else outside
 
 
 def _unpacked(text: bytes) -> bytes:

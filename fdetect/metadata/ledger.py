@@ -1,4 +1,4 @@
-"""What the readers of metadata share: parts of a file, fields read from them, and the limits that both keep.
+"""The ledger that the readers of one file share: fields and problems, the limits they keep, and what a part is.
 
 A file is anybody's.  It may state any length, offset or count, hold a bomb, or go round in circles; so every walk
 has a most, and what is left out is told among the problems.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+
+from fdetect.metadata.privacy import WITHHELD, is_private
 
 __all__ = ["STEPS", "TEXT", "Field", "Ledger", "Part", "inflated", "text_of"]
 
@@ -54,12 +56,13 @@ class Ledger:
     n_parts: int = 0
 
     def add(self, source: str, name: str, text: str) -> None:
-        """Keep a field that says anything, without the spaces and NULs around it."""
+        """Keep a field that says anything, without the spaces and NULs around it; a private one without its text."""
         text = text.strip(" \t\r\n\0").strip()  # the second takes the spaces of all scripts
         if text and len(self.fields) >= _PARTS:
             self.problem(f"it has more than {_PARTS} fields of metadata; the others are not read")
         elif text:
             line = " ".join(name.split()) or "(no name)"
+            text = WITHHELD if is_private(line) else text
             self.fields.append(Field(source, line if len(line) <= _NAME else line[:_NAME] + "…", text))
 
     def problem(self, sentence: str) -> None:

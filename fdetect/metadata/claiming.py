@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from fdetect.metadata.claims import MEANINGS, Claim, shortened
 from fdetect.metadata.digital_source import digital_source_meaning
 from fdetect.metadata.generators import ROWS, Row
-from fdetect.metadata.parts import Field, Ledger
+from fdetect.metadata.ledger import Field, Ledger
 
-__all__ = ["MOST_CLAIMS", "judged"]
+__all__ = ["MOST_CLAIMS", "claims_of"]
 
 MOST_CLAIMS = 200  # that are told; those with a meaning come first
 
 _SOURCES = ("PNG text", "EXIF", "XMP", "IPTC", "JPEG comment", "GIF comment", "C2PA", "file")
 
 
-def judged(ledger: Ledger) -> tuple[Claim, ...]:
+def claims_of(ledger: Ledger) -> tuple[Claim, ...]:
     """Return the claims of the fields that were read: generated, camera, edited, then the rest by their sources."""
     places = [_place(field) for field in ledger.fields]
     held = [row for row in ROWS if row.also is None or _stands(*row.also, ledger.fields, places)]
