@@ -268,18 +268,20 @@ def measured(check: Check, cases: dict[str, Found]) -> str:
     """Say in a sentence what the rule was measured to do; reports show it."""
     wrong, n = int((check.apart.words[check.could] == GENERATED).sum()), int(check.could.sum())
     right, m = int((check.generated.words == GENERATED).sum()), len(check.fake)
-    called = {name: int((found.words == GENERATED).sum()) for name, found in cases.items()}
-    worst, most = max(called.items(), key=lambda one: one[1])
-    of_worst = len(cases[worst].words)
+    cases = {name: found for name, found in cases.items() if name in CASES}  # without the photographs as they are
+    called = sum(int((found.words == GENERATED).sum()) for found in cases.values())
+    out = {name: int(found.flagged.sum()) for name, found in cases.items()}
+    worst, most = max(out.items(), key=lambda one: one[1])
+    of_worst, of_all = len(cases[worst].words), sum(int((found.words != "").sum()) for found in cases.values())
     cleared = [int((found.words == LIKELY_REAL).sum()) for found in (check.apart, check.generated)]
     real = ("none of either likely real" if not any(cleared) else
             f"{cleared[0]} of {len(check.real)} photographs and {cleared[1]} generated images likely "
             "real")  # fmt: skip
     return (f"Measured: of {n} photographs of sources that were left out of the references it called "
             f"{wrong or 'none'} likely generated ({100 * wrong / n:.1f} %), of {m} images of "
-            f"{len(check.samples.generators)} generators {right} ({100 * right / m:.1f} %), and {real}. "
-            f"Photographs that were worked on fare worse: of {of_worst} in the hard case \"{worst}\" it called {most} "
-            "likely generated.")  # fmt: skip
+            f"{len(check.samples.generators)} generators {right or 'none'} ({100 * right / m:.1f} %), and {real}. "
+            f"Of {of_all} photographs as hard cases it called {called or 'none'} likely generated; of {of_worst} in "
+            f"the case \"{worst}\" {most} stand out at 5 %.")  # fmt: skip
 
 
 def about(check: Check) -> str:

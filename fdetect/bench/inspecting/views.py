@@ -78,7 +78,7 @@ class ViewScores:
 def texts(detector: FittedDetector) -> dict[str, tuple[str, str]]:
     """By view, its condition and what is done in a few words, in the order in which views are shown."""
     n = detector.draws
-    own = {SCORE: (detector.condition, f"the detector's score: {n} shifted crops, as it was fitted")}
+    own = {SCORE: (detector.condition, f"the detector's score: {n} crops at places that the size decides")}
     return {**own, **OTHER, **{f"{CROP} {k + 1}": (detector.condition, f"one of the {n} shifted crops")
                                for k in range(n)}}  # fmt: skip
 
