@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fdetect.metadata.digital_source import digital_source_meaning
-
-__all__ = ["ROWS", "Row", "digital_source_meaning"]
+__all__ = ["ROWS", "Row"]
 
 
 @dataclass(frozen=True)
