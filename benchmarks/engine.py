@@ -1,20 +1,23 @@
-"""How fast the loop is, as ratios measured in one run; and how much memory it takes at 1,000 and at 20,000 images.
+"""How fast the loop is, here and on Ray, as ratios measured in one run; and how much memory it takes.
 
     python benchmarks/engine.py [--images DATA] [--count 1200] [--rounds 3]      speed
     python benchmarks/engine.py [--images DATA] --memory 1000,20000              memory
     python benchmarks/engine.py [--images DATA] --freed 6                        what keeping freed memory is worth
+    python benchmarks/engine.py --intake 100000                                  rows that one run takes in a second
 
 Images are crops of the photographs and generated pictures of DATA (a manifest or a folder; without it, of the
 built-in benchmark), each written once as JPEG.  The rivals are what one would write by hand: a plain loop over
 the files, and the same function under `ProcessPoolExecutor.map`.  The ceiling of two workers is what two processes
-reach that do nothing but count.  All rows of a round run one after another; ratios are taken within a round, and
-their median over the rounds is printed with its range.
+reach that do nothing but count.  Ray, where it is installed, is started once, before the clock; its workers start with
+each row, and "everything in the store" shows what that costs.  All rows of a round run one after another; ratios are
+taken within a round, and their median over the rounds is printed with its range.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import multiprocessing
 import os
 import subprocess
@@ -24,16 +27,27 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 from racing import ratios, spread
 
 import fdetect
 from fdetect.backend import resolve
 from fdetect.engine import pool
-from fdetect.engine.work import Chunk, Item, Plan, content_id, work
+from fdetect.engine.chunks import Chunk, Done, Item
+from fdetect.engine.cluster.answers import Answer, answer_schema
+from fdetect.engine.cluster.connection import Cluster
+from fdetect.engine.index import Index
+from fdetect.engine.jobs import Jobs
+from fdetect.engine.lanes import Lane
+from fdetect.engine.reading import Seen
+from fdetect.engine.sources import Stamp
+from fdetect.engine.standing import Standing
+from fdetect.engine.work import Plan, content_id, work
 from fdetect.features import feature_tasks, select_features
 from fdetect.images import decode
 from fdetect.perturb import condition
@@ -52,10 +66,13 @@ def main() -> None:
     parser.add_argument("--condition", default="native")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", help="counts of images, separated by commas: measure memory instead of speed")
+    parser.add_argument("--intake", type=int, help="rows: what a run does with the answers of a cluster")
     parser.add_argument("--freed", type=int, help="pairs: a worker's work with and without keeping freed memory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fdetect-bench-") as folder:
-        if options.freed:
+        if options.intake:
+            intake(options, Path(folder))
+        elif options.freed:
             freed(options, Path(folder))
         elif options.memory:
             memory(options, Path(folder))
@@ -80,6 +97,13 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
         "fdetect, 2 workers": lambda: engine(options, folder, workers=2),
         "counting, 2 processes": lambda: count_in(2),
     }
+    if importlib.util.find_spec("ray"):
+        Cluster(workers=2)
+        rows |= {
+            "fdetect on Ray, everything in the store": lambda: engine(options, folder, 2, store="kept", on="ray"),
+            "fdetect on Ray, 1 worker": lambda: engine(options, folder, 1, on="ray"),
+            "fdetect on Ray, 2 workers": lambda: engine(options, folder, 2, on="ray"),
+        }
     engine(options, folder, workers=2, store="kept")
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     timings = []
@@ -107,16 +131,25 @@ def speed(options: argparse.Namespace, folder: Path) -> None:
     print(f"| counting (the ceiling) | {spread(ceiling)} | 1 |")
     print(f"| fdetect, 2 workers over 1 | {spread(two)} | {ratios(two, ceiling)} |")
     print(f"| by hand, 2 processes over a plain loop | {spread(pool)} | {ratios(pool, ceiling)} |")
+    if "fdetect on Ray, 1 worker" in rows:
+        there = speed_up("fdetect on Ray, 1 worker", "fdetect on Ray, 2 workers")
+        print(f"| fdetect on Ray, 2 workers over 1 | {spread(there)} | {ratios(there, ceiling)} |")
+        print("\n| Ray against the engine of one machine | time | without the start |\n|---|---|---|")
+        start = seconds["fdetect on Ray, everything in the store"]
+        for n in ("1 worker", "2 workers"):
+            own, ray = seconds[f"fdetect, {n}"], seconds[f"fdetect on Ray, {n}"]
+            without = [a - b for a, b in zip(ray, start, strict=True)]
+            print(f"| {n} | {ratios(ray, own)} | {ratios(without, own)} |")
     print(f"\nlast round with 2 workers: {timings[-1]}")
 
 
-def engine(options: argparse.Namespace, folder: Path, *, workers: int, store: str = "") -> object:
+def engine(options: argparse.Namespace, folder: Path, workers: int, *, store: str = "", on: str = "local") -> object:
     """Extract with an empty store, unless one is named, and write the table."""
     with tempfile.TemporaryDirectory(dir=folder) as empty:
         kept = fdetect.Store(folder / store if store else empty)
         return fdetect.extract_to(
             Path(empty) / "features.parquet", folder / "images", features=options.features, crop=options.crop,
-            condition=options.condition, workers=workers, store=kept,
+            condition=options.condition, workers=workers, store=kept, engine=on,
         ).timing  # fmt: skip
 
 
@@ -148,6 +181,41 @@ def count() -> int:
     for k in range(COUNTING):
         total += k
     return total
+
+
+# --- answers of a cluster --------------------------------------------------------------------------------------------
+
+
+def intake(options: argparse.Namespace, folder: Path) -> None:
+    """Take in made-up answers: as tables in memory -> rows, index and store; what one run can feed of workers."""
+    plan = Plan((condition(options.condition),), feature_tasks(select_features(options.features), crop=options.crop),
+                options.crop, 0, resolve("cpu"))  # fmt: skip
+    jobs_of_plan = [(0, task) for task in range(len(plan.tasks))]
+    schema, rng = answer_schema(plan, jobs_of_plan), np.random.default_rng(0)
+    paths = pa.array([f"images/{k // 1000:06d}/{k:010d}.jpg" for k in range(options.intake)])
+    tables = []
+    for start in range(0, options.intake, 256):
+        rows = range(start, min(start + 256, options.intake))
+        ids = [rng.bytes(16).hex() for _ in rows]
+        seen = [Seen(row, "", id, None, Stamp(50_000, row, row)) for row, id in zip(rows, ids, strict=True)]
+        done = Done(len(ids))
+        for job in jobs_of_plan:
+            done.add_rows(job, ids, rng.random((len(ids), len(plan.tasks[job[1]].columns)), np.float32))
+        tables.append(Answer.about(seen, [0] * len(ids), done).table(schema))
+    with closing(Lane("write", {})) as lane:
+        store = fdetect.Store(folder)
+        jobs = Jobs(plan, store, lane)
+        going = Standing(jobs, Index(store, "/images", paths), paths, None)
+        since = time.perf_counter()
+        for table in tables:
+            going.take(Answer.of(table), {})
+        jobs.flush()
+        going.index.flush()
+        lane.drain()
+        took = time.perf_counter() - since
+    size = sum(table.nbytes for table in tables)
+    print(f"{options.intake} rows of {options.features} ({size / options.intake:.0f} bytes each) taken in and stored: "
+          f"{options.intake / took:.0f} rows/s, {size / took / 1e6:.0f} MB/s")  # fmt: skip
 
 
 # --- freed memory ----------------------------------------------------------------------------------------------------

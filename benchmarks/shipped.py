@@ -264,7 +264,7 @@ def paired(
     shown = {"": pristine} | {f"launder_{name}": pair[1] for name, pair in pairs.items()}
     tasks = columns.tasks
     found = extracted(tasks, list(samples.path[rows]), root=root_of(manifest), conditions=tuple(shown.values()),
-                      crop=options.crop, seed=options.seed, **running.engine())  # fmt: skip
+                      crop=options.crop, seed=options.seed, **running.for_engine())  # fmt: skip
     values = [np.concatenate([found.tables[half.name, task.name].values for task in tasks], axis=1)
               for half in shown.values()]  # fmt: skip
     n, k = len(rows), len(shown)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdetect.addresses import masked
 from fdetect.errors import FdetectError
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ class FeatureTable:
                 columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind)
         metadata: dict[str, Any] = {"fdetect.features": json.dumps(self.about, sort_keys=True)}
         if self.manifest is not None and (root := (self.manifest.schema.metadata or {}).get(b"fdetect.root")):
-            metadata["fdetect.root"] = root
+            metadata["fdetect.root"] = os.fsencode(masked(os.fsdecode(root)))
         return pa.table(list(columns.values()), schema=pa.schema(fields, metadata=metadata))
 
     def to_pandas(self) -> Any:

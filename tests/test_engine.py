@@ -28,7 +28,7 @@ from tiny_tasks import (
     write_images,
 )
 
-from fdetect.engine import loop, run
+from fdetect.engine import chunks, run
 from fdetect.engine.work import content_id
 from fdetect.errors import ParameterError
 from fdetect.images import Geometry, decode, jpeg_quality
@@ -101,7 +101,7 @@ def test_tasks_of_one_geometry_share_the_maps_of_a_batch(root: Path) -> None:
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_chunks_change_nothing(root: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     whole = extract(root, conditions=(NATIVE, MATCHED, RESCALED))
-    monkeypatch.setattr(loop, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     assert_same(extract(root, conditions=(NATIVE, MATCHED, RESCALED)), whole)
 
 
@@ -117,7 +117,7 @@ def test_workers_change_nothing(root: Path, own: Path, monkeypatch: pytest.Monke
     )
     assert len(tasks) > 2
     one = extract(own, *tasks)
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     told: list[tuple[str, int, int]] = []
     two = extract(own, *tasks, workers=2, progress=lambda *step: told.append(step))
     assert_same(two, one)

@@ -20,7 +20,7 @@ from tiny_tasks import (
     raises_weights_error,
 )
 
-from fdetect.engine import Store, loop
+from fdetect.engine import Store, chunks
 from fdetect.engine.work import content_id
 from fdetect.errors import ImageTooLarge, WeightsError
 from fdetect.images import Geometry, decode
@@ -125,7 +125,7 @@ def test_a_task_that_breaks_its_promise_is_told_so(own: Path) -> None:
 def test_missing_weights_abort_and_what_is_finished_is_kept(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     tasks = (Moments(), FromBatch(raises_weights_error, name="needs_weights", in_process=workers == 1))
     if workers == 2:
         tasks = tasks[1:]
@@ -151,7 +151,7 @@ def test_a_file_that_changes_or_goes_during_the_run(own: Path, monkeypatch: pyte
         (own / paths[-1]).unlink(missing_ok=True)
         return batch.rgb8.mean((1, 2, 3))
 
-    monkeypatch.setattr(loop, "CHUNK", 1)
+    monkeypatch.setattr(chunks, "CHUNK", 1)
     result = extract(own, FromBatch(spoil), conditions=(NATIVE,), paths=paths)
     table = result.tables["native", "from_batch"]
     assert table.failures == (Failure(content_id(paths[-1].encode()), paths[-1], "read", "No such file or directory"),)

@@ -25,9 +25,10 @@ from tiny_tasks import (
 )
 
 from fdetect.backend import resolve
-from fdetect.engine import Store, gathering, loop
+from fdetect.engine import Store, chunks, gathering
+from fdetect.engine.chunks import Done
 from fdetect.engine.gathering import Gathering
-from fdetect.engine.work import Done, Plan, content_id
+from fdetect.engine.work import Plan, content_id
 from fdetect.errors import WeightsError
 from fdetect.images import Geometry
 from fdetect.types import Batch, Facts
@@ -226,7 +227,7 @@ class Late(Power):
 
 
 def test_a_busy_device_gets_larger_batches_and_the_same_rows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     plain = extract(root, Power(in_process=True), conditions=(NATIVE,))
     ahead, told = Moments("ahead"), list[int]()
     task = Late(batch=10, in_process=True, ahead=ahead, decoded=22)
@@ -239,7 +240,7 @@ def test_a_busy_device_gets_larger_batches_and_the_same_rows(root: Path, monkeyp
 
 
 def test_a_device_that_keeps_up_waits_for_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 1)
+    monkeypatch.setattr(chunks, "CHUNK", 1)
     seen = Moments("ahead")
     lead: list[int] = []
 

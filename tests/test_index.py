@@ -174,7 +174,7 @@ def test_a_file_that_settles_while_it_waits_is_not_remembered(
             time.sleep(1.2)
             return super().__call__(batch)
 
-    monkeypatch.setattr("fdetect.engine.loop.CHUNK", 7)
+    monkeypatch.setattr("fdetect.engine.chunks.CHUNK", 7)
     extract(own, Waits(), conditions=(NATIVE,), store=Store(store))
     rewrite(own / "7.bmp", bitmap(34), now)
     assert again(own, store)[0].ids[7] == content_id(bitmap(34))
@@ -198,7 +198,7 @@ def test_what_was_read_is_remembered_before_the_run_ends(
     own: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "FLUSH_ENTRIES", 3)
-    monkeypatch.setattr("fdetect.engine.loop.CHUNK", 2)
+    monkeypatch.setattr("fdetect.engine.chunks.CHUNK", 2)
     parts: list[int] = []
 
     class Watches(Moments):

@@ -23,7 +23,7 @@ from tiny_tasks import (
     write_images,
 )
 
-from fdetect.engine import Store, loop
+from fdetect.engine import Store, chunks
 from fdetect.engine.lanes import LANES, Lane, Timing
 from fdetect.errors import WeightsError
 
@@ -115,7 +115,7 @@ def test_a_lane_works_in_order_and_lets_only_a_few_pieces_wait() -> None:
 
 
 def test_a_slow_device_lane_holds_up_those_before_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 1)
+    monkeypatch.setattr(chunks, "CHUNK", 1)
     ahead, lead, together = Moments("ahead"), [], []
 
     def slowly(batch):
@@ -134,7 +134,7 @@ def test_a_slow_device_lane_holds_up_those_before_it(root: Path, monkeypatch: py
 
 def test_workers_and_the_device_work_at_the_same_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images are decoded in a worker process while the device computes: together they take less than their sum."""
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
 
     def slowly(batch):
         time.sleep(0.1 * len(batch))

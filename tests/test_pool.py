@@ -39,8 +39,9 @@ from tiny_tasks import (
 )
 
 from fdetect.backend import resolve
-from fdetect.engine import Extraction, Store, loop, pool
-from fdetect.engine.work import Chunk, Item, Plan, work
+from fdetect.engine import Extraction, Store, chunks, pool
+from fdetect.engine.chunks import Chunk, Item
+from fdetect.engine.work import Plan, work
 from fdetect.errors import FdetectError, WeightsError
 from fdetect.perturb import condition
 
@@ -86,7 +87,7 @@ def assert_only(result: Extraction, clean: Extraction, reasons: dict[int, tuple[
 def test_an_image_that_ends_its_worker_fails_alone(
     root: Path, clean: Extraction, monkeypatch: pytest.MonkeyPatch, how: str, words: str
 ) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     told: list[int] = []
     task = Poisoned(poison=(clean.ids[6],), how=how)
     result = extract(root, task, conditions=(MATCHED,), workers=2, progress=lambda what, done, total: told.append(done))
@@ -95,7 +96,7 @@ def test_an_image_that_ends_its_worker_fails_alone(
 
 
 def test_two_poisonous_images_of_one_chunk(root: Path, clean: Extraction, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 5)
+    monkeypatch.setattr(chunks, "CHUNK", 5)
     task = Poisoned(poison=(clean.ids[6], clean.ids[8]), how="leave")
     others = Moments("others")
     result = extract(root, others, task, conditions=(MATCHED,), workers=2)
@@ -222,7 +223,7 @@ def killer(folder: Path) -> Iterator[list[int]]:
 def test_a_worker_that_is_killed_for_its_memory(
     root: Path, clean: Extraction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     task = Poisoned(poison=(clean.ids[19],), how="wait_to_be_killed", folder=str(tmp_path))
     with killer(tmp_path) as killed:
         result = extract(root, task, conditions=(MATCHED,), workers=2)
@@ -233,7 +234,7 @@ def test_a_worker_that_is_killed_for_its_memory(
 def test_a_death_that_happens_once_loses_nothing(
     root: Path, clean: Extraction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 5)
+    monkeypatch.setattr(chunks, "CHUNK", 5)
     task = Poisoned(poison=(clean.ids[6],), how="be_killed_once", folder=str(tmp_path))
     result = extract(root, task, conditions=(MATCHED,), workers=1)
     assert (tmp_path / "once").exists()
@@ -254,7 +255,7 @@ def test_a_task_that_asks_for_too_much_memory_fails_for_its_image(root: Path, cl
 def test_an_image_that_hangs_fails_alone(
     root: Path, clean: Extraction, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     task = Poisoned(poison=(clean.ids[6],), how=how)
     result = extract(root, task, conditions=(MATCHED,), workers=2, time_limit=1.5)
     assert_only(result, clean, {6: ("worker", "took longer than 1.5 s, twice")})
@@ -356,7 +357,7 @@ def test_missing_weights_end_the_run_and_its_workers(root: Path) -> None:
 def test_an_interrupt_in_the_run_leaves_no_worker(
     root: Path, clean: Extraction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
 
     def interrupt(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -371,12 +372,12 @@ def test_an_interrupt_in_the_run_leaves_no_worker(
 
 INTERRUPTED = """
 import sys
-from fdetect.engine import Store, loop, run
+from fdetect.engine import Store, chunks, run
 from fdetect.perturb import condition
 from tiny_tasks import Slow
 
 if __name__ == "__main__":
-    loop.CHUNK = 2
+    chunks.CHUNK = 2
     root, store, log = sys.argv[1:4]
     run([Slow(delay=0.2, log=log)], sys.argv[4:], root=root, conditions=[condition("matched")], crop=64,
         store=Store(store), workers=2)

@@ -106,13 +106,13 @@ def test_the_key_holds_everything(own: Path, tmp_path: Path, change: str) -> Non
 KILLED = """
 import sys
 from pathlib import Path
-from fdetect.engine import Store, jobs, loop, run
+from fdetect.engine import Store, chunks, jobs, run
 from fdetect.files import write_table
 from fdetect.perturb import condition
 from tiny_tasks import Slow
 
 if __name__ == "__main__":
-    loop.CHUNK, jobs.FLUSH_SECONDS = 4, 0.1  # parts as often as a long run would have them in the end
+    chunks.CHUNK, jobs.FLUSH_SECONDS = 4, 0.1  # parts as often as a long run would have them in the end
     root, store, log, table, workers = sys.argv[1:6]
     result = run([Slow(delay=0.03, log=log)], sys.argv[6:], root=root, conditions=[condition("matched")], crop=64,
                  store=Store(store), workers=int(workers))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_tasks import CROP, MATCHED, NATIVE, Moments, assert_same, environment, extract, write_images
 
-from fdetect.engine import Store, extraction, jobs, loop
+from fdetect.engine import Store, chunks, extraction, jobs
 from fdetect.engine.store import id_array
 from fdetect.errors import DataError
 from fdetect.files import write_atomic
@@ -237,11 +237,11 @@ def test_writers_of_the_same_part_do_not_meet(tmp_path: Path) -> None:
 TWO = """
 import sys, time
 from pathlib import Path
-from fdetect.engine import Store, jobs, loop, run
+from fdetect.engine import Store, chunks, jobs, run
 from fdetect.perturb import condition
 from tiny_tasks import Slow
 
-loop.CHUNK, jobs.FLUSH_SECONDS = 2, 0.05
+chunks.CHUNK, jobs.FLUSH_SECONDS = 2, 0.05
 root, store, here, other = sys.argv[1:5]
 Path(here).touch()
 while not Path(other).exists():
@@ -289,7 +289,7 @@ def test_a_table_in_another_order_than_its_parts_is_the_same(
 ) -> None:
     paths = write_images(tmp_path / "images", 60)
     monkeypatch.setattr(jobs, "FLUSH_BYTES", 1)  # a part for every chunk
-    monkeypatch.setattr(loop, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     monkeypatch.setattr(extraction, "_GATHERED", gathered)
     options = {"conditions": (NATIVE,), "store": Store(tmp_path / "store")}
     ordered = extract(tmp_path / "images", paths=paths, **options)

@@ -23,7 +23,7 @@ FULL = """
 import json, resource, subprocess, sys
 from pathlib import Path
 import numpy as np
-from fdetect.engine import Store, jobs, loop, run
+from fdetect.engine import Store, chunks, jobs, run
 from fdetect.errors import DataError
 from fdetect.files import write_table
 from fdetect.perturb import condition
@@ -39,7 +39,7 @@ class Wide(Slow):
         return np.stack([rng.normal(size=500).astype(np.float32) for rng in ids])
 
 how, root, store = sys.argv[1:4]
-loop.CHUNK, jobs.FLUSH_SECONDS = 2, 0.0
+chunks.CHUNK, jobs.FLUSH_SECONDS = 2, 0.0
 store = Path(store)
 store.mkdir(parents=True, exist_ok=True)
 if how == "disk":

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from fdetect.backend import torch_device
-from fdetect.bench.audit import Audit
+from fdetect.bench.audit import Audit, audited_rows
 from fdetect.bench.computing import audit_of, computed, kept, need_both_classes, scored
 from fdetect.bench.contenders import heads, untrained
 from fdetect.bench.data.inputs import root_of
@@ -85,6 +85,8 @@ def bench(
     workers: int = 0,
     time_limit: float = TIME_LIMIT,
     backend: str = "auto",
+    engine: str = "local",
+    address: str = "",
     progress: Progress | None = None,
     trunk: Trunk | None = None,
     thumbnails: bool = True,
@@ -93,7 +95,8 @@ def bench(
 
     `out` is the run folder (default `runs/<data>-<fingerprint8>`); a folder of another run is refused.  `workers`
     processes compute features and fit heads; with more than 0 a script must guard its main part by
-    `if __name__ == "__main__":`.  `trunk` is one that was trained already, where the configuration names none.
+    `if __name__ == "__main__":`.  With engine "ray" a cluster computes features and embeddings, and this machine does
+    the rest.  `trunk` is one that was trained already, where the configuration names none.
     `thumbnails` is whether report.html shows the worst errors as small pictures; it changes nothing else.
     Raises FdetectError in one sentence for data or settings that cannot be used.
     """
@@ -105,16 +108,17 @@ def bench(
     sources, question, not_run = plan.sources, plan.question, list(plan.not_run)
     folder = claim_folder(out, data_name(config), name, config)
     clock("prepare")
-    engine = Running(store, workers, time_limit, backend, progress).engine()
-    extraction, placebo = computed(config, manifest, samples, conditions, entries, plan.prepared, engine, embedded)
+    running = Running(store, workers, time_limit, backend, engine, address, progress)
+    settings, workers = running.for_engine(), running.processes  # of this machine, from here on
+    extraction, placebo = computed(config, manifest, samples, conditions, entries, plan.prepared, settings, embedded)
     halves = Halves.compute(
         config.aligned, sources, samples.path, np.flatnonzero(samples.label == REAL),
         np.flatnonzero(samples.label == FAKE), entries,
         tuple(dict.fromkeys(map(train_condition, config.conditions.names))), crop=config.conditions.crop,
-        root=root_of(manifest), seed=config.seed, **engine,
+        root=root_of(manifest), seed=config.seed, **settings,
     ) if sources and entries else None  # fmt: skip
     laundered = question.launder(
-        samples, crop=config.conditions.crop, root=root_of(manifest), seed=config.seed, **engine
+        samples, crop=config.conditions.crop, root=root_of(manifest), seed=config.seed, **settings
     ) if question else None  # fmt: skip
     prepared, none_plugged = need_both_classes(samples, extraction, plan.prepared)
     refuse_known(plan.contents, extraction.ids)
@@ -209,17 +213,21 @@ def audit_only(
     workers: int = 0,
     time_limit: float = TIME_LIMIT,
     backend: str = "auto",
+    engine: str = "local",
+    address: str = "",
     progress: Progress | None = None,
 ) -> Audit:
-    """Run the audit of a benchmark and nothing else."""
+    """Run the audit of a benchmark and nothing else: of many images, only those that it looks at are decoded."""
     store = store or Store()
     config = resolved(config)
     manifest = load_data(config, store, progress)
-    samples = samples_of(manifest)
+    samples, of = samples_of(manifest), len(manifest)
+    samples = samples.at(audited_rows(samples, seed=config.seed))
     conditions = tuple(condition(name) for name in config.conditions.names)
-    engine = Running(store, workers, time_limit, backend, progress).engine()
-    extraction, placebo = computed(config, manifest, samples, conditions, (), (), engine)
-    return audit_of(config, samples, extraction, placebo, conditions, workers)
+    running = Running(store, workers, time_limit, backend, engine, address, progress)
+    settings, workers = running.for_engine(), running.processes  # of this machine, from here on
+    extraction, placebo = computed(config, manifest, samples, conditions, (), (), settings)
+    return audit_of(config, samples, extraction, placebo, conditions, workers, of=of)
 
 
 class _Clock:

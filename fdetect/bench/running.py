@@ -15,7 +15,7 @@ from fdetect.bench.data.inputs import root_of
 from fdetect.draws import drawn
 from fdetect.engine import Extraction, Store, Task, run
 from fdetect.engine.loop import Progress
-from fdetect.engine.pool import TIME_LIMIT
+from fdetect.engine.pool import TIME_LIMIT, default_workers
 from fdetect.errors import ParameterError
 from fdetect.geometry import Geometry
 from fdetect.registry import nearest
@@ -32,9 +32,12 @@ class Running:
 
     store       where finished rows are kept: a `Store`, a folder, or None for $FDETECT_CACHE, else the user's cache
     workers     processes; 0 computes in this one, where an image that crashes or hangs takes the run with it.  A
-                script that asks for workers must guard its main part by `if __name__ == "__main__":`
+                script that asks for workers must guard its main part by `if __name__ == "__main__":`.  On a cluster,
+                CPUs of it; 0 for all
     time_limit  seconds that a worker may need for one step before its image is given up
     backend     "auto", "cpu" or "gpu"
+    engine      "local", or "ray" for a cluster, which computes the same rows (docs/scale.md)
+    address     of the cluster; empty for $RAY_ADDRESS, else one that is started on this machine
     progress    called with (what, done, total)
     notice      called with one line at a time: what could not be trusted, what failed, how fast it was
     """
@@ -43,6 +46,8 @@ class Running:
     workers: int = 0
     time_limit: float = TIME_LIMIT
     backend: str = "auto"
+    engine: str = "local"
+    address: str = ""
     progress: Progress | None = None
     notice: Callable[[str], None] | None = None
 
@@ -56,13 +61,20 @@ class Running:
                 raise ParameterError(f"no setting '{name}'{hint}")
         return cls(**settings)
 
-    def engine(self) -> dict[str, Any]:
+    @property
+    def processes(self) -> int:
+        """Worker processes on this machine for what is not the engine's, such as fits; its cores beside a cluster."""
+        return self.workers if self.engine == "local" else default_workers()
+
+    def for_engine(self) -> dict[str, Any]:
         """Return the keyword arguments of `fdetect.engine.run` that these settings stand for."""
         return {
             "store": self.store if isinstance(self.store, Store) else Store(self.store),
             "workers": self.workers,
             "time_limit": self.time_limit,
             "backend": resolve(self.backend),
+            "engine": self.engine,
+            "address": self.address,
             "progress": self.progress,
         }
 
@@ -72,7 +84,7 @@ class Running:
         """Compute tasks under some draws of one condition."""
         conditions, paths = [drawn(perturb.condition(condition), k) for k in range(draws)], manifest.column("path")
         return run(
-            tasks, paths, root=root_of(manifest), conditions=conditions, crop=crop, seed=seed, **self.engine()
+            tasks, paths, root=root_of(manifest), conditions=conditions, crop=crop, seed=seed, **self.for_engine()
         )
 
     def tell(self, extraction: Extraction, failures: Sequence[Failure]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from fdetect.cli.common import (
+    cluster_options,
     engine_options,
     engine_settings,
     open_store,
@@ -94,6 +95,7 @@ __all__ = ["bench", "fail_if_biased", "run_config"]
 @click.option("--fail-if-biased", is_flag=True, help="Exit with 1 if a condition is marked, or could not be judged.")
 @read_options
 @engine_options
+@cluster_options
 def bench(data: str | None, **flags: Any) -> None:
     """Run a benchmark on DATA: a folder, a manifest, or a run.toml. Without DATA, the small built-in one, offline.
 

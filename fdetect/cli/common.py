@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from fdetect.engine import Store
 
 __all__ = [
-    "counted", "engine_options", "engine_settings", "leave", "list_options", "listed_inputs", "open_store", "printable",
-    "progress_bar", "progress_lines", "read_options", "return_freed_memory", "say", "shares", "show", "show_rows",
-    "words", "work_options",
+    "cluster_options", "counted", "engine_options", "engine_settings", "leave", "list_options", "listed_inputs",
+    "open_store", "printable", "progress_bar", "progress_lines", "read_options", "return_freed_memory", "say", "shares",
+    "show", "show_rows", "words", "work_options",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,6 +88,19 @@ def work_options(command: F) -> F:
     return command
 
 
+def cluster_options(command: F) -> F:
+    """Add the options that have a cluster compute."""
+    for option in (
+        click.option("--address", help="Of the Ray cluster: auto or HOST:PORT; default: $RAY_ADDRESS, else one that is "
+                     "started on this machine."),
+        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+                     help="What computes: this machine, or a Ray cluster, with the same result (docs/scale.md). Its "
+                     "workers take a CPU each; default: all."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def open_store(folder: str | None) -> Store:
     """Open the store of finished rows."""
     from fdetect.engine import Store
@@ -99,9 +112,11 @@ def engine_settings(flags: dict[str, Any], progress: Callable[[str, int, int], N
     """Return what the options of `engine_options`, but for the seed, mean to a step: its keyword arguments."""
     from fdetect.engine.pool import default_workers
 
-    return {
+    on_cluster = {name: flags[name] or "" for name in ("engine", "address") if name in flags}
+    most = 0 if on_cluster.get("engine") == "ray" else default_workers()  # 0 for all that the cluster has
+    return on_cluster | {
         "store": open_store(flags["store"]),
-        "workers": default_workers() if flags["workers"] is None else flags["workers"],
+        "workers": most if flags["workers"] is None else flags["workers"],
         "time_limit": flags["time_limit"],
         "backend": flags["backend"],
         "progress": progress,

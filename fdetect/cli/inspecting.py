@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from fdetect.cli.common import (
+    cluster_options,
     engine_settings,
     leave,
     list_options,
@@ -44,6 +45,7 @@ _ROWS = 40  # of a ranking on the terminal
 @click.option("--fail-if-generated", is_flag=True, help='Exit with 1 if a verdict is "likely generated".')
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @work_options
+@cluster_options
 def inspect(data: tuple[str, ...], out: tuple[str, ...], **flags: Any) -> None:
     """Answer about one suspicious image, with evidence to hand over; rank more than three.
 
@@ -69,7 +71,7 @@ def inspect(data: tuple[str, ...], out: tuple[str, ...], **flags: Any) -> None:
     many, folder = len(manifest) > _FEW, Path(flags["reports"]) if flags["reports"] else None
     with progress_bar() as progress:
         settings = engine_settings(flags, progress)
-        if flags["workers"] is None and not many:
+        if flags["workers"] is None and flags["engine"] == "local" and not many:
             settings["workers"] = 0  # to start processes would take longer than the work
         inspector = Inspector.of(flags["model"], flags["references"], flags["trust"],
                                  running=Running.of({**settings, "notice": say}))  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from fdetect.cli.common import (
+    cluster_options,
     counted,
     engine_options,
     engine_settings,
@@ -46,6 +47,7 @@ _OUT = click.Path(dir_okay=False)
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
 @engine_options
+@cluster_options
 def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop: int, **flags: Any) -> None:
     """Write the named features of every image of DATA to a table.
 
@@ -82,6 +84,7 @@ def extract(data: tuple[str, ...], out: str, features: str, condition: str, crop
 @click.option("--strict", is_flag=True, help="Exit with 3 if any image failed.")
 @read_options
 @engine_options
+@cluster_options
 def score(data: tuple[str, ...], model: str | None, detector: str | None, out: str | None, **flags: Any) -> None:
     """Score every image of DATA: larger = more likely generated.
 

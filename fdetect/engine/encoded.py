@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from fdetect.backend import resolve
+from fdetect.engine.chunks import Done, Item, Job, in_chunks
 from fdetect.engine.loop import Progress
-from fdetect.engine.pictures import Kept, in_chunks, once_each
+from fdetect.engine.pictures import Kept, once_each
 from fdetect.engine.pool import TIME_LIMIT, map_chunks
-from fdetect.engine.work import Done, Item, Plan, content_id
+from fdetect.engine.work import Plan, content_id
 from fdetect.images import Decoded
 from fdetect.perturb import Condition
 from fdetect.types import Facts, Failure
@@ -76,13 +77,13 @@ def encoded(
     unread: dict[int, str] = {}
     under_way: dict[str, bytes] = {}  # what native copies
 
-    def items() -> Iterator[Item]:
+    def items() -> Iterator[tuple[Item, tuple[Job, ...]]]:
         for item in once_each(paths, root, rows, unread):
             under_way[item.id] = item.data if any(one.is_native for one in made) else b""
-            yield item
+            yield item, tuple((c, 0) for c in everywhere)
 
     n_done = 0
-    with closing(map_chunks(plan, in_chunks(items(), plan), workers, time_limit=time_limit)) as results:
+    with closing(map_chunks(plan, in_chunks(items()), workers, time_limit=time_limit)) as results:
         for done in results:
             for one in done.failed:
                 row = rows[one.id][0]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fdetect.engine.chunks import Job
 from fdetect.engine.jobs import Jobs
 from fdetect.engine.lanes import Timing
 from fdetect.engine.store import Rows
-from fdetect.engine.work import Job
 from fdetect.errors import DataError
 from fdetect.types import Failure, FeatureTable
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fdetect.engine.work import Done, Job, Plan, on_device
+from fdetect.engine.chunks import Done, Job
+from fdetect.engine.work import Plan, on_device
 from fdetect.types import Batch
 
 __all__ = ["Gathering", "Ready", "compute"]

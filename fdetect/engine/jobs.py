@@ -15,13 +15,15 @@ import scipy
 from fdetect import backend as arrays
 from fdetect import geometry, images, perturb, sharing, wear
 from fdetect.config import fingerprint
+from fdetect.engine.chunks import Done, Failed, Job
+from fdetect.engine.cluster.ledger import Ledger
 from fdetect.engine.lanes import Lane
 from fdetect.engine.store import Store, id_bytes
-from fdetect.engine.work import Done, Failed, Job, Plan
+from fdetect.engine.work import Plan
 from fdetect.errors import ParameterError
 from fdetect.registry import source_digest
 
-__all__ = ["Jobs"]
+__all__ = ["Jobs", "describe"]
 
 FLUSH_BYTES, FLUSH_SECONDS = 4 << 20, 10.0  # rows that wait in memory for their part: what a kill may cost
 
@@ -39,7 +41,7 @@ class Jobs:
             for t, task in enumerate(plan.tasks)
             if task.name in (only or {}).get(condition.name, (task.name,))
         )
-        self.described = {job: _describe(plan, job) for job in self.all}
+        self.described = {job: describe(plan, job) for job in self.all}
         self.keys = {job: f"{plan.tasks[job[1]].name}-{fingerprint(self.described[job])}" for job in self.all}
         named: dict[tuple[str, str], str] = {}
         for (c, t), key in self.keys.items():
@@ -65,6 +67,10 @@ class Jobs:
         for job in self.all:
             done[done] = self._stored[job].has(wanted[done])
         return done
+
+    def ledger(self) -> Ledger:
+        """Return what the store had finished when the run began as a value that travels; every part is verified."""
+        return Ledger.of({job: self._stored[job].ids() for job in self.all})
 
     def add(self, done: Done) -> None:
         """Take in what a chunk came to; rows go to the store when there are enough, or after a few seconds."""
@@ -95,7 +101,7 @@ class Jobs:
         return None
 
 
-def _describe(plan: Plan, job: Job) -> dict[str, Any]:
+def describe(plan: Plan, job: Job) -> dict[str, Any]:
     """Everything that a row depends on beside the content: the store's key, and its metadata in clear text."""
     condition, task = plan.conditions[job[0]], plan.tasks[job[1]]
     # the kind of a condition may be defined elsewhere, as that of aligned pairs is

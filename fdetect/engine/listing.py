@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fdetect.addresses import absolute, below, common, is_address, join, levels_of
+from fdetect.engine.filesystems import remote_folder
 from fdetect.engine.sources import SHARD_EXTENSIONS, Reader, has_images, is_shard, members, split_member
 from fdetect.engine.walk import IMAGE_EXTENSIONS, PassedOver, as_text, extension_of, in_words, shown, walk
 from fdetect.errors import DataError, ParameterError
@@ -35,7 +37,7 @@ class Listing:
     """The images that were found."""
 
     paths: pa.ChunkedArray  # (N,) string: POSIX, relative to `root`, each once
-    root: Path  # absolute; links are not resolved
+    root: str | Path  # absolute, links are not resolved; the text of an address such as `s3://bucket/set`
     remarks: str  # in one line, what was left out or will fail; empty where nothing was
 
 
@@ -48,6 +50,9 @@ def list_images(inputs: Sequence[str | Path], *, root: str | Path | None = None)
     and walks the folders that do; the name of an existing file is no pattern.  A shard lists its image members, in
     its order.  Names that are not UTF-8 are listed with `\\x..` for the odd bytes, and fail when they are read.
 
+    An input may be an address (`s3://bucket/set`, `https://host/a.jpg`): its folders are listed through fsspec by the
+    same rules.  All inputs of one call lie on one file system.
+
     One bad input ends nothing: a shard that cannot be opened, and a file or member that is absent, is a row of its
     own that fails when it is read; a tar that is damaged or cut short lists the members that it still has and, after
     them, itself.  The remarks name them all, and the inputs without an image.
@@ -56,15 +61,19 @@ def list_images(inputs: Sequence[str | Path], *, root: str | Path | None = None)
             folder of the file (one file or shard), or the deepest folder that all inputs share
 
     Raises DataError, naming the input, where no input has an image, for a pattern without match, for a folder that
-    cannot be listed, for an input outside the root, and for one that a link makes two files (`link/../a.png`);
-    ParameterError where there is no input.
+    cannot be listed, for inputs on several file systems, for an input outside the root, for one that a link makes two
+    files (`link/../a.png`), and where the package that an address needs is absent; ParameterError where there is no
+    input.
     """
     if not inputs:
         raise ParameterError("no images were given; name images, folders, patterns or shards")
     found = [_input(os.fspath(given)) for given in inputs]
-    top = os.path.abspath(root) if root is not None else os.path.commonpath([one.base for one in found])
+    top = absolute(root) if root is not None else common([one.base for one in found])
+    if top is None:
+        ends = " and ".join(dict.fromkeys(shown(one.given) for one in (found[0], found[-1])))
+        raise DataError(f"{ends}: the inputs have no folder in common; give those of each file system by themselves")
     for one in found:
-        if not Path(one.base).is_relative_to(top):
+        if below(one.base, top) is None:
             raise DataError(f"{shown(one.given)}: not below the root {shown(top)}; give a root at or above it")
     notes = _Notes()
     names = (path for one in found for path in _images(one, top, notes))
@@ -84,7 +93,7 @@ def list_images(inputs: Sequence[str | Path], *, root: str | Path | None = None)
     if problems := list(dict.fromkeys(notes.problems)):
         more = f", and {len(problems) - _SPELT} more" * (len(problems) > _SPELT)
         remarks.append(f"cannot be read in full: {', '.join(f'({one})' for one in problems[:_SPELT])}{more}")
-    return Listing(paths, Path(top), "; ".join(remarks))
+    return Listing(paths, top if is_address(top) else Path(top), "; ".join(remarks))
 
 
 @dataclass
@@ -108,6 +117,10 @@ class _Input:
 
 def _input(given: str) -> _Input:
     """Say what an input is: what exists under its name comes first, then a member, then a pattern."""
+    if is_address(given):
+        return _remote_input(given)
+    if given.startswith(("file://", "local://")):
+        return _input(absolute(given))
     try:
         exists = os.path.lexists(given)
         member = None if exists else split_member(given)
@@ -130,6 +143,26 @@ def _input(given: str) -> _Input:
         return _Input(given, os.path.dirname(path), os.path.basename(path), absent=absent)
     except ValueError as error:
         raise DataError(f"{shown(given)}: no file can have this name ({error})") from None
+
+
+def _remote_input(given: str) -> _Input:
+    """Say what an address is, by the same order."""
+    member = split_member(given)
+    top, levels = levels_of(absolute(member[0] if member else given))
+    absent, folder = "", remote_folder(absolute(given))
+    if not member:
+        try:
+            if folder.is_folder():
+                return _Input(given, absolute(given))
+        except DataError as error:
+            absent = str(error)
+    n_plain = next((i for i, level in enumerate(levels) if re.search(r"[*?[]", level)), len(levels))
+    if absent and n_plain < len(levels):
+        return _Input(given, join(top, "/".join(levels[:n_plain])), pattern=tuple(levels[n_plain:]))
+    if not levels:  # a file system without buckets
+        scheme, _, name = top.partition("://")
+        top, levels = f"{scheme}://", [name]
+    return _Input(given, join(top, "/".join(levels[:-1])), levels[-1], member[1] if member else "", absent=absent)
 
 
 def _check_name(given: str, name: str) -> str:
@@ -168,7 +201,7 @@ def _images(one: _Input, top: str, notes: _Notes) -> Iterator[str]:
 
 
 def _paths(one: _Input, top: str, counts: PassedOver, notes: _Notes) -> Iterator[str]:
-    prefix = "".join(f"{as_text(part)}/" for part in Path(one.base).relative_to(top).parts)
+    prefix = "".join(f"{as_text(part)}/" for part in below(one.base, top) or ())
     path = prefix + as_text(one.name)
     if one.member:
         path = f"{path}::{as_text(one.member)}"
@@ -184,7 +217,7 @@ def _paths(one: _Input, top: str, counts: PassedOver, notes: _Notes) -> Iterator
         yield _failing(path, f"{shown(one.given)}: {one.absent}; check the spelling of the input", notes)
     elif one.name:
         if is_shard(one.name):
-            yield from _in_shard(path, os.path.join(one.base, one.name), counts, notes)
+            yield from _in_shard(path, join(one.base, one.name), counts, notes)
         elif _is_plain(path, counts):
             yield path
     else:
@@ -192,7 +225,7 @@ def _paths(one: _Input, top: str, counts: PassedOver, notes: _Notes) -> Iterator
         for parts, names in walk(one.base, counts, extensions=wanted, pattern=one.pattern):
             folder = prefix + "".join(f"{part}/" for part in parts)
             for name in names:
-                path, file = folder + name, os.path.join(top, folder + name)
+                path, file = folder + name, join(top, folder + name)
                 if not name.lower().endswith(SHARD_EXTENSIONS) or ("\\x" in path and not os.path.lexists(file)):
                     if _is_plain(path, counts):
                         yield path
@@ -205,7 +238,7 @@ def _in_shard(path: str, file: str, counts: PassedOver, notes: _Notes, *, is_nam
     if not is_shard(path):
         counts["file", "below a folder named like a member of a shard"] += 1
         return
-    is_table = file.lower().endswith(".parquet")
+    is_table = path.lower().endswith(".parquet")
     try:
         if is_table and not is_named and not has_images(file):
             counts["file", ".parquet without a column of images"] += 1

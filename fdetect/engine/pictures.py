@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 
 from fdetect.backend import resolve
-from fdetect.engine.loop import CHUNK, CHUNK_BYTES, Progress
+from fdetect.engine.chunks import Done, Failed, Item, in_chunks
+from fdetect.engine.loop import Progress
 from fdetect.engine.pool import TIME_LIMIT, map_chunks
 from fdetect.engine.sources import Reader
-from fdetect.engine.work import Chunk, Done, Failed, Item, Plan, content_id
+from fdetect.engine.work import Plan, content_id
 from fdetect.errors import FdetectError
 from fdetect.geometry import Geometry
 from fdetect.perturb import Condition
 from fdetect.types import Batch, Failure
 
-__all__ = ["Kept", "Pictures", "in_chunks", "once_each", "pictures"]
+__all__ = ["Kept", "Pictures", "once_each", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def pictures(
     unread: dict[int, str] = {}
     items = once_each(paths, root, rows, unread)
     n_done = 0
-    with closing(map_chunks(plan, in_chunks(items, plan), workers, time_limit=time_limit)) as results:
+    chunks = in_chunks((item, tuple((c, 0) for c in range(len(conditions)))) for item in items)
+    with closing(map_chunks(plan, chunks, workers, time_limit=time_limit)) as results:
         for done in results:
             arrays.take(done, rows)
             failed += done.failed
@@ -160,16 +162,3 @@ def once_each(
             rows.setdefault(id, []).append(row)
             if len(rows[id]) == 1:
                 yield Item(id, data)
-
-
-def in_chunks(items: Iterator[Item], plan: Plan) -> Iterator[Chunk]:
-    """Put pictures together as workers take them, for all conditions of a plan with one task."""
-    jobs = tuple((c, 0) for c in range(len(plan.conditions)))
-    group: list[Item] = []
-    for item in items:
-        group.append(item)
-        if len(group) >= CHUNK or sum(len(one.data) for one in group) >= CHUNK_BYTES:
-            yield Chunk(tuple(group), jobs)
-            group = []
-    if group:
-        yield Chunk(tuple(group), jobs)

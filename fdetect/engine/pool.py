@@ -21,15 +21,17 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from fdetect.engine.work import Chunk, Done, Failed, Job, Plan, work
+from fdetect.engine.chunks import Chunk, Done, Failed, Job
+from fdetect.engine.work import Plan, work
 from fdetect.errors import FdetectError
 
-__all__ = ["TIME_LIMIT", "default_workers", "map_chunks"]
+__all__ = ["TIME_LIMIT", "Pool", "default_workers", "map_chunks"]
 
 START_LIMIT = 120.0  # seconds to import everything that the tasks need
 TIME_LIMIT = 60.0  # seconds that a worker may go without finishing one step (one image decoded, one batch computed)
@@ -55,26 +57,44 @@ def map_chunks(
     A chunk is taken from `chunks` only when a worker is free for it.  Raises FdetectError where a task says that it
     cannot run at all, or where worker processes do not start.
     """
-    if workers < 1:
-        yield from (work(plan, chunk) for chunk in chunks)
-        return
-    source = iter(chunks)
-    waiting = deque(_Try(chunk) for chunk in islice(source, workers))
-    plan, pool = plan.for_workers(), list[_Worker]()
-    try:
-        for _ in waiting:  # no more processes than there is work for
-            pool.append(_Worker(plan, time_limit))
-        while pool:
-            for worker in pool:
-                if worker.idle and (one := waiting.popleft() if waiting else _next(source)):
-                    worker.give(one)
-            if any(worker.idle for worker in pool) and not any(worker.trying for worker in pool):
-                return
-            for worker in _speaking(pool, time_limit):
-                yield from _heard(worker, waiting, time_limit)
-    finally:
-        for worker in pool:
-            worker.end()
+    with closing(Pool(plan, workers, time_limit=time_limit)) as pool:
+        yield from pool.map(chunks)
+
+
+class Pool:
+    """Workers that stay from one `map` to the next; they start with the first chunk that there is for them."""
+
+    def __init__(self, plan: Plan, workers: int, *, time_limit: float = TIME_LIMIT) -> None:
+        self._plan, self._n, self._time_limit = plan if workers < 1 else plan.for_workers(), workers, time_limit
+        self._workers: list[_Worker] = []
+
+    def map(self, chunks: Iterable[Chunk]) -> Generator[Done]:
+        """As `map_chunks`; workers that are busy when it is closed early are ended."""
+        if self._n < 1:
+            yield from (work(self._plan, chunk) for chunk in chunks)
+            return
+        source, pool = iter(chunks), self._workers
+        waiting = deque(_Try(chunk) for chunk in islice(source, self._n))
+        try:
+            while len(pool) < len(waiting):  # no more processes than there is work for
+                pool.append(_Worker(self._plan, self._time_limit))
+            while pool:
+                for worker in pool:
+                    if worker.idle and (one := waiting.popleft() if waiting else _next(source)):
+                        worker.give(one)
+                if any(worker.idle for worker in pool) and not any(worker.trying for worker in pool):
+                    return
+                for worker in _speaking(pool, self._time_limit):
+                    yield from _heard(worker, waiting, self._time_limit)
+        finally:
+            for worker in [worker for worker in pool if worker.trying]:
+                pool.remove(worker)
+                worker.end()
+
+    def close(self) -> None:
+        """End all workers."""
+        while self._workers:
+            self._workers.pop().end()
 
 
 _Step = tuple[str, tuple[Job, ...]]  # what `Alive` is told

@@ -7,23 +7,29 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from fdetect.engine.index import Index, settled
+from fdetect.engine.index import settled
 from fdetect.engine.sources import Reader, Stamp, split_member
 from fdetect.engine.work import content_id
 from fdetect.errors import DataError
 
-__all__ = ["READERS", "Seen", "read_ahead"]
+__all__ = ["Known", "Seen", "read_ahead"]
 
-READERS = 4
 _BLOCK = 256  # rows that are looked up in the index and the store together
 _AHEAD = 64  # files at most that are read and wait for a worker
 _AHEAD_BYTES = 64 << 20  # ... and bytes, beyond which no further file is begun
 _MEMBER_BYTES = 1 << 20
+
+
+class Known(Protocol):
+    """What an index is asked for: rows are numbered as the paths are."""
+
+    def known(self, row: int, stamp: Stamp) -> str | None:
+        """Return the content id of a row, if its file is as it was when it was read."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ Finished = Callable[[list[str]], np.ndarray]  # ids -> (N,) bool: whether the st
 
 
 def read_ahead(
-    reader: Reader, paths: pa.Array, index: Index, finished: Finished, busy: dict[str, float]
+    reader: Reader, paths: pa.Array, index: Known, finished: Finished, busy: dict[str, float]
 ) -> Generator[Seen]:
     """Yield every row in order; a file that the index knows and that is `finished` is not opened."""
 
@@ -56,7 +62,7 @@ def read_ahead(
 
     starts = iter(range(0, len(paths), _BLOCK))
     waiting: deque[Seen | _Reading] = deque()
-    with ThreadPoolExecutor(READERS, thread_name_prefix="fdetect-read") as pool:
+    with ThreadPoolExecutor(reader.threads, thread_name_prefix="fdetect-read") as pool:
 
         def look_up() -> Future[tuple[list[Seen | _Unread], float]] | None:
             start = next(starts, None)
@@ -89,8 +95,8 @@ class _Unread:
 
     @property
     def size(self) -> int:
-        """Bytes that reading it will hold; of a member, whose shard alone is known, a guess."""
-        return _MEMBER_BYTES if split_member(self.path) else self.stamp.size
+        """Bytes that reading it will hold; a guess of a member, whose shard alone is known, and of an unknown size."""
+        return _MEMBER_BYTES if split_member(self.path) or self.stamp.size < 0 else self.stamp.size
 
 
 @dataclass(frozen=True)
@@ -107,20 +113,19 @@ def _has_room(waiting: deque[Seen | _Reading]) -> bool:
 
 
 def _look_up(
-    reader: Reader, paths: list[str], start: int, index: Index, finished: Finished
+    reader: Reader, paths: list[str], start: int, index: Known, finished: Finished
 ) -> tuple[list[Seen | _Unread], float]:
     """Say of each row what is known without opening its file."""
     since = time.perf_counter()
     rows: list[Seen | _Unread] = []
     known: dict[int, str] = {}  # place in `rows` -> id
-    for k, path in enumerate(paths):
-        try:
-            stamp = reader.stamp(path)
-            rows.append(_Unread(start + k, path, stamp))
-            if id := index.known(start + k, stamp):
-                known[k] = id
-        except DataError as error:
-            rows.append(_unreadable(start + k, path, error))
+    for k, (path, stamp) in enumerate(zip(paths, reader.stamps(paths), strict=True)):
+        if isinstance(stamp, DataError):
+            rows.append(_unreadable(start + k, path, stamp))
+            continue
+        rows.append(_Unread(start + k, path, stamp))
+        if id := index.known(start + k, stamp):
+            known[k] = id
     if known:
         for (k, id), done in zip(known.items(), finished(list(known.values())), strict=True):
             if done:

@@ -7,7 +7,6 @@ wrong with a shard or a member is a DataError with one short reason.
 from __future__ import annotations
 
 import lzma
-import os
 import re
 import stat
 import struct
@@ -20,16 +19,14 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fdetect.engine.filesystems import File, check_size, read_at, size_of
 from fdetect.errors import DataError
 
-__all__ = ["MAX_BYTES", "Shard", "check_size", "has_image_column", "open_shard"]
-
-MAX_BYTES = 1 << 30  # a larger file or member is refused from its size, before anything is allocated
+__all__ = ["Shard", "has_image_column", "open_shard"]
 
 _BATCH_BYTES = 8 << 20  # of one batch of Parquet rows, about
 _COMPRESSED = (b"\x1f\x8b", b"\x1f\x9d", b"BZh", b"\xfd7zXZ\0", b"(\xb5/\xfd", b"\x04\x22M\x18")
@@ -47,7 +44,7 @@ class Shard:
     others: Counter[str]  # members that cannot be an image, by kind: linked, special, repeated
     lost = ""  # why members are missing, as far as that can be known; only a tar opens all the same
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: File) -> None:
         self.file, self.lock, self.others = file, threading.Lock(), Counter()
 
     def read(self, name: str, limit: int | None) -> tuple[bytes, int]:
@@ -59,32 +56,26 @@ class Shard:
         raise NotImplementedError
 
 
-def open_shard(file: BinaryIO, kind: str) -> Shard:
+def open_shard(file: File, kind: str) -> Shard:
     """Return the shard in a file that is open; `kind` is "zip", "parquet" or, as anything else, a tar."""
     with _as_data_error():
         return {"zip": _Zip, "parquet": _Parquet}.get(kind, _Tar)(file)
 
 
-def has_image_column(file: BinaryIO) -> bool:
+def has_image_column(file: File) -> bool:
     """Whether a Parquet file has a column that can hold images; raises DataError where it cannot be read."""
     with _as_data_error():
         return bool(_image_columns(pq.read_schema(file)))
 
 
-def check_size(size: int) -> None:
-    """Raise DataError for more bytes than an image may have."""
-    if size > MAX_BYTES:
-        raise DataError(f"larger than the {MAX_BYTES >> 30} GiB that an image may have ({size} bytes)")
-
-
 class _Tar(Shard):
     """An index of the regular members, made once; as tar does, the last of several members of one name wins."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: File) -> None:
         super().__init__(file)
-        if os.pread(file.fileno(), 6, 0).startswith(_COMPRESSED):
+        if read_at(file, 6, 0).startswith(_COMPRESSED):
             raise DataError("compressed tar: its members cannot be reached singly; unpack it or pack it uncompressed")
-        self.size = os.fstat(file.fileno()).st_size
+        self.size = size_of(file)
         self.index: dict[str, tuple[int, int] | None] = {}  # offset and size in bytes; None: sparse
         self.names = self.index.keys()
         archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
@@ -97,7 +88,7 @@ class _Tar(Shard):
                 end = archive.offset
                 self._add(member)
             # where a header is damaged tarfile ends as if the archive did; a true end is marked by zeros
-            if os.pread(file.fileno(), 512, archive.offset) != bytes(512):
+            if read_at(file, 512, archive.offset) != bytes(512):
                 self.lost = _BREAK
             elif not _only_zeros(file, archive.offset):
                 self.lost = _JOINED
@@ -116,7 +107,7 @@ class _Tar(Shard):
         if offset + size > self.size:
             raise DataError("the member is cut short: the tar ends within it")
         wanted, parts = size if limit is None else min(limit, size), []
-        while wanted and (part := os.pread(self.file.fileno(), wanted, offset)):
+        while wanted and (part := read_at(self.file, wanted, offset)):
             parts.append(part)
             offset, wanted = offset + len(part), wanted - len(part)
         if wanted:
@@ -136,7 +127,7 @@ class _Tar(Shard):
 class _Zip(Shard):
     """The central directory, as zipfile reads it."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: File) -> None:
         super().__init__(file)
         self.archive = zipfile.ZipFile(file)
         self.others["repeated"] = len(self.archive.filelist) - len(self.archive.NameToInfo)
@@ -162,7 +153,7 @@ class _Zip(Shard):
 class _Parquet(Shard):
     """One column of images, decoded a few rows at a time; the latest batches are kept for readers a little behind."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: File) -> None:
         super().__init__(file)
         # streamed, not pre-buffered: a row group of images may be larger than memory
         self.table = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
@@ -222,8 +213,8 @@ _BREAK = "damaged or cut short: members after the break are lost"
 _JOINED = "more follows the end of the tar: members there are lost; join tars with tar --concatenate, not cat"
 
 
-def _only_zeros(file: BinaryIO, offset: int) -> bool:
-    while piece := os.pread(file.fileno(), 1 << 20, offset):
+def _only_zeros(file: File, offset: int) -> bool:
+    while piece := read_at(file, 1 << 20, offset):
         if piece.strip(b"\0"):
             return False
         offset += len(piece)

@@ -1,6 +1,7 @@
 """From a path of the manifest to bytes: plain files, and members of tar, zip and Parquet shards.
 
-A path is POSIX text relative to a root folder.  `a/b.jpg` is a file; `a.tar::b.jpg`, `a.zip::b.jpg` and
+A path is POSIX text relative to a root folder, of this machine or of another file system (`s3://bucket/set`, see
+`filesystems`).  `a/b.jpg` is a file; `a.tar::b.jpg`, `a.zip::b.jpg` and
 `a.parquet::17` (the row, from 0) are members of a shard.  Whatever a Reader cannot read is a DataError with one short
 reason and without the path: it becomes the reason of a `Failure`, which stands beside the path.
 """
@@ -10,16 +11,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-from fdetect.engine.shards import MAX_BYTES, Shard, check_size, has_image_column, open_shard
+from fdetect.addresses import absolute, is_address, levels_of
+from fdetect.engine.filesystems import MAX_BYTES, File, LocalFolder, Stamp, folder_at, opened
+from fdetect.engine.shards import Shard, has_image_column, open_shard
 from fdetect.engine.walk import shown
 from fdetect.errors import DataError
 
@@ -45,19 +47,6 @@ _ESCAPED = "; \\x stands for a byte of a name that is not UTF-8: rename the file
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """Size in bytes and times of change of the file that holds the bytes (the shard, for a member).
-
-    `mtime_ns` can be set, and is by `cp -p` and `rsync -t`; `ctime_ns` cannot, and tells a file that was replaced by
-    one of equal size and `mtime_ns`.
-    """
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-@dataclass(frozen=True)
 class Members:
     """What a shard holds, in its order."""
 
@@ -79,14 +68,14 @@ def is_shard(path: str) -> bool:
 
 def members(path: str | Path) -> Members:
     """Return what a shard holds; raises DataError, naming it, where it cannot be read or has no image column."""
-    with _named(path), _reasons(), _open(os.fspath(path)) as file:
+    with _named(path), _reasons(), opened(os.fspath(path)) as file:
         shard = open_shard(file, _kind(os.fspath(path)))
         return Members(shard.names, shard.others, shard.lost)
 
 
 def has_images(path: str | Path) -> bool:
     """Whether a Parquet file has a column that can hold images; raises DataError, naming it, if it cannot be read."""
-    with _named(path), _reasons(), _open(os.fspath(path)) as file:
+    with _named(path), _reasons(), opened(os.fspath(path)) as file:
         return has_image_column(file)
 
 
@@ -95,12 +84,20 @@ class Reader:
 
     Rows of a Parquet file are cheap in their order; a row far behind the last one read decodes its row group again.
     A shard that is written again or replaced while it is open is opened anew: no member is read by an old index.
+    A Reader is made in the process that uses it, from its root alone: pickled, it is its root.
+
+    Raises DataError where the root is an address and the package that reads it is not installed.
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = os.path.abspath(root)
+        self.root = absolute(root)
+        self._folder = folder_at(self.root)
+        self.threads = self._folder.threads  # that it pays to read with
         self._lock = threading.Lock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()  # by the shard's path, latest use last
+
+    def __reduce__(self) -> tuple[type[Reader], tuple[str]]:
+        return Reader, (self.root,)
 
     def read(self, path: str) -> bytes:
         """Return all bytes of a file or member; raises DataError with one short reason."""
@@ -113,9 +110,17 @@ class Reader:
     def stamp(self, path: str) -> Stamp:
         """Return the stamp of the file, or of the shard that holds the member; raises DataError as `read` does."""
         with _reasons(path):
-            found = os.stat(os.path.join(self.root, self._split(path)[0]))
-            _check_regular(found)
-            return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            return self._folder.stamp(self._split(path)[0])
+
+    def stamps(self, paths: Sequence[str]) -> list[Stamp | DataError]:
+        """Return of every path the stamp or why there is none; over a network, many are asked for at a time."""
+        if isinstance(self._folder, LocalFolder):
+            return [self._stamp_or_error(path) for path in paths]
+        file_of = {path: parts[0] + "::" if (parts := split_member(path)) else path for path in paths}
+        first = {file: path for path, file in reversed(file_of.items())}  # members of one shard share its stamp
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="fdetect-stamp") as pool:
+            found = dict(zip(first, pool.map(self._stamp_or_error, first.values()), strict=True))
+        return [found[file_of[path]] for path in paths]
 
     def close(self) -> None:
         """Close all shards (one that another thread still reads closes after it); a later read opens them again."""
@@ -131,15 +136,21 @@ class Reader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _stamp_or_error(self, path: str) -> Stamp | DataError:
+        try:
+            return self.stamp(path)
+        except DataError as error:
+            return error
+
     def _read(self, path: str, limit: int | None) -> tuple[bytes, int]:
         with _reasons(path):
             file, member = self._split(path)
             if member is None:
-                return _read_file(os.path.join(self.root, path), limit)
+                return self._folder.read(path, limit)
             for _ in range(_TRIES):
                 with self._shard(file) as (shard, version):
                     found = shard.read(member, limit)
-                    if _version(os.fstat(shard.file.fileno())) == version:
+                    if self._folder.version(shard.file) == version:
                         return found
         raise DataError("the shard changed while it was read")
 
@@ -155,7 +166,7 @@ class Reader:
     def _shard(self, path: str) -> Iterator[tuple[Shard, tuple[int, ...]]]:
         """Lend a shard that is as its file is now, and the version it is of."""
         # asked before the file is opened: if it is replaced in between, the version is out of date, never the index
-        version = _version(os.stat(os.path.join(self.root, path)))
+        version = self._folder.version(path)
         with self._lock:
             slot = self._slots.setdefault(path, _Slot(version))
             if slot.version != version:
@@ -166,7 +177,7 @@ class Reader:
             slot.users += 1
         try:
             with slot.lock:  # not the Reader's: indexing a large shard must not hold up the readers of others
-                slot.shard = slot.shard or _open_shard(os.path.join(self.root, path))
+                slot.shard = slot.shard or _shard_in(self._folder.open(path), path)
             yield slot.shard, version
         finally:
             with self._lock:
@@ -192,8 +203,7 @@ class _Slot:
             self.shard = None
 
 
-def _open_shard(path: str) -> Shard:
-    file = _open(path)
+def _shard_in(file: File, path: str) -> Shard:
     try:
         return open_shard(file, _kind(path))
     except BaseException:
@@ -201,40 +211,9 @@ def _open_shard(path: str) -> Shard:
         raise
 
 
-def _version(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
 def _kind(path: str) -> str:
-    return path.rpartition(".")[2].lower()
-
-
-def _open(path: str) -> BinaryIO:
-    """Open a regular file, and nothing else: a FIFO would wait for ever for somebody to write into it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        _check_regular(os.fstat(descriptor))
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def _read_file(path: str, limit: int | None) -> tuple[bytes, int]:
-    with _open(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        check_size(size)
-        data = file.read(size + 1 if limit is None else min(limit, size))
-    if limit is None and len(data) != size:
-        raise DataError("the file changed while it was read")
-    return data, size
-
-
-def _check_regular(found: os.stat_result) -> None:
-    if stat.S_ISDIR(found.st_mode):
-        raise DataError(os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(found.st_mode):
-        raise DataError("not a regular file")
+    name = levels_of(path)[1][-1] if is_address(path) else path  # without a query
+    return name.rpartition(".")[2].lower()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from fdetect.errors import DataError
 from fdetect.files import write_atomic
 from fdetect.types import Table
 
-__all__ = ["Rows", "Store", "check_name", "id_array", "id_bytes", "id_column", "read_part"]
+__all__ = ["Rows", "Store", "check_name", "id_array", "id_bytes", "id_column", "id_texts", "read_part"]
 
 ID_BYTES = 16
 _DIGEST = b"fdetect.values"  # in a part's metadata: page checksums do not cover what the file says of its pages
@@ -117,6 +117,11 @@ class Rows:
         with self._lock:
             return np.asarray(self._places_of(ids)[:, 0] >= 0)
 
+    def ids(self) -> np.ndarray:
+        """(M, 16) uint8: everything that is finished, in order of the ids' first half; every part is verified."""
+        with self._lock:
+            return self._ids[self._trusted_parts(self._places[:, 0])] if len(self._ids) else self._ids
+
     def n_parts(self, ids: np.ndarray) -> int:
         """(N, 16) ids -> in how many parts their rows stand."""
         with self._lock:
@@ -188,6 +193,12 @@ class Rows:
 def id_bytes(ids: list[str]) -> np.ndarray:
     """N ids of 32 hex digits -> (N, 16) uint8."""
     return np.frombuffer(bytes.fromhex("".join(ids)), np.uint8).reshape(len(ids), ID_BYTES)
+
+
+def id_texts(ids: np.ndarray) -> list[str]:
+    """(N, 16) uint8 -> N ids of 32 hex digits."""
+    text = np.ascontiguousarray(ids).tobytes().hex()
+    return [text[k : k + 2 * ID_BYTES] for k in range(0, len(text), 2 * ID_BYTES)]
 
 
 def id_array(ids: np.ndarray) -> pa.Array:

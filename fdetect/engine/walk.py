@@ -1,4 +1,7 @@
-"""The walk through a folder tree that all listings share: sorted, links left alone, everything left out counted."""
+"""The walk through a folder tree that all listings share: sorted, links left alone, everything left out counted.
+
+Of a tree on another file system (`s3://bucket/set`) it lists folder after folder through fsspec, by the same rules.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import translate
 from pathlib import Path
 
+from fdetect.addresses import is_address, join, masked
+from fdetect.engine.filesystems import remote_folder
 from fdetect.errors import DataError
 
 __all__ = ["IMAGE_EXTENSIONS", "PassedOver", "as_text", "extension_of", "in_words", "shown", "walk"]
@@ -57,7 +62,7 @@ def walk(
             elif name.startswith(".") and glob.end in here.reached:
                 passed_over["folder" if is_folder else "file", "hidden"] += 1
             elif is_folder:
-                path = os.path.join(here.path, here.raw.get(name, name))
+                path = join(here.path, here.raw.get(name, name))
                 below = _Folder((*here.parts, name), path, reached)
             elif extension in extensions:
                 names.append(name)
@@ -96,7 +101,8 @@ def as_text(name: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a name as a message shows it: quoted where it is empty or does not print in one line."""
+    """Return a name as a message shows it: no credentials; quoted where it is empty or does not print in one line."""
+    text = masked(text)
     return text if text and text.isprintable() else repr(text)
 
 
@@ -138,17 +144,22 @@ class _Folder:
         self.linked: set[str] = set()
         self.raw: dict[str, str] = {}  # what a name that is not UTF-8 is called on disk
         try:
-            with os.scandir(path) as found:
-                for entry in found:
-                    name = as_text(entry.name)
-                    if name != entry.name:
-                        self.raw[name] = entry.name
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                    if entry.is_symlink() and os.path.isdir(entry.path):
-                        is_folder = True
-                        self.linked.add(name)
-                    self.entries.append(f"{name}/" if is_folder else name)
-        except OSError as error:
-            reason = f"the folder cannot be listed ({error.strerror}); check its permissions"
-            raise DataError(f"{shown(path)}: {reason}") from None
+            for entry, is_folder, is_link in remote_folder(path).entries() if is_address(path) else _local(path):
+                name = as_text(entry)
+                if name != entry:
+                    self.raw[name] = entry
+                if is_folder and is_link:
+                    self.linked.add(name)
+                self.entries.append(f"{name}/" if is_folder else name)
+        except (OSError, DataError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f"{shown(path)}: the folder cannot be listed ({why}); check its permissions") from None
         self.entries.sort(reverse=True)
+
+
+def _local(path: str) -> Iterator[tuple[str, bool, bool]]:
+    """Yield of each entry: its name, whether it is a folder or leads to one, and whether it is a link."""
+    with os.scandir(path) as found:
+        for entry in found:
+            is_link = entry.is_symlink()
+            yield entry.name, entry.is_dir(follow_symlinks=False) or (is_link and os.path.isdir(entry.path)), is_link

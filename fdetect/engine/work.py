@@ -9,19 +9,20 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
 import xxhash
 
 from fdetect.backend import Backend, asnumpy
+from fdetect.engine.chunks import Chunk, Done, Failed, Item, Job
 from fdetect.errors import BackendError, DataError, FdetectError, ImageTooLarge, WeightsError
 from fdetect.images import Decoded, Geometry, decode
 from fdetect.perturb import Condition
 from fdetect.types import Batch
 
-__all__ = ["Chunk", "Done", "Failed", "Item", "Job", "Plan", "Task", "content_id", "on_device", "work"]
+__all__ = ["Alive", "Plan", "Task", "content_id", "on_device", "work"]
 
 
 class Task(Protocol):
@@ -33,7 +34,8 @@ class Task(Protocol):
 
     Tasks may compute together what they share: those of equal `group` (an attribute that a task may have) get a batch
     in one call of `together(batch, tasks) -> [(B, D) float32 of each]`, a method of theirs.  In the device lane, a task
-    may say in `batch` how many images it likes at a time; without it, or with 0, they come by the chunk.
+    may say in `batch` how many images it likes at a time; without it, or with 0, they come by the chunk.  In `device`,
+    it may say what its network runs on: a cluster's lanes get a GPU each unless that is "cpu", as it is without it.
     """
 
     @property
@@ -54,9 +56,6 @@ class Task(Protocol):
         ...
 
 
-Job = tuple[int, int]  # (index of the condition, index of the task)
-
-
 @dataclass(frozen=True)
 class Plan:
     """What is the same for all chunks of a run; sent to each worker once."""
@@ -71,6 +70,12 @@ class Plan:
         """Whether a job belongs to the device lane: a network's, or any at all where arrays live on a GPU."""
         return self.backend.name == "gpu" or self.tasks[job[1]].in_process
 
+    @property
+    def preparations(self) -> list[Callable[[], object]]:
+        """What gets the tasks of workers ready, such as compiling: once on a machine, before its workers start."""
+        mine = [task for t, task in enumerate(self.tasks) if not self.in_lane((0, t))]
+        return [prepare for task in mine if (prepare := getattr(task, "prepare", None))]
+
     def for_workers(self) -> Plan:
         """Return the plan as workers need it: of tasks that stay in the device lane, what their images look like."""
         tasks = (_Elsewhere(task.geometry) if self.in_lane((0, t)) else task for t, task in enumerate(self.tasks))
@@ -81,55 +86,6 @@ class Plan:
 class _Elsewhere:
     geometry: Geometry
     in_process: bool = True
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image: its content id and the bytes of its file."""
-
-    id: str
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Images that miss the same jobs."""
-
-    items: tuple[Item, ...]
-    jobs: tuple[Job, ...]
-
-    def halves(self) -> tuple[Chunk, Chunk]:
-        """Return the first and the second half."""
-        middle = len(self.items) // 2
-        return replace(self, items=self.items[:middle]), replace(self, items=self.items[middle:])
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Why one image has no row: under which condition and task (-1: all of the chunk's), at which stage."""
-
-    id: str
-    stage: str
-    reason: str
-    condition: int = -1
-    task: int = -1
-
-
-@dataclass
-class Done:
-    """What became of a chunk: rows by job, failures, batches for the device lane, and seconds by lane."""
-
-    n_items: int = 0
-    rows: dict[Job, tuple[list[str], np.ndarray]] = field(default_factory=dict)
-    failed: list[Failed] = field(default_factory=list)
-    for_device: list[tuple[Batch, tuple[Job, ...]]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def timed(self, lane: str, since: float) -> float:
-        """Add the time since `since` to a lane, and return now."""
-        now = time.perf_counter()
-        self.seconds[lane] = self.seconds.get(lane, 0.0) + now - since
-        return now
 
 
 # called before every step with its name and the jobs that are lost if it never ends; ("", ()) before an image is
@@ -251,8 +207,7 @@ def _compute(plan: Plan, jobs: tuple[Job, ...], batch: Batch, done: Done) -> Non
         for id in (id for id, good in zip(batch.ids, finite, strict=True) if not good):
             done.failed.append(Failed(id, task.name, "the result is not finite", *job))
         ids = [id for id, good in zip(batch.ids, finite, strict=True) if good]
-        known_ids, known = done.rows.get(job, ([], np.empty((0, len(task.columns)), np.float32)))
-        done.rows[job] = (known_ids + ids, np.concatenate([known, rows[finite]]))
+        done.add_rows(job, ids, rows[finite])
 
 
 def _one_line(error: Exception) -> str:

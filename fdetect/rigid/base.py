@@ -202,9 +202,14 @@ class ViewTask:
         return None if self.space.group is None else (self.space.kind, self.space.group)
 
     @property
+    def device(self) -> str:
+        """Where its network runs; "cpu" where there is none."""
+        return str(getattr(self.space, "device", "cpu"))
+
+    @property
     def batch(self) -> int:
         """Images that it likes at a time: enough to keep a GPU busy; on a CPU, as they come."""
-        return _ON_GPU if getattr(self.space, "device", "cpu") != "cpu" else 0
+        return _ON_GPU if self.device != "cpu" else 0
 
     def prepare(self) -> None:
         """Compile what the space compiles on first use."""

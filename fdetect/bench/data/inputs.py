@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fdetect.addresses import absolute, is_address, join, masked
 from fdetect.bench import layouts
+from fdetect.bench.data.remote import holds_manifest
 from fdetect.bench.layouts import read_manifest
 from fdetect.bench.layouts.listed import listing
 from fdetect.bench.layouts.lists import ListLayout
@@ -33,8 +35,9 @@ def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = No
 
     A folder or table file that a layout recognises keeps its labels.  Everything else is listed without: image files,
     folders, glob patterns, tar and zip shards, Parquet files with an image column, members of shards
-    (`a.tar::name`), and any number of them together; the column `label` is then null.  So is a folder of which its
-    layout would leave images aside, unless `layout` names it: none is dropped, and the reading says how to have labels.
+    (`a.tar::name`), addresses of all these (`s3://bucket/set`), and any number of them together; the column `label` is
+    then null.  So is a folder of which its layout would leave images aside, unless `layout` names it: none is dropped,
+    and the reading says how to have labels.
     Raises DataError where there is no image, and for a folder that a layout recognises and cannot read: its labels
     are not dropped; ParameterError for a manifest among other inputs.
     """
@@ -43,7 +46,7 @@ def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = No
     given, left = [data] if isinstance(data, str | Path) else list(data), ""
     if wrong := [one for one in given if not isinstance(one, str | Path)]:
         raise ParameterError(f"images are given as paths, not as {type(wrong[0]).__name__}; write them to files")
-    if len(given) == 1 and (layout != "auto" or _has_layout(Path(given[0]))):
+    if len(given) == 1 and (layout != "auto" or _has_layout(given[0])):
         table = read_manifest(given[0], layout=layout, root=root)
         about = table.schema.metadata or {}
         if layout != "auto" or not (aside := int(about.get(b"fdetect.aside", b"0"))):
@@ -59,7 +62,7 @@ def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = No
     names = ("generator", "family", "real_source", "category", "group", "split")
     empty = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), text)
     table = pa.table({"path": found.paths, "label": pa.nulls(n, pa.int64()), **dict.fromkeys(names, empty)})
-    where = os.fsencode(found.root).decode("utf-8", "backslashreplace")
+    where = masked(os.fsencode(found.root).decode("utf-8", "backslashreplace"))
     reading = f"{n} image{'s' * (n != 1)} without labels, by their paths below {where}"
     reading += "".join(f"; {remark}" for remark in (found.remarks, left) if remark)
     return table.replace_schema_metadata({
@@ -69,7 +72,7 @@ def any_images(data: Data, *, layout: str = "auto", root: str | Path | None = No
 
 
 def root_of(manifest: Table) -> str:
-    """Return the folder that the paths of a manifest are relative to; the current one where it does not say."""
+    """Return the folder, or its address, that a manifest's paths are relative to; "." where it does not say."""
     return os.fsdecode((manifest.schema.metadata or {}).get(b"fdetect.root", b"."))
 
 
@@ -81,7 +84,7 @@ def check_output(out: Path, data: Data, manifest: Table) -> None:
     lists = {name, "manifest"} & set(layouts.layout.names())
     given = [] if isinstance(data, pa.Table) else [data] if isinstance(data, str | Path) else data
     shards = pc.filter(manifest.column("path"), pc.match_substring(manifest.column("path"), "::")).to_pylist()
-    read = {os.path.join(root_of(manifest), (split_member(path) or (path, ""))[0]) for path in shards}
+    read = {join(root_of(manifest), (split_member(path) or (path, ""))[0]) for path in shards}
     for name in lists:
         files = getattr(layouts.layout.get(name)(), "files", None)  # of layouts that are lists
         read |= {str(file) for one in given for file in (files(Path(one)) if files else ())}
@@ -90,11 +93,14 @@ def check_output(out: Path, data: Data, manifest: Table) -> None:
             raise ParameterError(f"{out} is one of the inputs; give another name, nothing was written")
 
 
-def _has_layout(path: Path) -> bool:
+def _has_layout(given: str | Path) -> bool:
     """Whether a path is for the layouts to read: a folder that one recognises, or a table that is no image shard.
 
     A folder with images directly in it is not a folder of lists or shards, whatever lies beside them.
     """
+    if is_address(given):
+        return holds_manifest(str(given))
+    path = Path(absolute(given) if "://" in str(given) else given)
     if path.suffix.lower() == ".parquet" and path.is_file():
         try:
             names = pq.read_schema(path).names
@@ -114,7 +120,7 @@ def labels_or_real(manifest: Table, notice: Callable[[str], None] | None) -> np.
     """
     column = manifest.column("label")
     if left := (manifest.schema.metadata or {}).get(b"fdetect.left", b"").decode():
-        root = root_of(manifest)
+        root = masked(root_of(manifest))
         raise DataError(f"{root}: which images are photographs? {left}, and {root}/** takes all as real")
     if column.null_count == len(manifest):
         if notice:

@@ -100,7 +100,7 @@ class _Whole(Condition):
 def fingerprints(manifest: Table, running: Running) -> Extraction:
     """Read and decode every image once; the table ("whole", "fingerprint") has a row for each."""
     task, paths = Fingerprint(), manifest.column("path")
-    return run([task], paths, root=root_of(manifest), conditions=[_Whole()], crop=MIN_CROP, **running.engine())
+    return run([task], paths, root=root_of(manifest), conditions=[_Whole()], crop=MIN_CROP, **running.for_engine())
 
 
 def hashes_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

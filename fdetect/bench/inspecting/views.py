@@ -97,7 +97,7 @@ def scores_by_view(
     draws = {SCORE: own} | {name: _draws(condition, DRAWS) for name, (condition, _) in OTHER.items()}
     asked = {one.name: one for of_view in draws.values() for one in of_view}  # a view may be the detector's own
     found = run(columns.tasks, manifest.column("path"), root=root_of(manifest), conditions=tuple(asked.values()),
-                crop=detector.crop, seed=detector.seed, **running.engine())  # fmt: skip
+                crop=detector.crop, seed=detector.seed, **running.for_engine())  # fmt: skip
     crops = {name: _crop(found, name, detector, columns, subset, keep=name == own[0].name) for name in asked}
     views, lost = {}, {}
     for name, of_view in (draws | {f"{CROP} {k + 1}": (one,) for k, one in enumerate(own)}).items():

@@ -8,9 +8,12 @@ what to beware of in it: docs/data.md.  Plug-ins may add some (group `fdetect.la
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fdetect.addresses import absolute, is_address
+from fdetect.bench.data.remote import read_remote
 from fdetect.bench.layouts import (
     aigcdetect,
     base,
@@ -66,15 +69,18 @@ def read_manifest(
     (the absolute folder the paths are relative to), `fdetect.layout` (its name) and `fdetect.detected` (one line to
     print: what was recognised, counted and passed over); `fdetect.aside` counts images that have no place in it.
 
+    path         a folder, a table file, or the address of a manifest or of a folder that holds one (`s3://bucket/set`)
     layout       name of a layout, or "auto"
-    root         folder the paths are relative to, instead of the folder read or that of the manifest file
+    root         folder the paths are relative to, or its address, instead of the one read or that of the manifest file
     label_names  further label names of a manifest file, such as {"photo": 0, "synthetic": 1}
 
     Raises DataError for a path that does not exist, for two layouts that both fit, for none that fits, for no image
     at all, and for what each layout refuses; UnknownName and ParameterError for a layout that does not exist or does
     not have the setting.
     """
-    path = Path(path)
+    if is_address(path) or (root is not None and is_address(root)):
+        return read_remote(path, root, partial(read_manifest, layout=layout, label_names=label_names))
+    path = Path(absolute(path)) if "://" in str(path) else Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; check the path")
     entry = _detect(path) if layout == "auto" else base.layout.get(layout)

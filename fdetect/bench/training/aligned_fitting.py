@@ -104,7 +104,7 @@ def fit_aligned(
         running.notice(f"{', '.join(knowing)}: trained on photographs that set the thresholds, and left out")
     halves = Halves.compute(
         config, sources, manifest.column("path").to_pylist(), photographs, fakes, columns.entries, (condition,),
-        crop=crop, seed=seed, root=root_of(manifest), **running.engine(),
+        crop=crop, seed=seed, root=root_of(manifest), **running.for_engine(),
     )  # fmt: skip
     pairs = halves.pairs(columns.entries)
     pristine, laundered, source = pairs.of(condition, [one.name for one in sources])

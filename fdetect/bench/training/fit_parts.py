@@ -141,7 +141,7 @@ def learnt_detector(
     if len(makers) == 1 and folds and running.notice:
         running.notice(f"all fakes are of {makers[0]}: cross-validation tests on the generator that was trained on, "
                        "and what other generators' images would score is not known")  # fmt: skip
-    found = cross_validated(whole, asked, folds=folds, calibration=share, seed=seed, workers=running.workers,
+    found = cross_validated(whole, asked, folds=folds, calibration=share, seed=seed, workers=running.processes,
                             progress=running.progress)  # fmt: skip
     used = apart & asked.usable(training) & asked.fresh(training)
     whole_record = {
