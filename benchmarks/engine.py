@@ -20,6 +20,7 @@ import functools
 import importlib.util
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -190,32 +191,37 @@ def intake(options: argparse.Namespace, folder: Path) -> None:
     """Take in made-up answers: as tables in memory -> rows, index and store; what one run can feed of workers."""
     plan = Plan((condition(options.condition),), feature_tasks(select_features(options.features), crop=options.crop),
                 options.crop, 0, resolve("cpu"))  # fmt: skip
-    jobs_of_plan = [(0, task) for task in range(len(plan.tasks))]
-    schema, rng = answer_schema(plan, jobs_of_plan), np.random.default_rng(0)
+    of_plan, rng = [(0, task) for task in range(len(plan.tasks))], np.random.default_rng(0)
+    schema, block = answer_schema(plan, of_plan), 512
     paths = pa.array([f"images/{k // 1000:06d}/{k:010d}.jpg" for k in range(options.intake)])
-    tables = []
-    for start in range(0, options.intake, 256):
-        rows = range(start, min(start + 256, options.intake))
+    values = {job: rng.random((block, len(plan.tasks[job[1]].columns)), np.float32) for job in of_plan}
+
+    def answer(start: int) -> pa.Table:
+        rows = range(start, min(start + block, options.intake))
         ids = [rng.bytes(16).hex() for _ in rows]
+        done = Done(len(ids), {job: (ids, values[job][: len(ids)]) for job in of_plan})
         seen = [Seen(row, "", id, None, Stamp(50_000, row, row)) for row, id in zip(rows, ids, strict=True)]
-        done = Done(len(ids))
-        for job in jobs_of_plan:
-            done.add_rows(job, ids, rng.random((len(ids), len(plan.tasks[job[1]].columns)), np.float32))
-        tables.append(Answer.about(seen, [0] * len(ids), done).table(schema))
+        return Answer.about(seen, [0] * len(ids), done).table(schema)
+
     with closing(Lane("write", {})) as lane:
         store = fdetect.Store(folder)
         jobs = Jobs(plan, store, lane)
         going = Standing(jobs, Index(store, "/images", paths), paths, None)
-        since = time.perf_counter()
-        for table in tables:
+        size, took, before = 0, 0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for start in range(0, options.intake, block):
+            table = answer(start)
+            since = time.perf_counter()
             going.take(Answer.of(table), {})
+            took += time.perf_counter() - since
+            size += table.nbytes
+        since = time.perf_counter()
         jobs.flush()
         going.index.flush()
         lane.drain()
-        took = time.perf_counter() - since
-    size = sum(table.nbytes for table in tables)
+        took += time.perf_counter() - since
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / options.intake
     print(f"{options.intake} rows of {options.features} ({size / options.intake:.0f} bytes each) taken in and stored: "
-          f"{options.intake / took:.0f} rows/s, {size / took / 1e6:.0f} MB/s")  # fmt: skip
+          f"{options.intake / took:.0f} rows/s, {size / took / 1e6:.0f} MB/s; memory grew by {grown:.0f} bytes a row")  # fmt: skip
 
 
 # --- freed memory ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import tomllib
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from fdetect.errors import ParameterError
+from fdetect.fingerprints import fingerprint
 from fdetect.recipes import RECIPES
 from fdetect.registry import nearest
 
@@ -227,12 +227,6 @@ def override(config: RunConfig, flags: dict[str, Any]) -> RunConfig:
     return config
 
 
-def fingerprint(*parts: Any) -> str:
-    """Return 16 hex digits of dataclasses or JSON values, the same on every machine."""
-    text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
 def to_toml(config: RunConfig) -> str:
     """Write a configuration as TOML that `read_config` reads back to an equal value."""
     plain = [f.name for f in fields(config) if not _is_table(config, f.name)]
@@ -276,12 +270,6 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ParameterError(f"{where} must be of type {hint.__name__}, got {value!r}")
     return value
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    raise TypeError(f"no canonical JSON for {type(value).__name__}")
 
 
 def _is_table(config: RunConfig, name: str) -> bool:

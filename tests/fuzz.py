@@ -30,7 +30,7 @@ from fdetect.errors import DataError
 from fdetect.images import Geometry, decode
 from fdetect.types import Batch
 
-__all__ = ["CENTRE", "PeakMemory", "chunk", "decode_apart", "mutant", "png", "sources"]
+__all__ = ["CENTRE", "PeakMemory", "chunk", "decode_apart", "mutant", "mutant_of", "png", "sources"]
 
 
 CENTRE = Geometry("aligned_crop", 64)
@@ -49,13 +49,19 @@ def sources() -> dict[str, bytes]:
 
 def mutant(from_: Mapping[str, bytes], seed: int, number: int) -> bytes:
     """Return mutant `number` of the series `seed`: one to five mutations of one of the sources."""
+    return mutant_of(from_, seed, number)[1]
+
+
+def mutant_of(from_: Mapping[str, bytes], seed: int, number: int) -> tuple[str, bytes]:
+    """Return the name of the source of mutant `number`, and the mutant."""
     rng = random.Random(f"{seed}/{number}")
     names = sorted(from_)
-    data = from_[rng.choice(names)]
+    source = rng.choice(names)
+    data = from_[source]
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5))):
         mutate = rng.choice(MUTATIONS)
         data = mutate(data, rng, from_[rng.choice(names)]) if data else b"\0"
-    return data
+    return source, data
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from fdetect.bench.audit import BIASED, HISTORY, LABEL_PROBES, Audit, Probe, audit, placebo_rows
+from fdetect.bench.audit import BIASED, HISTORY, LABEL_PROBES, Audit, Probe, audit, audited_rows, placebo_rows
+from fdetect.bench.layouts import read_manifest
 from fdetect.bench.protocols import samples_of
-from fdetect.bench.report.tables import audit_grids, audit_mark
+from fdetect.bench.report.tables import audit_grids, audit_mark, verdict_line
 from fdetect.bench.run import audit_only
 from fdetect.config import RunConfig, override
 from fdetect.engine import Store
@@ -259,7 +260,7 @@ def test_too_few_images_give_no_figure_and_no_mark():
     assert [np.isnan(h.auroc) for h in found.history] == [True]
     assert found.biased_by == {"native": ()}
     assert found.unmeasured == {"native": LABEL_PROBES}
-    assert set(found.as_json()) == {"threshold", "biased_by", "unmeasured", "probes", "history"}
+    assert set(found.as_json()) == {"threshold", "images", "of", "biased_by", "unmeasured", "probes", "history"}
     probes, history = audit_grids(found.as_json())
     assert {row[-1] for row in probes.rows} == {"too few images (4 real, 4 fake)"}
     assert {row[3] for row in history.rows} == {"too few images"}
@@ -309,6 +310,42 @@ def test_images_that_the_probes_could_not_read_are_named(tmp_path):
     found = audited(tmp_path, files, ("native",))
     assert {(failure.path, failure.stage) for failure in found.failures} == {("0024.png", "decode")}
     assert found.unmeasured == {"native": ()}
+
+
+# -- a sample -------------------------------------------------------------------------------------------------------
+
+
+def test_of_many_images_only_a_sample_is_read_and_every_output_says_so(tmp_path, monkeypatch):
+    def make(rng, label):
+        return encoded(picture(rng, SIDE + 8 * int(rng.integers(0, 3)), SIDE if label else SIDE + 16))
+
+    everything = planted(tmp_path, make, ("native",))
+    monkeypatch.setattr("fdetect.bench.audit.AUDITED", 60)
+    manifest = read_manifest(tmp_path / "manifest.csv")
+    rows = audited_rows(samples_of(manifest)).tolist()
+    for row, path in enumerate(manifest["path"].to_pylist()):
+        if row not in rows:
+            (tmp_path / path).unlink()
+    found = audit_only(judged(tmp_path / "manifest.csv", ("native",)), store=Store(tmp_path / "again"))
+    assert (found.failures, found.images, found.of) == ((), len(rows), 2 * PLANTED)
+    assert 55 <= found.images <= 65
+    assert {probe.n_real + probe.n_fake for probe in found.probes} == {found.images}
+    assert "dimensions" in marks(found, "native")
+    said = f"Looked at {found.images} of {2 * PLANTED} images, whole groups."
+    assert verdict_line(found.as_json()).endswith(said)
+    assert [grid.note.endswith(said) for grid in audit_grids(found.as_json())] == [True, False]
+    assert (everything.images, everything.of) == (2 * PLANTED, 2 * PLANTED)
+    assert "Looked at" not in verdict_line(everything.as_json()) + audit_grids(everything.as_json())[0].note
+
+
+def test_of_many_images_that_are_computed_anyway_a_sample_is_judged(monkeypatch):
+    monkeypatch.setattr("fdetect.bench.audit.AUDITED", 40)
+    rows: list[Row] = [{"label": k % 2, "generator": "a" if k % 2 else ""} for k in range(80)]
+    found = given(rows, np.random.default_rng(9).normal(size=(80, 4)), ["PNG"] * 80)
+    assert found.of == 80
+    assert 36 <= found.images <= 44
+    assert {probe.n_real + probe.n_fake for probe in found.probes} == {found.images}
+    assert found.history[0].n_without + found.history[0].n_with == found.probes[0].n_real
 
 
 # -- real images ----------------------------------------------------------------------------------------------------

@@ -97,13 +97,17 @@ def test_killed_at_a_random_moment_and_started_again_gives_the_same_result(finis
         "--store", str(tmp_path / "store"), "--out", str(tmp_path / "run"),
     ]  # fmt: skip
     rng = np.random.default_rng(int(time.time()))
-    for _ in range(3):
+    for folder in ("store", "run/parts"):  # killed among the features, then among the scores
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(command, start_new_session=True, **quiet)
-        time.sleep(rng.uniform(1.0, 6.0))
+        deadline = time.monotonic() + 120
+        while not any((tmp_path / folder).glob("**/*")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 1))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*/part-*.parquet")}
+    assert kept
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "result.json").read_bytes() == (finished.folder / "result.json").read_bytes()

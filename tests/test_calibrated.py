@@ -325,7 +325,7 @@ def test_signing_alone_changes_nothing(tmp_path):
 
 # -- from images, with a feature -------------------------------------------------------------------------------------
 
-QUICK = ("--crop", "128", "--workers", "1")
+QUICK = ("--crop", "128", "--workers", "0")
 
 
 @pytest.fixture
@@ -429,7 +429,7 @@ def test_scores_go_to_the_terminal_without_an_output(fdetect, reals, fitted, tmp
     (tmp_path / "in").mkdir()
     shutil.copyfile(next(reals.iterdir()), tmp_path / "in" / "a.png")
     (tmp_path / "in" / "b.png").write_bytes(b"")
-    code, out, _ = fdetect("score", "in", "--model", "my.fdetect", "--workers", "1")
+    code, out, _ = fdetect("score", "in", "--model", "my.fdetect", "--workers", "0")
     said = [line.split() for line in out.splitlines()]
     assert code == 0
     assert said[0] == ["path", "score", "p_value", "threshold", "decision", "status", "reason"]
@@ -441,7 +441,7 @@ def test_scores_go_to_the_terminal_without_an_output(fdetect, reals, fitted, tmp
     assert said[3] == ["2", "images,", "1", "failed"]
     code, out, _ = fdetect("score", "in/a.png", "--detector", "feature_drift", *QUICK)
     assert (code, out.splitlines()[1].split()[2:]) == (0, ["undecided", "ok"])
-    assert fdetect("score", "in", "--model", "my.fdetect", "--workers", "1", "--strict")[0] == 3
+    assert fdetect("score", "in", "--model", "my.fdetect", "--workers", "0", "--strict")[0] == 3
 
 
 def test_the_rate_on_every_other_source_is_printed(fdetect, small_set, tmp_path):
@@ -475,7 +475,7 @@ def test_a_head_keeps_its_calibration_and_says_what_is_not_measured(fdetect, sma
     assert out.count("not attainable") == 2  # once for each level
     assert "not available for heads (needs a refit for each; run fdetect bench --protocol leave_one_real_source" in out
     head = load_detector(tmp_path / "head.fdetect")
-    fdetect("score", small_set, "--model", "head.fdetect", "-o", "s.csv", "--workers", "1")
+    fdetect("score", small_set, "--model", "head.fdetect", "-o", "s.csv", "--workers", "0")
     with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             expected = naive_metrics.conformal_pvalue(float(row["score"]), head.calibration.scores)
@@ -562,7 +562,7 @@ def test_reference_images_are_named_and_get_no_pvalue(name, reals, encoder, stor
     others = [row for row in rows if row["id"] not in one.bank.known]
     assert sorted(row["score"] for row in others) == list(one.calibration.scores)
     assert all(row["reason"] == "" and row["p_value"] > 0 for row in others)
-    code, out, _ = fdetect("score", reals, "--model", "my.fdetect", "--workers", "1")
+    code, out, _ = fdetect("score", reals, "--model", "my.fdetect", "--workers", "0")
     assert code == 0
     assert out.count("a reference image itself") == one.bank.n_reals
 

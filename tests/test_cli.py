@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from fdetect.cli import cli, main
+from fdetect.nets import shipped
 
 COMMANDS = sorted(cli.commands)
 
@@ -40,7 +41,7 @@ def fdetect(monkeypatch, capsys, tmp_path):
     return run
 
 
-QUICK = ("--features", "radial_spectrum,npr_statistics", "--workers", "1")
+QUICK = ("--features", "radial_spectrum,npr_statistics", "--workers", "0")
 BENCH = (*QUICK, "--crop", "128", "--conditions", "native,matched", "--heads", "logreg", "--replicates", "20")
 
 
@@ -74,7 +75,7 @@ def test_bench_prints_the_audit_first_and_says_where_it_wrote(fdetect, small_set
     assert "report.html" in out
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     assert (tmp_path / "run" / "run.json").exists()
-    again, repeated, _ = fdetect("bench", tmp_path / "run" / "config.toml", "--workers", "1", "--out", tmp_path / "run")
+    again, repeated, _ = fdetect("bench", tmp_path / "run" / "config.toml", "--workers", "0", "--out", tmp_path / "run")
     assert again == 0
     assert repeated.split("every generator")[0] == out.split("every generator")[0]
 
@@ -141,7 +142,8 @@ def test_names_and_missing_rows_are_refused_before_the_first_image(
         assert not (tmp_path / "runs").exists()
 
 
-def test_a_dry_run_without_data_says_that_it_wrote_the_built_in_images(fdetect, small_set, tmp_path):
+def test_a_dry_run_without_data_says_that_it_wrote_the_built_in_images(fdetect, small_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "SHIPPED_HOME", tmp_path)  # no networks there, whose images take ten seconds each
     fewest = ("--features", "radial_spectrum", "--heads", "none", "--detectors", "none", "--dry-run")
     code, out, err = fdetect("bench", "--store", tmp_path / "kept", *fewest)
     assert code == 0, err
@@ -151,7 +153,7 @@ def test_a_dry_run_without_data_says_that_it_wrote_the_built_in_images(fdetect, 
 
 
 def test_a_folder_of_another_run_names_the_first_setting_that_differs(fdetect, small_set, tmp_path):
-    fewest = ("--features", "radial_spectrum", "--heads", "none", "--detectors", "none", "--workers", "1")
+    fewest = ("--features", "radial_spectrum", "--heads", "none", "--detectors", "none", "--workers", "0")
     common = (small_set, *fewest, "--crop", "128", "--replicates", "20", "-o", "run")
     code, out, err = fdetect("bench", *common, "--condition", "matched")
     assert code == 0, err
@@ -168,7 +170,7 @@ def test_a_folder_of_another_run_names_the_first_setting_that_differs(fdetect, s
 
 def test_data_without_a_readable_file_names_root(fdetect, small_set, tmp_path):
     (tmp_path / "moved.csv").write_bytes(small_set.read_bytes())
-    for command in (("data", "check", "moved.csv", "--workers", "1"),
+    for command in (("data", "check", "moved.csv", "--workers", "0"),
                     ("bench", "moved.csv", "--dry-run", "--crop", "128")):  # fmt: skip
         code, out, err = fdetect(*command)
         assert code == 2
@@ -192,7 +194,7 @@ def test_a_biased_set_fails_on_request(fdetect, small_set, tmp_path):
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    options = ("--crop", "128", "--conditions", "native", "--workers", "1", "--replicates", "20")
+    options = ("--crop", "128", "--conditions", "native", "--workers", "0", "--replicates", "20")
     code, out, _ = fdetect("audit", tmp_path / "m.csv", *options, "--fail-if-biased")
     assert code == 1
     assert "BIASED" in out
@@ -205,7 +207,7 @@ def test_an_audit_of_nothing_lists_why_and_does_not_pass(fdetect, tmp_path):
         (tmp_path / "data" / folder).mkdir(parents=True)
         for k in range(6):
             (tmp_path / "data" / folder / f"{k}.jpg").write_bytes(f"no image {folder} {k}".encode())
-    options = ("audit", "data", "--conditions", "native", "--workers", "1", "--replicates", "5")
+    options = ("audit", "data", "--conditions", "native", "--workers", "0", "--replicates", "5")
     code, out, err = fdetect(*options)
     assert code == 0
     assert "Images that failed" in out
@@ -218,7 +220,7 @@ def test_an_audit_of_nothing_lists_why_and_does_not_pass(fdetect, tmp_path):
 
 
 def test_extract_fit_score_evaluate(fdetect, small_set, tmp_path):
-    shape = (*QUICK, "--crop", "128")
+    shape = (*QUICK, "--crop", "128", "--workers", "1")  # and not in this process
     code, out, err = fdetect("extract", small_set, "-o", "features.csv", *shape)
     assert code == 0, err
     with (tmp_path / "features.csv").open(encoding="utf-8", newline="") as file:
@@ -407,7 +409,7 @@ def test_conditions_are_listed_and_kinds_are_found(fdetect):
 
 def test_a_detector_without_a_threshold_says_how_it_gets_one(fdetect, small_set):
     code, _, err = fdetect("score", small_set, "--detector", "feature_drift", "--crop", "128", "-o", "s.csv",
-                           "--workers", "1")  # fmt: skip
+                           "--workers", "0")  # fmt: skip
     assert code == 0, err
     assert err.count("feature_drift has no threshold, so every decision is undecided; fdetect fit PHOTOS") == 1
 
@@ -506,7 +508,7 @@ def test_a_full_disk_behind_the_output_is_one_sentence():
 
 def test_extract_takes_many_inputs_and_says_how_fast_it_was(fdetect, small_set):
     first, second = sorted(small_set.parent.rglob("*.png"))[:2]
-    options = ("--crop", "128", "--store", "s", *QUICK)
+    options = ("--crop", "128", "--store", "s", *QUICK, "--workers", "1")  # whose start is slower than any disk
     code, out, err = fdetect("extract", first, second, first, "-o", "f.parquet", *options)
     assert (code, out) == (0, "2 images, 100 columns, 0 failed: f.parquet\n")
     said = err.splitlines()

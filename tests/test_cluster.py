@@ -40,8 +40,11 @@ from tiny_tasks import (
 pytest.importorskip("ray", reason="the extra ray is not installed")
 from click.testing import CliRunner
 
+import fdetect
 from fdetect.backend import resolve
+from fdetect.bench.run import bench
 from fdetect.cli import cli
+from fdetect.config import RunConfig, override
 from fdetect.engine import Extraction, Store
 from fdetect.engine.cluster.answers import Answer, answer_schema
 from fdetect.engine.cluster.connection import Cluster
@@ -49,7 +52,7 @@ from fdetect.engine.cluster.ledger import Ledger
 from fdetect.engine.cluster.workers import Errand, Worker
 from fdetect.engine.jobs import describe
 from fdetect.engine.sources import Reader
-from fdetect.engine.store import id_array, id_bytes
+from fdetect.engine.store import id_array, id_bytes, id_texts
 from fdetect.engine.work import Plan, content_id
 from fdetect.errors import FdetectError, ParameterError, WeightsError
 from fdetect.files import write_table
@@ -109,15 +112,16 @@ def test_a_file_that_the_index_knows_is_not_read(root: Path, monkeypatch: pytest
     monkeypatch.setattr(main, "__file__", main.__file__)  # a worker hides it, where Ray's own script is main
     path, plan, unlike = "class0/000.png", Plan((NATIVE,), (Moments(),), CROP, 0, resolve("cpu")), "ab" * 16
     ledger = Ledger.of({(0, 0): id_bytes([unlike])})
-    errand = Errand(lambda: plan, {}, answer_schema(plan, [(0, 0)]), str(root), 1.0, lambda: ledger, (), {})
+    schema = answer_schema(plan, [(0, 0)])
+    errand = Errand(lambda: plan, {}, schema, str(root), 1.0, lambda: ledger, (), {}, False, True)
     worker = Worker(errand)
     with Reader(root) as reader:
         stamp = asdict(reader.stamp(path))
     for size, id in ((stamp["size"], unlike), (stamp["size"] + 1, content_id((root / path).read_bytes()))):
         columns = {"row": [7], "path": [path], **{name: [value] for name, value in stamp.items()}, "size": [size]}
         answer = Answer.of(worker(pa.table({**columns, "id": id_array(id_bytes([unlike]))})))
-        assert [(seen.row, seen.id) for seen in answer.seen] == [(7, id)]
-        assert answer.n_stored == [int(id == unlike)]
+        assert (answer.rows.tolist(), id_texts(answer.ids)) == ([7], [id])
+        assert answer.n_stored.tolist() == [int(id == unlike)]
         assert answer.done.rows.keys() == (set() if id == unlike else {(0, 0)})
     worker._pool.close()
 
@@ -141,7 +145,8 @@ def test_a_worker_that_is_killed_loses_no_row(tmp_path: Path, root: Path) -> Non
     killed: list[int] = []
 
     def kill() -> None:
-        while len(logged(log)) < 8:
+        deadline = time.monotonic() + 120
+        while len(logged(log)) < 8 and time.monotonic() < deadline:
             time.sleep(0.02)
         (first, *_) = sorted(int(file.name) for file in log.iterdir())
         killed.append(parent(parent(first)))  # the worker's process was made by a server that the actor started
@@ -204,6 +209,54 @@ def test_the_command_line_writes_the_same_table(root: Path, tmp_path: Path) -> N
     assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "there.parquet").read_bytes()
 
 
+def test_a_network_comes_to_the_same_bits(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the extra deep is not installed")
+    from tiny_dinov2 import save_tiny
+
+    feature = f"embedding:encoder={save_tiny(tmp_path / 'tiny', image_size=56)}"
+    found = [
+        fdetect.extract(root, features=feature, crop=64, store=Store(tmp_path / f"store-{engine}"), engine=engine)
+        for engine in ("local", "ray")
+    ]
+    assert found[0].values.shape[0] == 62
+    assert found[0].values.tobytes() == found[1].values.tobytes()
+
+
+def test_what_the_script_defines_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Moments, "__module__", "__main__")
+    with pytest.raises(ParameterError, match="moments is defined in the script that runs; put it into a module"):
+        extract(root, engine="ray")
+
+
+def test_another_cluster_than_the_connected_is_refused(root: Path) -> None:
+    with pytest.raises(FdetectError, match="connected to another Ray cluster than 10.1.2.3:6379"):
+        extract(root, engine="ray", address="10.1.2.3:6379")
+
+
+def test_the_ledger_says_what_each_job_has_finished() -> None:
+    rng = np.random.default_rng(0)
+    all_ids = rng.integers(0, 256, (200, 16), np.uint8)
+    finished = {(0, job): all_ids[rng.random(200) < share] for job, share in enumerate((0.0, 0.3, 0.9, 0.9) * 3)}
+    finished[0, 12] = finished[0, 2][::-1]
+    ledger, texts = Ledger.of(finished), {job: set(id_texts(ids)) for job, ids in finished.items()}
+    asked = [*id_texts(all_ids), "00" * 16]
+    for id in asked:
+        assert ledger.missing(id) == tuple(job for job in finished if id not in texts[job])
+    nearly = Ledger.of({job: finished[job] for job in ((0, 2), (0, 12))})
+    assert nearly.all_finished(asked).tolist() == [id in texts[0, 2] for id in asked]
+    assert Ledger.of({(0, 0): all_ids[:0]}).missing(asked[0]) == ((0, 0),)
+
+
+def test_a_benchmark_comes_to_the_same_result(small_set: Path, tmp_path: Path) -> None:
+    small = {"data.path": str(small_set), "features.names": ("radial_spectrum",), "metrics.replicates": 20,
+             "conditions.names": ("native",), "conditions.crop": 128, "heads.per_family": ("logreg",),
+             "heads.all_columns": ()}  # fmt: skip
+    for name in ("local", "ray"):
+        bench(override(RunConfig(), small), out=tmp_path / name, store=Store(tmp_path / f"store-{name}"), engine=name)
+    for file in ("result.json", "scores.parquet"):
+        assert (tmp_path / "ray" / file).read_bytes() == (tmp_path / "local" / file).read_bytes()
+
+
 @pytest.mark.parametrize(
     "changed, words",
     [
@@ -223,20 +276,21 @@ def test_without_ray_the_extra_is_named(root: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_gpu_that_the_cluster_lacks_is_said() -> None:
-    plan = Plan((NATIVE,), (NET,), CROP, 0, replace(resolve("cpu"), name="gpu"))
     with pytest.raises(FdetectError, match="the Ray cluster has no GPU"):
-        Cluster().lanes(plan)
+        Cluster()._n_lanes(gpus=1)
 
 
-def test_a_machine_of_other_versions_is_refused() -> None:
+def test_a_machine_of_other_versions_or_without_the_images_is_refused(tmp_path: Path) -> None:
     plan = Plan((NATIVE, MATCHED), (Moments(),), CROP, 0, resolve("cpu"))
     described = {(0, 0): describe(plan, (0, 0))}
-    errand = Errand(lambda: plan, described, None, "", 1.0, None, (), {})  # type: ignore[arg-type]
+    errand = Errand(lambda: plan, described, answer_schema(plan, []), str(tmp_path), 1.0, None, (), {}, False, True)
     assert errand.opened() is plan
     libraries = str(described[0, 0]["libraries"])
     described[0, 0]["libraries"] = libraries.replace(np.__version__, "1.0")
     with pytest.raises(FdetectError, match=rf"moments is of another libraries .*numpy {np.__version__}.*numpy 1\.0"):
         errand.opened()
+    answer = Answer.of(Worker(replace(errand, root=str(tmp_path / "absent")))(None))
+    assert str(answer.error).endswith(f"no folder {tmp_path / 'absent'} there; mount it on all machines")
 
 
 # --- several machines -------------------------------------------------------------------------------------------------
@@ -260,14 +314,16 @@ if __name__ == "__main__":
 @pytest.fixture
 def two_machines() -> Iterator[dict[str, list[str]]]:
     """Two network namespaces with a cable between them, a Ray node of one CPU in each: how to run something there."""
-    ip = shutil.which("ip")
-    if os.getuid() or not ip or subprocess.run([ip, "netns", "add", "fdetect-a"], capture_output=True).returncode:
-        pytest.skip("network namespaces cannot be made here (root and the command ip are needed)")
+    if os.getuid() or not shutil.which("ip"):
+        pytest.skip("network namespaces cannot be made here: root and the command ip are needed")
+    made = subprocess.run(["ip", "netns", "add", space("a")], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"network namespaces cannot be made here: {made.stderr.strip()}")
     temporary = tempfile.mkdtemp(prefix="fd")  # short: sockets lie there
-    inside = {name: ["ip", "netns", "exec", f"fdetect-{name}"] for name in "ab"}
+    inside = {name: ["ip", "netns", "exec", space(name)] for name in "ab"}
     commands = [
-        "ip netns add fdetect-b",
-        "ip link add fdetect-0 netns fdetect-a type veth peer name fdetect-0 netns fdetect-b",
+        f"ip netns add {space('b')}",
+        f"ip link add fdetect-0 netns {space('a')} type veth peer name fdetect-0 netns {space('b')}",
         *(" ".join([*inside[name], word]) for name, number in (("a", 1), ("b", 2)) for word in (
             f"ip addr add 10.77.0.{number}/24 dev fdetect-0", "ip link set fdetect-0 up", "ip link set lo up")),
     ]  # fmt: skip
@@ -284,13 +340,17 @@ def two_machines() -> Iterator[dict[str, list[str]]]:
     finally:
         for name in "ab":
             end_all(name)
-            subprocess.run(["ip", "netns", "delete", f"fdetect-{name}"], capture_output=True)
+            subprocess.run(["ip", "netns", "delete", space(name)], capture_output=True)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def space(name: str) -> str:
+    return f"fdetect-{name}-{os.getpid()}"
 
 
 def end_all(name: str) -> None:
     """Kill everything that runs in a namespace."""
-    found = subprocess.run(["ip", "netns", "pids", f"fdetect-{name}"], capture_output=True, text=True).stdout
+    found = subprocess.run(["ip", "netns", "pids", space(name)], capture_output=True, text=True).stdout
     for pid in map(int, found.split()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

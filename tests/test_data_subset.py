@@ -131,6 +131,8 @@ def test_written_manifest_reads_back(tree, tmp_path_factory):
     away, root = portable(drawn.manifest, tmp_path_factory.mktemp("away") / "part.csv")
     assert root == str(tree)
     assert away.equals(drawn.manifest)
+    there = drawn.manifest.replace_schema_metadata({"fdetect.root": "memory://bucket/set"})
+    assert portable(there, tree.parent / "part.csv") == (there, "memory://bucket/set")
 
 
 def test_command(tree, tmp_path_factory):

@@ -206,7 +206,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 def extract(*arguments: str | bytes | Path, folder: Path, code: int = 0) -> str:
     """Run `fdetect extract` in a folder, on a terminal; returns what it shows, in which no control character is."""
-    options = ["--features", "npr_statistics", "--crop", "64", "--workers", "1"]
+    options = ["--features", "npr_statistics", "--crop", "64", "--workers", "0"]
     command = [sys.executable, "-m", "fdetect", "extract", *options, *arguments]
     plain = os.environ | {"TERM": "dumb", "COLUMNS": "400"}  # no colours and no moving bars
     ours, theirs = pty.openpty()  # to a pipe click would write no escapes, whatever the names hold

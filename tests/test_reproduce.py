@@ -204,18 +204,12 @@ Enter = Callable[..., Reproduction]
 
 
 @pytest.fixture
-def entered(encoder: Path, figure: float) -> Iterator[Enter]:
+def entered(figures: Reproduction) -> Iterator[Enter]:
     """Enter a figure of the tests' own under the name "tiny", with some of its fields changed."""
     with contextlib.ExitStack() as at_last:
 
         def enter(**changes: Any) -> Reproduction:
-            about = DataSet(what="small textures", generators=GENERATORS, fakes=N, reals=2 * N, layout="real_fake",
-                            source="this test")  # fmt: skip
-            one = Reproduction(
-                way=TrainingFree(f"rigid:encoder={encoder}"), data=about, metric="auroc", figure=figure, margin=0.005,
-                why="nothing is drawn", source="C: computed beforehand", preprocessing="squashed to 224 x 224",
-            )  # fmt: skip
-            one = replace(one, **changes)
+            one = replace(figures, **changes)
             at_last.enter_context(tiny_reproduce.entered(one))
             return one
 
@@ -227,34 +221,48 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
+@pytest.fixture(scope="module")
+def figures(encoder: Path, figure: float) -> Reproduction:
+    """The figure of the tests' own."""
+    about = DataSet(what="small textures", generators=GENERATORS, fakes=N, reals=2 * N, layout="real_fake",
+                    source="this test")  # fmt: skip
+    return Reproduction(
+        way=TrainingFree(f"rigid:encoder={encoder}"), data=about, metric="auroc", figure=figure, margin=0.005,
+        why="nothing is drawn", source="C: computed beforehand", preprocessing="squashed to 224 x 224",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(figures: Reproduction, data: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What was measured of it."""
+    with tiny_reproduce.entered(figures):
+        return measured(data, store, tmp_path_factory.mktemp("found"))
+
+
 def measured(data: Path, store: Path, tmp_path: Path) -> Outcome:
     return reproduce("tiny", data, store=Store(store), out=tmp_path / "run")
 
 
-def test_a_figure_that_is_reached_is_reproduced(
-    entered: Enter, data: Path, store: Path, tmp_path: Path, figure: float
-) -> None:
-    one = entered()
-    found = measured(data, store, tmp_path)
+def test_a_figure_that_is_reached_is_reproduced(found: Outcome, figure: float) -> None:
     assert found.measured.value == pytest.approx(figure, abs=1e-9)  # all images at once, not fold by fold
     assert found.measured.low <= figure <= found.measured.high
     assert [name for name, _ in found.by_generator] == sorted(GENERATORS)
     assert (found.measured.n_real, found.measured.n_fake, found.measured.n_failed) == (2 * N, 2 * N, 0)
     assert (found.verdict, found.reasons) == ("reached", ())
     rows = found.grid().rows
-    assert rows[0][:2] == ("tiny", f"{one.figure:.4g} +- 0.005")
+    assert rows[0][:2] == ("tiny", f"{figure:.4g} +- 0.005")
     assert rows[0][-1] == "reached"
+    assert found.folder
     assert (found.folder / "report.html").is_file()
 
 
 def test_weights_for_tests_are_never_recorded_those_for_release_are(
-    entered: Enter, data: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FDETECT_WEIGHTS", str(tmp_path / "home"))
-    entered()
-    found = measured(data, store, tmp_path)
     card = found.networks[0]
     assert (found.verdict, card["purpose"], found.recorded) == ("reached", "test", ())
+    assert record(found) == ()
     assert evidence_of(identity(card)) == "unverified weights"
     assert not (tmp_path / "home").exists()
 
@@ -273,13 +281,10 @@ def test_weights_for_tests_are_never_recorded_those_for_release_are(
     assert about_evidence(identity(card))["published"] == found.published.figure
 
 
-def test_a_figure_that_is_missed_is_not_reproduced(
-    entered: Enter, data: Path, store: Path, tmp_path: Path, figure: float
-) -> None:
+def test_a_figure_that_is_missed_is_not_reproduced(found: Outcome, figures: Reproduction, figure: float) -> None:
     for off in (-0.006, 0.006):
-        entered(figure=figure + off)
-        found = measured(data, store, tmp_path)
-        assert (found.verdict, found.recorded) == ("missed", ())
+        missed = replace(found, published=replace(figures, figure=figure + off))
+        assert (missed.verdict, record(missed)) == ("missed", ())
     undefined = replace(found, measured=MetricValue("auroc", float("nan"), float("nan"), float("nan"), 0, 0, 0))
     assert undefined.verdict == "missed"
 

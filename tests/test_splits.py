@@ -3,12 +3,14 @@
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdetect.errors import ParameterError
-from fdetect.splits import group_folds, hold_out
+from fdetect.splits import group_folds, hold_out, join_same_content, ordered
 
 FEW = settings(max_examples=60, deadline=None)
 
@@ -136,6 +138,48 @@ def test_splits_of_today_are_the_splits_of_tomorrow():
     assert np.flatnonzero(hold_out(groups, strata, share=0.3, seed=0)).tolist() == GOLDEN_HELD
 
 
+def naive(groups, strata, *, n_folds, share, seed):
+    """Both greedy passes as their docstrings have them, in Python's own integers: (fold, held out) of each row."""
+    totals, members = Counter(strata), {}
+    for group, stratum in zip(groups, strata, strict=True):
+        members.setdefault(group, Counter())[stratum] += 1
+    weight = {stratum: (1 << 62) // n**2 for stratum, n in totals.items()}
+    hashed = sorted(members, key=lambda group: (xxhash.xxh3_64_intdigest(f"{seed}:{group}".encode()), group))
+    fold, loads = {}, [Counter() for _ in range(n_folds)]
+    for group in sorted(hashed, key=lambda group: -members[group].total()):
+        cost = [(sum(weight[s] * load[s] * n for s, n in members[group].items()), load.total()) for load in loads]
+        fold[group] = cost.index(min(cost))
+        loads[fold[group]] += members[group]
+    held, kept = Counter(), set()
+    for group in hashed:
+        if sum(weight[s] * n * (2 * (held[s] - round(share * totals[s])) + n) for s, n in members[group].items()) < 0:
+            kept.add(group)
+            held += members[group]
+    return [fold[group] for group in groups], [group in kept for group in groups]
+
+
+@FEW
+@given(table=tables(), n_folds=st.integers(2, 4), share=st.floats(0.05, 0.95), seed=st.integers(0, 3))
+def test_they_are_the_greedy_passes_of_their_docstrings(table, n_folds, share, seed):
+    fold, held = naive(*table, n_folds=n_folds, share=share, seed=seed)
+    for given_as in (list, np.array, lambda texts: pa.chunked_array([texts[:3], texts[3:]])):
+        groups, strata = map(given_as, table)
+        assert group_folds(groups, strata, n_folds=n_folds, seed=seed).tolist() == fold
+        assert hold_out(groups, strata, share=share, seed=seed).tolist() == held
+
+
+def test_sums_over_thousands_of_strata_pass_64_bits_and_stay_exact():
+    strata = [str(k) for k in range(4000)] * 2 + ["0"] * 9
+    groups = ["one"] * 4000 + ["two"] * 4000 + [f"small {k}" for k in range(9)]
+    fold, held = naive(groups, strata, n_folds=2, share=0.6, seed=0)
+    assert group_folds(groups, strata, n_folds=2).tolist() == fold
+    assert hold_out(groups, strata, share=0.6).tolist() == held
+
+
+def test_equal_hashes_go_by_name():
+    assert ordered(np.array([5, 3, 5, 1], np.uint64), pa.array(["b", "z", "a", "c"])).tolist() == [3, 1, 2, 0]
+
+
 def test_dtypes_are_what_the_docstrings_say():
     assert group_folds(["a", "b"], ["s", "s"], n_folds=2).dtype == np.int64
     assert hold_out(["a", "b"], ["s", "s"]).dtype == np.bool_
@@ -156,3 +200,26 @@ def test_what_cannot_be_split_is_refused(change, text):
 
 GOLDEN_FOLDS = [1, 1, 0, 2, 2, 0, 2, 2, 1, 1, 0, 0]
 GOLDEN_HELD = [2, 5, 7, 8]
+
+
+@FEW
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 12)), max_size=30))
+def test_groups_with_a_copy_in_common_become_one_of_the_first_name(rows):
+    groups = [group for group, _ in rows]
+    names = {group: group for group in groups}
+    for _ in names:  # the slow way: until nothing changes any more
+        for here, one in rows:
+            for there, other in rows:
+                if one == other:
+                    names[here] = names[there] = min(names[here], names[there])
+                if here == there:
+                    names[here] = min(names[here], names[there])
+    assert join_same_content(groups, [f"{content}" for _, content in rows]).tolist() == [names[g] for g in groups]
+
+
+def test_a_long_chain_of_copies_is_joined_in_one_pass():
+    """Each group shares a copy with the one before: 50,000 steps where each is near, a thousand million where not."""
+    n = 50_000
+    groups = [f"{k // 2 + k % 2:06d}" for k in reversed(range(2 * n))]
+    ids = [f"{k // 2}" for k in reversed(range(2 * n))]
+    assert set(join_same_content(groups, ids)) == {"000000"}

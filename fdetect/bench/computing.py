@@ -75,9 +75,9 @@ def computed(
 
 def audit_of(
     config: RunConfig, samples: Samples, extraction: Extraction, placebo: tuple[np.ndarray, Extraction],
-    conditions: tuple[Condition, ...], workers: int,
+    conditions: tuple[Condition, ...], workers: int, *, of: int | None = None,
 ) -> Audit:  # fmt: skip
-    """Judge the probe features; the format a file was stored in is a fact of its native form."""
+    """Judge the probe features, as `audit` says; the format a file was stored in is a fact of its native form."""
     extra, again = placebo
     native = extraction.tables["native", "container"]
     columns = [name.partition(":")[2].upper() for name in native.columns[:6]]
@@ -89,6 +89,7 @@ def audit_of(
         extraction.tables,
         {name: (extra, again.tables[f"after_jpeg:{name}", PROBE_FEATURES[-1]]) for name in names},
         conditions=names,
+        of=of,
         replicates=config.metrics.replicates,
         level=config.metrics.level,
         seed=config.seed,
@@ -167,16 +168,16 @@ def _key(one: Contender, name: str, code: Sequence[str]) -> str:
 _JUDGING_CODE = (
     "bench/training/chosen.py", "bench/training/importances.py", "bench/scores/evaluate.py",
     "bench/scores/score_table.py", "bench/scores/compare.py", "classifiers/importance.py", "bootstrap.py", "roc.py",
-    "sums.py",
+    "sums.py", "_roc_cpu.py", "_sums_cpu.py",
 )  # fmt: skip
 
 _SCORING_CODE = (
     "decide.py", "draws.py", "metrics.py", "perturb.py", "splits.py", "bench/models.py", "bench/protocols.py",
-    "bench/scores/files.py", "bench/scores/given.py", "bench/scores/scoring.py", "bench/training/ablation.py",
-    "bench/training/aligned.py", "bench/training/draws.py", "bench/training/fusing.py",
+    "bench/samples.py", "bench/scores/files.py", "bench/scores/given.py", "bench/scores/scoring.py",
+    "bench/training/ablation.py", "bench/training/aligned.py", "bench/training/draws.py", "bench/training/fusing.py",
     "bench/training/head_trials.py", "bench/training/network_outputs.py", "bench/training/pair_sources.py",
     "bench/training/pairing.py", "classifiers/balance.py", "classifiers/calibration.py", "classifiers/embedding.py",
     "classifiers/estimators.py", "classifiers/fused.py", "classifiers/fused_choice.py", "classifiers/fused_fit.py",
     "classifiers/fused_head.py", "classifiers/heads.py", "classifiers/search.py", "classifiers/stacking.py",
-    "nets/fusion.py", "rigid/base.py", "rigid/references.py",
+    "nets/fusion.py", "rigid/base.py", "rigid/references.py", "_splits_cpu.py",
 )  # fmt: skip

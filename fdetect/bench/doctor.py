@@ -23,7 +23,7 @@ from fdetect.rigid import detector
 __all__ = ["Check", "checks"]
 
 EXTRAS = {"simplejpeg": "fast", "torch": "deep", "transformers": "deep", "safetensors": "deep", "cupy": "gpu",
-          "pandas": "pandas", "diffusers": "diffusion"}  # fmt: skip
+          "pandas": "pandas", "diffusers": "diffusion", "fsspec": "remote", "ray": "ray"}  # fmt: skip
 
 
 @dataclass(frozen=True)

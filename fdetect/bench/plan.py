@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import fdetect
+from fdetect.addresses import absolute
 from fdetect.backend import Backend, resolve
 from fdetect.bench.contenders import Prepared, check_names, embeddings, head_sets, training_free
 from fdetect.bench.data import builtin
@@ -152,7 +153,7 @@ def planned(
     weights["three-way"] = [one.laundering.identity for one in question.sources] if question else []
     weights["trunk"] = [trunk.digest] if trunk else []
     weights |= plugged_header(prepared)
-    name = fingerprint(portable(config), weights, manifest.to_pydict(), fdetect.__version__, chosen.name)
+    name = fingerprint(portable(config), weights, manifest, fdetect.__version__, chosen.name)
     plan = Plan(
         config, manifest, samples, trials, conditions, chosen, entries, given, tuple(prepared), tuple(embedded),
         branches, sources, question, passing, passed_through(passing, prepared), tuple(not_run), name,
@@ -174,9 +175,9 @@ def none_left(not_run: Sequence[NotRun]) -> ParameterError:
 
 
 def resolved(config: RunConfig) -> RunConfig:
-    """Return the configuration with its automatic values filled in, and absolute paths."""
+    """Return the configuration with its automatic values filled in, and absolute paths or addresses."""
     crop = config.conditions.crop or (224 if config.data.path else 128)
-    path = str(Path(config.data.path).absolute()) if config.data.path else ""
+    path = absolute(config.data.path) if config.data.path else ""
     check_crop(crop)
     if not config.conditions.names:
         raise ParameterError("conditions: name at least one, such as native,matched")

@@ -7,53 +7,26 @@ training reals, whole groups of them, is kept from fitting: thresholds are set o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import xxhash
 
-from fdetect.bench.scores.evaluate import OVERALL
-from fdetect.errors import DataError, ParameterError
+from fdetect.bench.samples import ALIGNED, Samples, names_of, samples_of
+from fdetect.errors import ParameterError
 from fdetect.registry import Registry, nearest
-from fdetect.splits import group_folds, hold_out
-from fdetect.types import FAKE, REAL, Table
+from fdetect.splits import Numbered, numbered
+from fdetect.types import FAKE, REAL
 
 __all__ = ["ALIGNED", "Samples", "Trial", "protocol", "samples_of", "trials_of"]
-
-ALIGNED = "aligned"  # among the names of `train_on`: photographs against their round trips (training/aligned.py)
 
 protocol = Registry("protocol")  # (samples, folds) -> trials before calibration is set apart
 
 
 @dataclass(frozen=True)
-class Samples:
-    """The columns of a manifest that protocols look at, as (N,) arrays; an empty group became the path."""
-
-    path: np.ndarray
-    label: np.ndarray
-    generator: np.ndarray
-    real_source: np.ndarray
-    group: np.ndarray
-    split: np.ndarray
-
-    @property
-    def generators(self) -> tuple[str, ...]:
-        """Names of the generators, sorted."""
-        return tuple(sorted(set(self.generator[self.label == FAKE])))
-
-    @property
-    def real_sources(self) -> tuple[str, ...]:
-        """Names of the real sources, sorted; "" where a manifest names none."""
-        return tuple(sorted(set(self.real_source[self.label == REAL])))
-
-    @property
-    def stratum(self) -> np.ndarray:
-        """(N,) generator of a fake, real source of a real: what folds are balanced over."""
-        return np.where(self.label == FAKE, "fake " + self.generator, "real " + self.real_source)
-
-
-@dataclass(frozen=True)
 class Trial:
-    """One training set and one test set: `fit`, `calibration` (reals only) and `test` are row numbers.
+    """One training set and one test set: `fit`, `calibration` (reals only) and `test` are row numbers, int32.
 
     `fit` may lack a class where a generator or source has too few images: nothing can then be trained in this trial.
     """
@@ -78,7 +51,7 @@ class _Cut:
 
 
 @protocol
-def leave_one_generator_out(samples: Samples, fold: np.ndarray) -> list[_Cut]:
+def leave_one_generator_out(samples: Samples, fold: np.ndarray) -> Iterator[_Cut]:
     """Train on all generators but one, test on that one, fold by fold.
 
     Trial `<generator>/<fold>`: test = the generator's fakes and the reals of the fold; training = all images of
@@ -86,27 +59,25 @@ def leave_one_generator_out(samples: Samples, fold: np.ndarray) -> list[_Cut]:
     """
     if len(samples.generators) < 2:
         raise ParameterError(_one_generator(samples.generators[0], samples.split))
-    return [
+    return (
         _Cut(f"{name}/{k}", "all but the tested", ~here & ~mine, here & (mine | (samples.label == REAL)))
         for name in samples.generators
+        for mine in [_is(samples.by_generator, name)]
         for k, here in _folds(fold)
-        for mine in [samples.generator == name]
-    ]
+    )
 
 
 @protocol
-def cross_generator(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+def cross_generator(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> Iterator[_Cut]:
     """Train on each generator alone, test on every other; the diagonal is the same generator's held-out fold.
 
     Trial `<training generator>/<fold>`: training = that generator's fakes and the reals of the other folds.
     """
-    return [
-        cut for name in (train or samples.generators) for cut in train_on(samples, fold, train=(name,))
-    ]
+    return (cut for name in (train or samples.generators) for cut in train_on(samples, fold, train=(name,)))
 
 
 @protocol
-def train_on(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> list[_Cut]:
+def train_on(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ()) -> Iterator[_Cut]:
     """Train on the named generators together (`--train A,B`), test on all.
 
     Trial `<names>/<fold>`: training = the named generators' fakes and the reals of the other folds.  The name
@@ -118,14 +89,14 @@ def train_on(samples: Samples, fold: np.ndarray, *, train: tuple[str, ...] = ())
     for name in (name for name in train if name != ALIGNED):
         hint = f"no generator '{name}' in the data{nearest(name, samples.generators)}"
         _need(name in samples.generators, f"{hint} ({', '.join(samples.generators)})")
-    named = (samples.label == REAL) | np.isin(samples.generator, train)
+    named = (samples.label == REAL) | _is(samples.by_generator, *train)
     title = ",".join(train)
     seen = () if train == (ALIGNED,) else train
-    return [_Cut(f"{title}/{k}", title, ~here & named, here, seen) for k, here in _folds(fold)]
+    return (_Cut(f"{title}/{k}", title, ~here & named, here, seen) for k, here in _folds(fold))
 
 
 @protocol
-def leave_one_real_source_out(samples: Samples, fold: np.ndarray) -> list[_Cut]:
+def leave_one_real_source_out(samples: Samples, fold: np.ndarray) -> Iterator[_Cut]:
     """Train on all real sources but one, test that source against every generator, fold by fold.
 
     Trial `<source>/<fold>`: test = the source's reals and all fakes of the fold; training = the other sources'
@@ -133,15 +104,13 @@ def leave_one_real_source_out(samples: Samples, fold: np.ndarray) -> list[_Cut]:
     therefore seen in training.
     """
     _need(len(samples.real_sources) > 1, "leave_one_real_source_out needs at least two values of real_source")
-    cuts = []
+    seen = samples.generators
     for name in samples.real_sources:
-        mine = (samples.label == REAL) & (samples.real_source == name)
-        shared = _among(samples.group, samples.group[mine])  # a fake paired with a held-out real leaves training
+        mine = (samples.label == REAL) & _is(samples.by_source, name)
+        shared = samples.sharing(mine)  # a fake paired with a held-out real leaves training
         for k, here in _folds(fold):
             test = here & (mine | (samples.label == FAKE))
-            training = ~here & ~mine & ~shared
-            cuts.append(_Cut(f"{name}/{k}", "all but the tested real source", training, test, samples.generators))
-    return cuts
+            yield _Cut(f"{name}/{k}", "all but the tested real source", ~here & ~mine & ~shared, test, seen)
 
 
 @protocol
@@ -150,29 +119,17 @@ def fixed_split(samples: Samples, fold: np.ndarray) -> list[_Cut]:
 
     Trial `split/0`: training = train and val, test = test.  A group on both sides is refused.
     """
-    split = np.char.lower(samples.split.astype(str))
-    training, test = np.isin(split, ("train", "val", "valid", "validation")), split == "test"
+    names, number = numbered(samples.split)
+    split = [name.lower() for name in names.to_pylist()]
+    training, test = (np.isin(split, sides)[number] for sides in (("train", "val", "valid", "validation"), ("test",)))
     _need(bool(training.any() and test.any()), "fixed_split needs rows with split train and rows with split test")
-    other = sorted(set(split[~training & ~test]))
+    other = sorted({split[k] for k in np.unique(number[~training & ~test])})
     wrong = other[0] if other else ""
     _need(not other, f"fixed_split: the column split holds '{wrong}'; every row needs train, val or test")
-    both = np.intersect1d(samples.group[training], samples.group[test])
-    _need(not both.size, f"fixed_split: group '{both[0] if both.size else ''}' is in training and in test; move it")
-    return [_Cut("split/0", "train split", training, test, tuple(sorted(set(samples.generator[training]) - {""})))]
-
-
-def samples_of(manifest: Table) -> Samples:
-    """Return the manifest's columns as arrays; raises DataError where a class is empty."""
-    column = {name: np.array(manifest.column(name).to_pylist(), dtype=object) for name in
-              ("path", "generator", "real_source", "group", "split")}  # fmt: skip
-    label = np.array(manifest.column("label").to_pylist(), dtype=np.int64)
-    for name, value in (("real", REAL), ("fake", FAKE)):
-        if not (label == value).any():
-            raise DataError(f"the data holds no {name} images; a benchmark needs both classes")
-    if reserved := sorted({*OVERALL, ALIGNED} & {*column["generator"]}):
-        raise DataError(f"a generator is called '{reserved[0]}', which names a row of every table; rename it")
-    group = np.where(column["group"] == "", column["path"], column["group"]).astype(object)
-    return Samples(column["path"], label, column["generator"], column["real_source"], group, column["split"])
+    both = min(samples.group[training & samples.sharing(test)], default="")
+    _need(not both, f"fixed_split: group '{both}' is in training and in test; move it")
+    seen = tuple(name for name in names_of(samples.by_generator, training) if name)
+    return [_Cut("split/0", "train split", training, test, seen)]
 
 
 def trials_of(
@@ -192,24 +149,31 @@ def trials_of(
     entry = protocol.get(name)
     _need(not train or "train" in entry.settings, f"--train is for train_on and cross_generator; {name} takes none")
     _need(ALIGNED not in train or name == "train_on", f"--train {ALIGNED} goes with --protocol train_on, not {name}")
-    groups = len(set(samples.group))
+    grouped = samples.grouped(seed)
+    groups = grouped.n_groups
     _need(groups > 1, "all images are of one group; give the manifest's column group more than one value, or none")
     _need(2 <= folds <= groups, f"--folds is {folds}; give a number between 2 and the number of groups, {groups}")
     _need(0 < calibration < 1, f"--calibration is {calibration:g}; give a share between 0 and 1, such as 0.25")
-    fold = group_folds(list(samples.group), list(samples.stratum), n_folds=folds, seed=seed)
-    trials = []
     named = {"train": tuple(dict.fromkeys(train))} if train else {}
-    for cut in entry(samples, fold, **named):
-        reals = np.flatnonzero(cut.training & (samples.label == REAL))
-        if len(set(samples.label[cut.test])) < 2:
+    cuts: Iterable[_Cut] = entry(samples, grouped.folds(folds).astype(np.int32), **named)
+    trials = []
+    held: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}  # training reals, as a digest -> those that calibrate, and
+    # the mask of what shares no group with them: many trials have the same
+    for cut in cuts:
+        if _classes(samples.label[cut.test]) < 2:
             continue
-        of_reals = list(samples.group[reals]), list(samples.stratum[reals])
-        kept = reals[hold_out(*of_reals, share=calibration, seed=seed)]
-        fit = np.flatnonzero(cut.training & ~_among(samples.group, samples.group[kept]))
-        trials.append(Trial(cut.name, cut.train, fit, kept, np.flatnonzero(cut.test), cut.seen))
+        of_training = cut.training & (samples.label == REAL)
+        key = xxhash.xxh3_128_digest(of_training)
+        if key not in held:
+            reals = _rows(of_training)
+            kept = reals[grouped[reals].held_out(calibration)]
+            held[key] = kept, ~samples.sharing(kept)
+        kept, others = held[key]
+        fit = _rows(cut.training & others)
+        trials.append(Trial(cut.name, cut.train, fit, kept, _rows(cut.test), cut.seen))
     _need(bool(trials), f"{name}: no fold holds both classes; lower --folds or add images")
     wanted = 1 if ALIGNED in train else 2  # of a photograph, its round trip is the other class
-    trainable = any(len(set(samples.label[trial.fit])) >= wanted for trial in trials)
+    trainable = any(_classes(samples.label[trial.fit]) >= wanted for trial in trials)
     _need(trainable, f"{name}: every trial lacks a class to train on; lower --calibration or --folds, or add images")
     return tuple(trials)
 
@@ -223,14 +187,23 @@ def _one_generator(name: str, split: np.ndarray) -> str:
     )
 
 
-def _among(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Whether each text is one of the chosen ones: (N,) bool; `np.isin` of objects compares every pair."""
-    known = set(chosen)
-    return np.fromiter((value in known for value in values), np.bool_, len(values))
+def _is(column: Numbered, *names: str) -> np.ndarray:
+    """Whether each row bears one of the names: (N,) bool."""
+    return np.asarray(np.isin(np.array(column.names.to_pylist(), dtype=object), names)[column.number])
+
+
+def _rows(mask: np.ndarray) -> np.ndarray:
+    """Return the row numbers of a mask, int32: dozens of trials of millions of rows hold them."""
+    return np.flatnonzero(mask).astype(np.int32)
+
+
+def _classes(label: np.ndarray) -> int:
+    """Count the classes among labels."""
+    return int((label == REAL).any()) + int((label == FAKE).any())
 
 
 def _folds(fold: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    return [(int(k), fold == k) for k in np.unique(fold)]
+    return [(int(k), fold == k) for k in np.flatnonzero(np.bincount(fold))]
 
 
 def _need(holds: bool, otherwise: str) -> None:

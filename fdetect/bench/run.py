@@ -148,7 +148,7 @@ def bench(
                  *untrained(prepared, samples, extraction, conditions), *tables_given]  # fmt: skip
     best, none_chosen = best_single(config, detectors)
     not_run += none_chosen
-    data = fingerprint(manifest.to_pydict(), extraction.ids)
+    data = fingerprint(manifest, extraction.ids)
     claim_data(folder, data)
     tables = {
         one.name: scored(one, config, samples, extraction.ids, trials, f"{name}-{data}", folder, workers, progress)

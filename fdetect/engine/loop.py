@@ -3,7 +3,8 @@
     paths -> read lane -> chunks -> workers (decode, perturb, compute) -> device lane -> write lane -> store -> tables
                                                           (gathered on the way)
 
-Every arrow is a bounded queue: memory does not grow with the number of images, save for their paths and ids.
+Every arrow is a bounded queue: memory does not grow with the number of images, save for their paths and ids.  On a
+cluster, what stands between the read lane and the device lane is computed elsewhere (cluster/).
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def run(
                 _here(going, reader, workers, time_limit, busy)
     n_workers = cluster.workers if cluster else max(workers, 1)
     servers = dict.fromkeys(("decode", "perturb", "compute"), n_workers) | {"write": 1}
-    servers |= {"read": n_workers, "device": cluster.lanes(plan)} if cluster else {"read": reader.threads, "device": 1}
+    servers["read"] = reader.threads * (n_workers if cluster else 1)
+    servers["device"] = cluster.lanes if cluster else 1
     preparing = max(going.preparing, 0.0)
     timing = Timing(len(column), time.perf_counter() - since - preparing, busy, servers, preparing)
     return Extraction(column, going.ids, going.unreadable, jobs, going.n_stored, timing, keep_alive)

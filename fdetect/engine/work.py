@@ -212,7 +212,7 @@ def _compute(plan: Plan, jobs: tuple[Job, ...], batch: Batch, done: Done) -> Non
 
 def _one_line(error: Exception) -> str:
     text = str(error) if isinstance(error, FdetectError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
 
 
 def _checked(tasks: Sequence[Any], batch: Batch) -> list[np.ndarray]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
+
+import numpy as np
 
 from fdetect.bench.data.overview import Overview
 from fdetect.bench.protocols import Samples
@@ -23,11 +24,15 @@ def lost_line(samples: Samples, failures: Iterable[Failure]) -> str:
     Empty where none failed.
     """
     failed = {failure.path for failure in failures}
-    kinds = dict(zip(samples.path.tolist(), samples.stratum.tolist(), strict=True))
-    lost, of = (Counter(kind for path, kind in kinds.items() if path in which) for which in (failed, kinds))
-    whole = [_named(kind) for kind in sorted(lost) if lost[kind] == of[kind]]
-    text = f"{lost.total()} of {of.total()} images failed under a condition at least"
-    return f"{text}{': all of ' + ', '.join(whole) if whole else ''}" if lost else ""
+    gone = np.fromiter(map(failed.__contains__, samples.path), np.bool_, len(samples.path))
+    if not gone.any():
+        return ""
+    of = np.bincount(samples.by_stratum)
+    lost = np.bincount(samples.by_stratum[gone], minlength=len(of))
+    strata = samples.strata
+    whole = ", ".join(_named(kind) for kind in sorted(strata[k] for k in np.flatnonzero((lost == of) & (lost > 0))))
+    text = f"{gone.sum()} of {len(gone)} images failed under a condition at least"
+    return f"{text}: all of {whole}" if whole else text
 
 
 def _named(kind: str) -> str:
@@ -41,7 +46,7 @@ def too_small(seen: Overview, conditions: Iterable[Condition], crop: int) -> Ite
         under = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         for label, of_class in _CLASSES.items():
             rows = [row for row in seen.rows if row.label == label]
-            lost = [sum(side < need for side in row.sides) for row in rows]
+            lost = [sum(images for side, images in row.sides if side < need) for row in rows]
             if n := sum(lost):
                 whole = [row.name or "those without a name" for row, k in zip(rows, lost, strict=True)
                          if k == row.images]  # fmt: skip
@@ -55,7 +60,7 @@ def need_large(seen: Overview, conditions: Iterable[Condition], crop: int) -> No
     for need, names in _needs(conditions, crop).items():
         for label, of_class in _CLASSES.items():
             rows = [row for row in seen.rows if row.label == label]
-            sides = [side for row in rows for side in row.sides]
+            sides = [side for row in rows for side, _ in row.sides]
             if rows and all(side < need for side in sides):
                 largest = max(sides, default=0)
                 fix = "give a smaller --crop" if largest >= MIN_CROP + MARGIN else f"the least --crop is {MIN_CROP}"

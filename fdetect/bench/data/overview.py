@@ -6,42 +6,26 @@ overview shows this side by side and says so in a line; how much it helps a dete
 
 from __future__ import annotations
 
-import os
-import statistics
-import warnings as python_warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from fdetect.bench.data.headers import Headers, read_headers
+from fdetect.bench.data.tally import Spread, Tally
 from fdetect.bench.report.grid import Grid
-from fdetect.engine.sources import Reader
 from fdetect.errors import DataError
-from fdetect.images import jpeg_quality, read_facts
-from fdetect.types import FAKE, REAL, Facts, Record, Table, records
+from fdetect.splits import numbered
+from fdetect.types import FAKE, REAL, Array, Table
 
-__all__ = ["Overview", "OverviewRow", "Spread", "files_grid", "need_readable", "overview"]
+__all__ = ["Overview", "OverviewRow", "Spread", "counted", "files_grid", "need_readable", "overview"]
 
-_HEAD = 1 << 16  # bytes read first: they hold the header of nearly every image; the whole file is read if not
-_CHUNK = 256  # images a thread takes at a time
 _REASONS = 3  # unreadable images spelt out in each row
 _APART = 0.1  # two classes "differ" from here on, as a share of the images
 
 _NAMES = {REAL: "real", FAKE: "fake"}
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Smallest, median and largest of whole numbers; the median is one of them (the lower of two)."""
-
-    low: int
-    median: int
-    high: int
-
-    def __str__(self) -> str:
-        return f"{self.low}/{self.median}/{self.high}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ class OverviewRow:
     formats: tuple[tuple[str, int], ...]  # the most frequent first
     width: Spread | None
     height: Spread | None
-    sides: tuple[int, ...]  # the shorter side of every readable image, in px, ascending
+    sides: tuple[tuple[int, int], ...]  # (px, images): the shorter sides of readable images, ascending
     pixels: tuple[str, ...]  # "width x height" at the smallest, median and largest area
     bytes: Spread | None
     total_bytes: int
@@ -114,16 +98,6 @@ def need_readable(seen: Overview, root: str) -> None:
                             f"{root}: if they are relative to another folder, name it as --root")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Look:
-    """One image: its record, and what its header says or why it could not be read."""
-
-    record: Record
-    facts: Facts | None
-    quality: tuple[int, bool] | None
-    reason: str = ""
-
-
 def overview(
     manifest: Table, *, threads: int | None = None, progress: Callable[[int], object] | None = None
 ) -> Overview:
@@ -140,129 +114,148 @@ def overview(
 
     Raises DataError for a manifest without `fdetect.root` in its schema metadata: `read_manifest` writes it.
     """
-    metadata = manifest.schema.metadata or {}
-    if b"fdetect.root" not in metadata:
-        raise DataError("the manifest does not say where its files are (fdetect.root); read it with read_manifest")
-    looks: list[_Look] = []
-    with (
-        Reader(os.fsdecode(metadata[b"fdetect.root"])) as reader,
-        python_warnings.catch_warnings(),  # here, since filters are no thread's own
-        ThreadPoolExecutor(threads) as pool,
-    ):
-        for chunk in pool.map(lambda rows: [_look(reader, row) for row in rows], _chunks(records(manifest))):
-            looks += chunk
-            if progress is not None:
-                progress(len(chunk))
-    parts: dict[tuple[int, str], list[_Look]] = {}
-    for look in looks:
-        parts.setdefault(_key(look.record), []).append(look)
-    rows = tuple(_row(*key, parts[key]) for key in sorted(parts))
-    return Overview(metadata.get(b"fdetect.detected", b"").decode(), rows, tuple(_warnings(looks)))
+    return counted(manifest, read_headers(manifest, threads=threads, progress=progress))
 
 
-def _look(reader: Reader, record: Record) -> _Look:
-    try:
-        facts = _header(reader, record.path)
-    except DataError as error:
-        return _Look(record, None, None, str(error))
-    quality = jpeg_quality(facts.qtables) if facts.format == "JPEG" else None
-    return _Look(record, replace(facts, qtables=(), exif=()), quality)
+def counted(manifest: Table, headers: Headers) -> Overview:
+    """Count what the headers of a manifest's images said: the overview without its reading of files."""
+    label = manifest.column("label").to_numpy().astype(np.int32)
+    fake = pc.equal(manifest.column("label"), FAKE)
+    origin = numbered(pc.if_else(fake, manifest.column("generator"), manifest.column("real_source")))
+    kind = label * len(origin.names) + origin.number  # of a row: its label and its generator or real source
+    order = np.argsort(kind, kind="stable")
+    starts = np.flatnonzero(np.diff(kind[order], prepend=-1))
+    origins, paths = origin.names.to_pylist(), manifest.column("path")
+    group = manifest.column("group").cast(pa.large_string()).combine_chunks()
+    parts = [
+        _Part.of(int(label[rows[0]]), origins[origin.number[rows[0]]], rows, group.take(rows), headers, paths)
+        for rows in np.split(order, starts[1:])
+    ]
+    parts.sort(key=lambda part: (part.label, part.name))
+    detected = (manifest.schema.metadata or {}).get(b"fdetect.detected", b"").decode()
+    return Overview(detected, tuple(_row(part) for part in parts), tuple(_warnings(parts)))
 
 
-def _header(reader: Reader, path: str) -> Facts:
-    head, size = reader.head(path, _HEAD)
-    try:
-        return replace(read_facts(head), bytes=size)
-    except DataError:
-        if size <= len(head):
-            raise
-        return read_facts(reader.read(path))
+@dataclass(frozen=True)
+class _Part:
+    """The images of one label and name, counted; `sizes` are numbers of both sides, as `_sides` parts them."""
+
+    label: int
+    name: str
+    images: int
+    groups: int
+    failed: int
+    first_failed: int  # row of the manifest
+    reasons: tuple[str, ...]
+    formats: Mapping[str, int]
+    sizes: Tally
+    bytes: Spread | None
+    total_bytes: int
+    quality: Tally
+    exact: int  # JPEGs whose luma table is exactly an IJG one
+
+    @classmethod
+    def of(cls, label: int, name: str, rows: np.ndarray, group: Array, headers: Headers, paths: Array) -> _Part:
+        """Count the images of some rows, which rise, and of which these are the groups."""
+        failed = rows[headers.reason[rows] >= 0]
+        good = rows[headers.reason[rows] < 0]
+        alone, groups = pc.sum(pc.equal(group, "")).as_py(), len(pc.unique(group))
+        pa.default_memory_pool().release_unused()  # of millions of groups, hundreds of MB
+        of_format = np.bincount(headers.format[good], minlength=len(headers.formats)).tolist()
+        jpeg = good[headers.quality[good] >= 0]
+        named = zip(paths.take(failed[:_REASONS]).to_pylist(), headers.reason[failed[:_REASONS]].tolist(), strict=True)
+        return cls(
+            label, name, len(rows), groups - bool(alone) + alone, len(failed),
+            int(failed[0]) if len(failed) else -1, tuple(f"{path}: {headers.reasons[k]}" for path, k in named),
+            {format: n for format, n in zip(headers.formats, of_format, strict=True) if n},
+            Tally.of(headers.width[good].astype(np.int64) << 32 | headers.height[good]), Spread.of(headers.bytes[good]),
+            int(headers.bytes[good].sum()), Tally.of(headers.quality[jpeg]), int(headers.exact[jpeg].sum()),
+        )  # fmt: skip
 
 
-def _key(record: Record) -> tuple[int, str]:
-    return record.label, record.origin
-
-
-def _row(label: int, name: str, looks: Sequence[_Look]) -> OverviewRow:
-    facts = [look.facts for look in looks if look.facts is not None]
-    failed = [look for look in looks if look.facts is None]
-    qualities = [look.quality for look in looks if look.quality is not None]
-    groups = [look.record.group for look in looks]
-    by_area = sorted((f.width * f.height, f.width, f.height) for f in facts)
-    picked = [by_area[0], by_area[(len(by_area) - 1) // 2], by_area[-1]] if by_area else []
+def _row(part: _Part) -> OverviewRow:
+    width, height = _sides(part.sizes)
+    sides = Tally.of(np.minimum(width, height), part.sizes.counts)
     return OverviewRow(
-        label=label,
-        name=name,
-        images=len(looks),
-        groups=len(set(groups) - {""}) + groups.count(""),
-        unreadable=len(failed),
-        reasons=tuple(f"{look.record.path}: {look.reason}" for look in failed[:_REASONS]),
-        formats=_tally(f.format for f in facts),
-        width=_spread([f.width for f in facts]),
-        height=_spread([f.height for f in facts]),
-        sides=tuple(sorted(min(f.width, f.height) for f in facts)),
-        pixels=tuple(f"{width}x{height}" for _, width, height in picked),
-        bytes=_spread([f.bytes for f in facts]),
-        total_bytes=sum(f.bytes for f in facts),
-        quality=_spread([quality for quality, _ in qualities]),
-        exact_quality=statistics.fmean(exact for _, exact in qualities) if qualities else float("nan"),
+        label=part.label,
+        name=part.name,
+        images=part.images,
+        groups=part.groups,
+        unreadable=part.failed,
+        reasons=part.reasons,
+        formats=_frequent_first(part.formats),
+        width=Tally.of(width, part.sizes.counts).spread(),
+        height=Tally.of(height, part.sizes.counts).spread(),
+        sides=tuple(zip(sides.values.tolist(), sides.counts.tolist(), strict=True)),
+        pixels=_pixels(part.sizes),
+        bytes=part.bytes,
+        total_bytes=part.total_bytes,
+        quality=part.quality.spread(),
+        exact_quality=part.exact / len(part.quality) if len(part.quality) else float("nan"),
     )
 
 
-def _warnings(looks: Sequence[_Look]) -> Iterator[str]:
-    both = [[look for look in looks if look.record.label == label] for label in (REAL, FAKE)]
-    for name, of_class in zip(_NAMES.values(), both, strict=True):
-        if not of_class:
+def _warnings(parts: list[_Part]) -> Iterator[str]:
+    both = [[part for part in parts if part.label == label] for label in (REAL, FAKE)]
+    images = [sum(part.images for part in of_class) for of_class in both]
+    for name, n in zip(_NAMES.values(), images, strict=True):
+        if not n:
             yield f"no {name} images: the classes cannot be compared"
-    for name, of_class in zip(_NAMES.values(), both, strict=True):
-        failed = [look for look in of_class if look.facts is None]
-        if failed:
-            first = f"{failed[0].record.path}: {failed[0].reason}"
-            yield f"{len(failed)} of {len(of_class)} {name} images cannot be read, the first {first}"
-    if unnamed := sum(look.record.generator in ("", "unknown") for look in both[1]):
-        yield f"{unnamed} of {len(both[1])} fake images name no generator"
-    reals, fakes = ([look.facts for look in of_class if look.facts is not None] for of_class in both)
-    if not reals or not fakes:
+    for name, of_class, n in zip(_NAMES.values(), both, images, strict=True):
+        if failed := [part for part in of_class if part.failed]:
+            first = min(failed, key=lambda part: part.first_failed).reasons[0]
+            yield f"{sum(part.failed for part in failed)} of {n} {name} images cannot be read, the first {first}"
+    if unnamed := sum(part.images for part in both[1] if part.name in ("", "unknown")):
+        yield f"{unnamed} of {images[1]} fake images name no generator"
+    if any(n == sum(part.failed for part in of_class) for n, of_class in zip(images, both, strict=True)):
         return
-    formats = [_tally(f.format for f in facts) for facts in (reals, fakes)]
-    if _tally_distance(*formats) > _APART:
-        yield f"formats differ between the classes: real {_listed(formats[0])}; fake {_listed(formats[1])}"
-    rows = [_row(label, "", of_class) for label, of_class in zip(_NAMES, both, strict=True)]
-    if _distance([f.width * f.height for f in reals], [f.width * f.height for f in fakes]) > _APART:
-        real, fake = (" / ".join(row.pixels) for row in rows)
+    formats = [_summed(part.formats for part in of_class) for of_class in both]
+    if _share_distance(*formats) > _APART:
+        real, fake = (_listed(_frequent_first(of_class)) for of_class in formats)
+        yield f"formats differ between the classes: real {real}; fake {fake}"
+    sizes = [Tally.together([part.sizes for part in of_class]) for of_class in both]
+    areas = [Tally.of(np.multiply(*_sides(of_class)), of_class.counts) for of_class in sizes]
+    if areas[0].distance(areas[1]) > _APART:
+        real, fake = (" / ".join(_pixels(of_class)) for of_class in sizes)
         yield f"sizes differ between the classes (min / median / max): real {real}; fake {fake}"
-    qualities = [[look.quality[0] for look in of_class if look.quality is not None] for of_class in both]
-    if all(qualities) and _distance(*qualities) > _APART:
-        real, fake = (str(row.quality) for row in rows)
+    qualities = [Tally.together([part.quality for part in of_class]) for of_class in both]
+    if all(qualities) and qualities[0].distance(qualities[1]) > _APART:
+        real, fake = (str(of_class.spread()) for of_class in qualities)
         yield f"JPEG qualities differ between the classes (min/median/max): real {real}; fake {fake}"
 
 
-def _distance(first: Sequence[int], second: Sequence[int]) -> float:
-    """Return the largest difference of the cumulative shares (Kolmogorov-Smirnov), in 0..1."""
-    a, b = np.sort(first), np.sort(second)
-    at = np.concatenate((a, b))
-    shares = np.searchsorted(a, at, side="right") / len(a) - np.searchsorted(b, at, side="right") / len(b)
-    return float(np.abs(shares).max())
+def _sides(sizes: Tally) -> tuple[np.ndarray, np.ndarray]:
+    """Return the width and height of each different size."""
+    return sizes.values >> 32, sizes.values & 0xFFFFFFFF
 
 
-def _tally_distance(first: Sequence[tuple[str, int]], second: Sequence[tuple[str, int]]) -> float:
+def _pixels(sizes: Tally) -> tuple[str, ...]:
+    """Return "width x height" at the smallest, median and largest area; of equal areas the narrower is less."""
+    if not len(sizes):
+        return ()
+    width, height = _sides(sizes)
+    order = np.lexsort((width, width * height))
+    rising = Tally(sizes.values[order], sizes.counts[order])
+    return tuple(f"{width[k]}x{height[k]}" for k in order[[0, rising.middle(), -1]])
+
+
+def _summed(tallies: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for tally in tallies:
+        for name, n in tally.items():
+            total[name] = total.get(name, 0) + n
+    return total
+
+
+def _share_distance(a: Mapping[str, int], b: Mapping[str, int]) -> float:
     """Return half the sum of the absolute differences of shares (total variation), in 0..1."""
-    a, b = dict(first), dict(second)
     shares = (a.get(name, 0) / sum(a.values()) - b.get(name, 0) / sum(b.values()) for name in {*a, *b})
     return sum(abs(share) for share in shares) / 2
 
 
-def _tally(names: Iterable[str]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+def _frequent_first(tally: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(tally.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _listed(tally: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} {count}" for name, count in tally)
-
-
-def _spread(values: Sequence[int]) -> Spread | None:
-    return Spread(min(values), statistics.median_low(values), max(values)) if values else None
-
-
-def _chunks(rows: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    return (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))

@@ -79,7 +79,7 @@ def perturb_to(
     manifest = any_images(data, layout=layout, root=root)
     asked = {
         "fdetect": __version__, "decoder": decoder_id(), "conditions": names, "crop": crop, "seed": seed,
-        "manifest": fingerprint(manifest.to_pydict()), "settings": [chain.settings for chain in chains],
+        "manifest": fingerprint(manifest), "settings": [chain.settings for chain in chains],
     }  # fmt: skip
     paths: list[str] = manifest.column("path").to_pylist()
     placed = {native: places_of(paths, native=native) for native in dict.fromkeys(chain.is_native for chain in chains)}

@@ -8,7 +8,6 @@ between copies of one content alone, and then only which of them is named: one o
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from fdetect.addresses import absolute, below
 from fdetect.bench.data.inputs import root_of
 from fdetect.bench.data.near_duplicates import TABLE, fingerprints
 from fdetect.bench.layouts import read_manifest
@@ -143,12 +143,13 @@ def _greedy(
 def portable(manifest: Table, out: Path) -> tuple[Table, str]:
     """Return the manifest with paths relative to the folder of `out`, and "" for what --root has to be.
 
-    Where the data are not below that folder, the paths stay as they are and the root is named.
+    Where the data are not below that folder, the paths stay as they are and the root, or its address, is named.
     """
-    root, folder = Path(root_of(manifest)).absolute(), out.absolute().parent
-    if not root.is_relative_to(folder):
-        return manifest, os.fspath(root)
-    prefix = "".join(f"{part}/" for part in root.relative_to(folder).parts)
+    root = absolute(root_of(manifest))
+    levels = below(root, absolute(out.parent))
+    if levels is None:
+        return manifest, root
+    prefix = "".join(f"{level}/" for level in levels)
     paths = [f"{prefix}{path}" for path in manifest.column("path").to_pylist()]
     at = manifest.column_names.index("path")
     return manifest.set_column(at, "path", pa.array(paths, pa.string())), ""

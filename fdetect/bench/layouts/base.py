@@ -247,15 +247,16 @@ def _folders(path: Path, leave: Callable[[tuple[str, ...]], bool]) -> Iterator[t
 def _counts(table: Table) -> str:
     parts = []
     for label, name, column in ((REAL, "real", "real_source"), (FAKE, "fake", "generator")):
-        rows = table.filter(pc.equal(table["label"], label))
-        named = sorted(value for value in pc.unique(rows[column]).to_pylist() if value)
-        if not rows.num_rows:
+        here = pc.equal(table["label"], label)
+        n = pc.sum(here).as_py()
+        named = sorted(value for value in pc.unique(table[column].filter(here)).to_pylist() if value)
+        if not n:
             parts.append(f"no {name} images")
         elif named:
             shown = [value if value.isprintable() else repr(value) for value in named[:_SHOWN]]
             more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
             kind = column.removeprefix("real_") + "s" * (len(named) != 1)
-            parts.append(f"{rows.num_rows} {name} of {len(named)} {kind} ({', '.join(shown)}{more})")
+            parts.append(f"{n} {name} of {len(named)} {kind} ({', '.join(shown)}{more})")
         else:
-            parts.append(f"{rows.num_rows} {name}")
+            parts.append(f"{n} {name}")
     return f"{table.num_rows} images: {', '.join(parts)}"

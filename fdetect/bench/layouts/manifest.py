@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -18,7 +19,8 @@ from fdetect.bench.layouts.base import absolute, layout, manifest_table
 from fdetect.engine.sources import has_images, split_member
 from fdetect.errors import DataError, ParameterError
 from fdetect.registry import nearest
-from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Table
+from fdetect.splits import numbered, texts
+from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL, Array, Table
 
 __all__ = ["LABEL_NAMES", "Manifest", "header", "placed", "read_table"]
 
@@ -26,6 +28,7 @@ LABEL_NAMES = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE, "nature": REAL,
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
+_ODD = r"^$|^/|^[A-Za-z]:|//|/$|(^|/)\.\.?(/|$)|\\"  # what a path may not be taken as it is for
 
 
 @layout
@@ -73,29 +76,28 @@ class Manifest:
         columns = {name: _text(table, name, file) for name in MANIFEST_COLUMNS}
         labels = self.labels(columns["label"], file)
         columns["path"] = _paths(columns["path"], root, file)
-        columns["generator"] = [
-            "unknown" if label == FAKE and not name else name
-            for label, name in zip(labels, columns["generator"], strict=True)
-        ]
+        unknown = pc.and_(pc.equal(columns["generator"], ""), pa.array(labels == FAKE))
+        columns["generator"] = pc.if_else(unknown, "unknown", columns["generator"])
         extra = table.drop_columns([name for name in MANIFEST_COLUMNS if name in table.column_names])
         kept = f"; further columns: {', '.join(extra.column_names)}" if extra.column_names else ""
         standard = {**columns, "label": labels}
+        pa.default_memory_pool().release_unused()  # of millions of rows that is much, and Arrow would keep it
         return manifest_table(standard, extra, path=file, root=root, reading=reading, remarks=f"{kept}{remarks}")
 
-    def labels(self, texts: list[str], file: Path) -> list[int]:
-        """Return what the texts of a column stand for; raises DataError naming the row of the file."""
+    def labels(self, texts: Sequence[str] | Array, file: Path) -> np.ndarray:
+        """Return what the texts of a column stand for, (N,) int64; raises DataError naming the row of the file."""
         known = {**LABEL_NAMES, **{str(name).lower(): label for name, label in (self.label_names or {}).items()}}
         if wrong := [name for name, label in known.items() if label not in (REAL, FAKE)]:
             raise ParameterError(f"label_names: '{wrong[0]}' must stand for 0 (real) or 1 (fake)")
-        labels = []
-        for row, text in enumerate(texts, start=1):
-            label = known.get(text.strip().lower())
-            if label is None:
-                raise DataError(
-                    f"{file}: data row {row}: label {text!r} is none of {', '.join(known)}; edit the list, or use "
-                    "read_manifest(..., label_names=) in Python"
-                )
-            labels.append(label)
+        names, number = numbered(texts)
+        meant = np.array([known.get(name.strip().lower(), -1) for name in names.to_pylist()], dtype=np.int64)
+        labels = np.asarray(meant[number])
+        if (unknown := labels < 0).any():
+            row = int(np.argmax(unknown))
+            raise DataError(
+                f"{file}: data row {row + 1}: label {names[number[row]].as_py()!r} is none of {', '.join(known)}; edit "
+                "the list, or use read_manifest(..., label_names=) in Python"
+            )
         return labels
 
 
@@ -118,7 +120,9 @@ def read_table(file: Path) -> Table:
                     f"{file}: holds images and no labels that name them; a labelled set needs a manifest whose rows "
                     f"name the members, such as {file.name}::0,1"
                 )
-            return pq.ParquetFile(file).read()
+            table = pq.ParquetFile(file).read()
+            pa.default_memory_pool().release_unused()  # as much again as the table, which Arrow would keep
+            return table
         if file.suffix.lower() in _DELIMITERS:
             return _delimited(file, _DELIMITERS[file.suffix.lower()])
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
@@ -145,33 +149,53 @@ def _check_columns(names: list[str], file: Path) -> None:
 
 
 def _delimited(file: Path, delimiter: str) -> Table:
-    return pacsv.read_csv(
+    table = pacsv.read_csv(
         file,
         read_options=pacsv.ReadOptions(use_threads=False),  # only then do Arrow's errors name the row
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(header(file), pa.string())),
     )
+    return table.combine_chunks()  # of each block of the file, Arrow holds more than its texts need
 
 
-def _text(table: Table, name: str, file: Path) -> list[str]:
-    """Return a column as N strings, empty where it or a value is missing."""
+def _text(table: Table, name: str, file: Path) -> Array:
+    """Return a column as N texts in Arrow, empty where it or a value is missing."""
     if name not in table.column_names:
-        return [""] * table.num_rows
+        ends = pa.py_buffer(np.zeros(table.num_rows + 1, np.int32))  # of empty texts; takes no memory until written to
+        return pa.chunked_array([pa.StringArray.from_buffers(table.num_rows, ends, pa.py_buffer(b""))])
     try:
-        values: list[str] = pc.fill_null(pc.cast(table.column(name), pa.string()), "").to_pylist()
+        return pc.fill_null(pc.cast(table.column(name), pa.string()), "")
     except pa.ArrowException:
         raise DataError(f"{file}: column '{name}' holds {table.schema.field(name).type}; make it text") from None
-    return values
 
 
-def _paths(texts: list[str], root: Path, file: Path) -> list[str]:
-    paths: dict[str, int] = {}
-    for row, text in enumerate(texts, start=1):
-        path = placed(text, root, file, row)
-        if path in paths:
-            raise DataError(f"{file}: data row {row}: path {path!r} stands in row {paths[path]} already; keep one")
-        paths[path] = row
-    return list(paths)
+def _paths(given: Array, root: Path, file: Path) -> Array:
+    """Place all paths, an Arrow column.  Millions have nothing odd about them, or the root alone: Arrow tells which."""
+    lead = os.fsencode(f"{root}/")
+    below = pc.starts_with(given, lead)
+    short = given
+    if pc.any(below).as_py():
+        short = pc.if_else(below, pc.binary_replace_slice(given, 0, len(lead), ""), given)
+    odd = pc.match_substring_regex(short, _ODD).combine_chunks()
+    if len(rows := np.flatnonzero(odd)):
+        each = zip(rows.tolist(), given.take(rows).to_pylist(), strict=True)
+        mended = pa.array([placed(text, root, file, row + 1) for row, text in each], pa.string())
+        short = pc.replace_with_mask(short, odd, mended)
+    _check_once(short, file)
+    return short
+
+
+def _check_once(paths: Array, file: Path) -> None:
+    """Raise DataError where a path stands in two rows.  Hashes tell whether to look: numbering takes a gigabyte."""
+    hashes = np.fromiter(map(hash, texts(paths)), np.int64, len(paths))
+    hashes.sort()
+    if not (hashes[1:] == hashes[:-1]).any():
+        return
+    names, number = numbered(paths)
+    if len(names) < len(paths):  # numbers rise from row to row, as far as the first that was there before
+        row = int(np.argmax(number != np.arange(len(number))))
+        path = names[number[row]].as_py()
+        raise DataError(f"{file}: data row {row + 1}: path {path!r} stands in row {number[row] + 1} already; keep one")
 
 
 def placed(text: str, root: Path, file: Path, row: int) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fdetect.bench.report.verdict import audit_mark, histories_in_words
+from fdetect.bench.report.verdict import audit_mark, histories_in_words, looked_at
 from fdetect.errors import ParameterError
 from fdetect.perturb import LAUNDER, condition, condition_names, perturbation
 from fdetect.registry import Entry
@@ -134,10 +134,11 @@ def _audit(result: RunResult) -> str:
     probes = dict.fromkeys(p["probe"] for p in audit["probes"])
     said = "; ".join(marks) if marks else "no condition was marked"
     left = histories_in_words(audit, audit["biased_by"])
+    sample = looked_at(audit)
     history = f" JPEG history was still told apart within a class (AUROC){left}." if left else ""
     return (f"Audit: probes that see {', '.join(probes)} alone mark a condition as biased where they tell the labels "
             f"apart with a balanced accuracy above {audit['threshold']:.2f}; {said}."
-            f"{history}") if probes else ""  # fmt: skip
+            f"{history}{' ' * bool(sample)}{sample}") if probes else ""  # fmt: skip
 
 
 def _failures(result: RunResult) -> str:

@@ -9,7 +9,7 @@ from fdetect.bench.report.grid import Grid, interval_text, pretty
 from fdetect.bench.report.svg import defined
 
 __all__ = ["TOO_FEW", "audit_grids", "audit_mark", "bracketed", "brief_mark", "histories_in_words", "histories_left",
-           "history_left", "history_mark", "history_text", "verdict_line"]  # fmt: skip
+           "history_left", "history_mark", "history_text", "looked_at", "verdict_line"]  # fmt: skip
 
 TOO_FEW = "too few images"
 CHANCE = 0.5
@@ -36,7 +36,7 @@ def audit_grids(audit: dict[str, Any]) -> list[Grid]:
             ("condition", "probe", "AUROC", "balanced accuracy", "verdict"),
             tuple(probes),
             f"Above {limit:.2f} balanced accuracy a column is biased: its figures may measure this instead of traces. "
-            f"Where a probe had {TOO_FEW}, nothing is known.",
+            f"Where a probe had {TOO_FEW}, nothing is known.{_behind(looked_at(audit))}",
         ),
         Grid(
             "Audit: JPEG history left in the pixels",
@@ -69,7 +69,17 @@ def verdict_line(audit: Mapping[str, Any]) -> str:
         parts.append(f"{TOO_FEW.capitalize()} for {'; '.join(open_)}.")
     if left := histories_in_words(audit, [name for name in found if not found[name]]):
         parts.append(f"{_LEFT}{left}.")
-    return " ".join(parts)
+    return " ".join(parts) + _behind(looked_at(audit))
+
+
+def looked_at(audit: Mapping[str, Any]) -> str:
+    """Say how many images were looked at, where it was a sample of them; "" where it was all, or is not known."""
+    images, of = audit.get("images", 0), audit.get("of", 0)
+    return f"Looked at {images:,} of {of:,} images, whole groups." if images < of else ""
+
+
+def _behind(sentence: str) -> str:
+    return sentence and f" {sentence}"
 
 
 def histories_in_words(audit: Mapping[str, Any], conditions: Iterable[str]) -> str:

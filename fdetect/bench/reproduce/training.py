@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,7 +134,7 @@ def crops_of(
     n, side = len(paths), way.crop
     pixels = np.zeros((n, way.draws, side, side, 3), np.uint8)
     ids, failed = [], []
-    with Reader(Path(root_of(manifest))) as reader:
+    with Reader(root_of(manifest)) as reader:
         for row, path in enumerate(paths):
             ids.append(path)  # of what cannot be read
             try:

@@ -4,14 +4,13 @@
     answer     row, id; size, times where they are sure; why it cannot be read; failures; seconds by lane;
                "<condition>/<task>": fixed_size_list<float32>, null where nothing was computed now
 
-A run takes in the answers of all workers, so answers stay columns all the way: nothing here works row by row, save for
-what fails.
+A run takes in the answers of all workers, so answers stay columns as far as they can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 
 from fdetect.engine.chunks import Done, Failed, Job
 from fdetect.engine.cluster.batches import BATCH, batch_of, batch_value, error_of, error_value
+from fdetect.engine.index import STAMP
 from fdetect.engine.lanes import LANES
 from fdetect.engine.reading import Seen
 from fdetect.engine.sources import Stamp
@@ -29,14 +29,13 @@ from fdetect.types import Table
 
 __all__ = ["Answer", "answer_schema", "rows_of"]
 
-_STAMP = tuple(one.name for one in fields(Stamp))
 _FAILED = pa.struct({"stage": pa.string(), "reason": pa.string(), "condition": pa.int32(), "task": pa.int32()})
 
 
 def answer_schema(plan: Plan, jobs: Sequence[Job]) -> pa.Schema:
     """Return the columns of an answer; the same for all of a run, so that tables can be put together."""
     columns: dict[str, Any] = {"row": pa.int64(), "id": pa.binary(16)}
-    columns |= dict.fromkeys(_STAMP, pa.int64())
+    columns |= dict.fromkeys(STAMP, pa.int64())
     columns |= {"reason": pa.string(), "n_stored": pa.int32(), "failed": pa.list_(_FAILED)}
     columns |= {"seconds": pa.struct(dict.fromkeys(LANES, pa.float64()))}
     columns |= {"for_device": pa.list_(BATCH), "error": pa.list_(pa.string())}
@@ -75,7 +74,7 @@ class Answer:
         return cls(
             np.array([one.row for one in seen], np.int64),
             id_bytes([one.id for one in seen]),
-            np.array([[getattr(one.stamp, name, 0) for name in _STAMP] for one in seen], np.int64),
+            np.array([[getattr(one.stamp, name, 0) for name in STAMP] for one in seen], np.int64),
             np.array([one.stamp is not None for one in seen]),
             np.array(n_stored, np.int32),
             {k: one.reason for k, one in enumerate(seen) if one.reason},
@@ -101,7 +100,7 @@ class Answer:
         columns: dict[str, Any] = {
             "row": self.rows,
             "id": id_array(self.ids),
-            **{name: pa.array(self.stamps[:, k], mask=~self.sure) for k, name in enumerate(_STAMP)},
+            **{name: pa.array(self.stamps[:, k], mask=~self.sure) for k, name in enumerate(STAMP)},
             "reason": [self.reasons.get(k) for k in range(n)],
             "n_stored": self.n_stored,
             "failed": failed,
@@ -118,9 +117,9 @@ class Answer:
     def of(cls, table: Table) -> Answer:
         """Return what a table says: of one answer, or of several put together."""
         table = table.combine_chunks()
-        ids, done = id_column(table), Done(len(table))
+        ids, done = id_column(table), Done()
         texts = np.array(id_texts(ids), object)
-        stamps = [table.column(name).combine_chunks() for name in _STAMP]
+        stamps = [table.column(name).combine_chunks() for name in STAMP]
         for k, of_row in _present(table, "failed"):
             done.failed += [Failed(texts[k], **one) for one in of_row]
         for _, seconds in _present(table, "seconds"):
@@ -147,7 +146,7 @@ class Answer:
 
 def rows_of(table: Table) -> tuple[pa.Array, list[tuple[Stamp, str] | None]]:
     """Return what a question asks for: paths, and the stamp and id that the index has of each."""
-    stamps = zip(*(table.column(name).to_pylist() for name in _STAMP), strict=True)
+    stamps = zip(*(table.column(name).to_pylist() for name in STAMP), strict=True)
     known = [
         None if id is None else (Stamp(*stamp), bytes(id).hex())
         for stamp, id in zip(stamps, table.column("id").to_pylist(), strict=True)

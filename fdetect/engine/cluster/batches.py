@@ -23,7 +23,7 @@ BATCH = pa.struct({
     "shape": pa.list_(pa.int32()),
     "rgb8": pa.large_binary(),
     "facts": pa.string(),  # JSON
-    "seed": pa.int64(),
+    "seed": pa.string(),  # of any size
 })  # fmt: skip
 
 
@@ -35,16 +35,16 @@ def batch_value(batch: Batch, jobs: Sequence[Job]) -> dict[str, Any]:
         "shape": batch.rgb8.shape,
         "rgb8": np.ascontiguousarray(batch.rgb8).data.cast("B"),
         "facts": json.dumps([asdict(facts) for facts in batch.facts]),
-        "seed": batch.seed,
+        "seed": str(batch.seed),
     }
 
 
 def batch_of(value: Mapping[str, Any]) -> tuple[Batch, tuple[Job, ...]]:
     """Return the batch and the jobs that `batch_value` was given."""
-    rgb8 = np.frombuffer(value["rgb8"], np.uint8).reshape(value["shape"])
+    rgb8 = np.frombuffer(bytearray(value["rgb8"]), np.uint8).reshape(value["shape"])  # writeable, as it was
     facts = tuple(_facts(**one) for one in json.loads(value["facts"]))
     numbers = iter(value["jobs"])
-    return Batch(tuple(value["ids"]), rgb8, facts, value["seed"]), tuple(zip(numbers, numbers, strict=True))
+    return Batch(tuple(value["ids"]), rgb8, facts, int(value["seed"])), tuple(zip(numbers, numbers, strict=True))
 
 
 def error_value(error: Exception) -> list[str]:
@@ -53,7 +53,8 @@ def error_value(error: Exception) -> list[str]:
         return [type(error).__name__, error.reason, error.fix]
     if isinstance(error, FdetectError):
         return [type(error).__name__, str(error)]
-    return [FdetectError.__name__, f"a worker of the cluster failed ({type(error).__name__}: {error})"]
+    text = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
+    return [FdetectError.__name__, f"a worker of the cluster failed ({text})"]
 
 
 def error_of(value: Sequence[str]) -> FdetectError:

@@ -41,12 +41,14 @@ __all__ = ["DeviceLane", "Errand", "Worker"]
 class Errand:
     """What is the same for all blocks of a run.
 
-    plan       gets the `Plan`, which Ray keeps: it can send what a script defines
+    plan       gets the `Plan`, which Ray keeps
     described  of each job, what its rows depend on, as it is where the run was started
     schema     of answers
     ledger     gets the `Ledger` from the memory that all workers of a machine share
     imports    folders in which modules of the run's own process are found
-    variables  of the run's environment, for machines that have none of their own: where weights lie
+    variables  of the run's environment: where weights lie, how many threads a network has
+    own        whether the cluster is the run's own: then its variables count, elsewhere the machine's
+    has_root   whether `root` is a folder where the run was started
     """
 
     plan: Callable[[], Plan]
@@ -57,11 +59,16 @@ class Errand:
     ledger: Callable[[], Ledger]
     imports: Sequence[str]
     variables: Mapping[str, str]
+    own: bool
+    has_root: bool
 
     def opened(self) -> Plan:
-        """Return the plan; raises FdetectError where this machine would compute other rows."""
+        """Return the plan; raises FdetectError where this machine would come to other rows."""
         for name, value in self.variables.items():
-            os.environ.setdefault(name, value)
+            if self.own or name not in os.environ:
+                os.environ[name] = value
+        if self.has_root and not os.path.isdir(self.root):
+            raise FdetectError(f"{os.uname().nodename}: no folder {self.root} there; mount it on all machines")
         sys.path += [folder for folder in self.imports if folder not in sys.path]
         plan = self.plan()  # only now: its modules may be in those folders
         for job, expected in self.described.items():
@@ -86,10 +93,9 @@ class _Actor:
 
     def __call__(self, table: Table) -> Table:
         try:
-            answer = self._answer(table)
+            return self._answer(table).table(self._errand.schema)
         except Exception as error:
-            answer = Answer.of_error(error)
-        return answer.table(self._errand.schema)
+            return Answer.of_error(error).table(self._errand.schema)
 
     def _answer(self, table: Table) -> Answer:
         raise NotImplementedError
@@ -98,9 +104,14 @@ class _Actor:
 class Worker(_Actor):
     """Questions -> answers: files are read, decoded, perturbed and computed by one process."""
 
-    def __init__(self, errand: Errand) -> None:
-        super().__init__(errand)
-        self._ledger, self._reader = errand.ledger(), Reader(errand.root)
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return self._errand.ledger()
+
+    @cached_property
+    def _reader(self) -> Reader:
+        """Stays from one block to the next, and shards open with it."""
+        return Reader(self._errand.root)
 
     @cached_property
     def _pool(self) -> Pool:
@@ -114,6 +125,7 @@ class Worker(_Actor):
         return Pool(self._plan, 1, time_limit=self._errand.time_limit)
 
     def _answer(self, table: Table) -> Answer:
+        assert self._plan  # before anything is read: this machine may be another
         first, busy = table.column("row")[0].as_py(), dict[str, float]()
         found, done = _Found(self._ledger), Done()
         paths, known = rows_of(table)
