@@ -1,8 +1,8 @@
 """Where data lie: paths of this machine, and addresses of other file systems such as `s3://bucket/folder`, as text.
 
 An address is `scheme://place/level/level`; over HTTP a query may follow (`?sig=...`), which is part of the address of
-a folder and is sent with every file below it.  `file:///folder` is the local path that it names.  A path relative to
-an address is plain text; over HTTP the address itself has it quoted (`a%20b.jpg`).
+a folder and is sent with every file below it.  `file:///a%20b` is the local path `/a b`.  A path relative to an address
+is plain text; over HTTP the address itself has it quoted (`a%20b.jpg`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,26 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-__all__ = ["absolute", "below", "common", "is_address", "is_http", "join", "levels_of", "masked"]
+from fdetect.errors import DataError
+
+__all__ = ["absolute", "below", "common", "is_address", "is_http", "join", "levels_of", "masked", "unsigned"]
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # of two letters at least: one is a drive
 _LOCAL = re.compile(r"(?:file|local)://", re.IGNORECASE)
-_SECRET = re.compile(r"(://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")  # user:password@
-_QUERY = re.compile(r"(\bhttps?://[^\s'\"?]*\?)[^\s'\")]+", re.IGNORECASE)
+_USER = re.compile(
+    r"(?<=://)(?:(?:(?<=http://)|(?<=https://))[^/?#\s]+"  # TOKEN@ or user:password@
+    r"|(?:(?<=s3://)|(?<=s3a://)|(?!\[|[^/?#\s:@]*:\d+[/?#]))"  # no address in brackets, and no port; s3 has none
+    r"[^/?#\s:@]*:(?:[^/\s]*|[^\s@]*))(?=@)",  # user:password@, where the password may hold a slash
+    re.IGNORECASE,
+)
+_QUERY = re.compile(  # of HTTP any, of others `?name=...`: a question mark may be in a name there
+    r"(\bhttps?://[^\s?]*\?|\?(?=[^\s?=/]+=))\S+?(?=[:;,'\")]{0,2}(?:\s|$))", re.IGNORECASE
+)
+_SIGNED = re.compile(  # what is new each time that an address is signed
+    r"(?:x-(?:amz|goog)-[^=]*|signature|sig|se|st|ske|skt|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
+    r"|hmac|[^=]*token|[^=]*api_?key)=",
+    re.IGNORECASE,
+)
 
 
 def is_address(path: str | Path) -> bool:
@@ -28,10 +42,18 @@ def is_address(path: str | Path) -> bool:
 
 
 def absolute(path: str | Path) -> str:
-    """Return an address without slashes at its end, or the absolute local path; links are not resolved."""
-    if not is_address(path):
-        return os.path.abspath(_LOCAL.sub("", path, count=1) if isinstance(path, str) else path)
-    return _joined(*_taken_apart(str(path)))
+    """Return an address without slashes at its end, or the absolute local path; links are not resolved.
+
+    Raises DataError for `file://host/...`, which is a file of another machine.
+    """
+    if is_address(path):
+        return _joined(*_taken_apart(str(path)))
+    if not isinstance(path, str) or not (scheme := _LOCAL.match(path)):
+        return os.path.abspath(path)
+    host, slash, rest = path[scheme.end() :].partition("/")
+    if host not in ("", "localhost"):
+        raise DataError(f"{masked(path)}: names another machine; a file of this one is file:///folder/name")
+    return os.path.abspath(unquote(slash + rest, errors="surrogateescape"))
 
 
 def join(root: str, path: str) -> str:
@@ -82,7 +104,17 @@ def is_http(address: str) -> bool:
 
 def masked(text: str) -> str:
     """Return text as it may be shown: passwords and queries of addresses in it become `***`."""
-    return _QUERY.sub(r"\1***", _SECRET.sub(r"\1***", text)) if "://" in text else text
+    return _QUERY.sub(r"\1***", _USER.sub("***", text)) if "://" in text else text
+
+
+def unsigned(address: str) -> str:
+    """Return an address without passwords, tokens and signatures: the same tomorrow, and of no other folder."""
+    if not is_address(address):
+        return address
+    place, _, query = address.partition("?")
+    place = _USER.sub(lambda found: found[0].partition(":")[0] if ":" in found[0] else "", place).replace("://@", "://")
+    kept = [part for part in query.split("&") if part and not _SIGNED.match(part)]
+    return "?".join([place, *(["&".join(kept)] if kept else [])])
 
 
 def _taken_apart(address: str) -> tuple[str, list[str], str]:

@@ -24,13 +24,16 @@ import pyarrow.parquet as pq
 import pytest
 import xxhash
 
-from fdetect.addresses import absolute, below, common, is_address, join, masked
+from fdetect.addresses import absolute, below, common, is_address, join, masked, unsigned
 from fdetect.bench.data.inputs import any_images, root_of
 from fdetect.bench.steps import extract
 from fdetect.engine import retries
-from fdetect.engine.index import settled
+from fdetect.engine.index import Index, settled
 from fdetect.engine.listing import list_images
+from fdetect.engine.reading import Seen, read_ahead
 from fdetect.engine.sources import Reader
+from fdetect.engine.store import Store
+from fdetect.engine.work import content_id
 from fdetect.errors import DataError
 
 fsspec = pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
@@ -44,8 +47,10 @@ class Counted(memory.MemoryFileSystem):
     store: dict[str, object] = {}  # noqa: RUF012
     pseudo_dirs = [""]  # noqa: RUF012
     sent: Counter[str] = Counter()  # noqa: RUF012
+    asked: Counter[str] = Counter()  # noqa: RUF012
     failing: dict[str, list[Exception]] = {}  # noqa: RUF012
     knows_time = knows_tag = knows_size = True
+    time: object = None
 
     @classmethod
     def _strip_protocol(cls, path):
@@ -53,6 +58,9 @@ class Counted(memory.MemoryFileSystem):
 
     def info(self, path, **kwargs):
         found = super().info(path)
+        self.asked[found["name"]] += 1
+        if self.time is not None:
+            found["mtime"] = self.time
         if self.knows_tag and found["type"] == "file":
             found["ETag"] = xxhash.xxh3_64_hexdigest(self.store[found["name"]].getvalue())
         return found if self.knows_size else {**found, "size": None}
@@ -74,7 +82,8 @@ class Counted(memory.MemoryFileSystem):
 @pytest.fixture
 def counted(monkeypatch):
     fsspec.register_implementation("counted", Counted, clobber=True)
-    for name, value in (("store", {}), ("pseudo_dirs", [""]), ("sent", Counter()), ("failing", {})):
+    fresh = {"store": {}, "pseudo_dirs": [""], "sent": Counter(), "asked": Counter(), "failing": {}}
+    for name, value in fresh.items():
         monkeypatch.setattr(Counted, name, value)
     monkeypatch.setattr(retries, "_WAITS", (0.0, 0.0, 0.0))
     return fsspec.filesystem("counted")
@@ -128,6 +137,9 @@ def test_addresses_as_text(tmp_path):
     assert not any(is_address(one) for one in ("a/b", "C://x", "file:///a", Path("s3://bucket"), "a.tar::b://c"))
     assert absolute("S3://bucket/a//") == "s3://bucket/a"
     assert absolute(f"file://{tmp_path}/") == str(tmp_path)
+    assert absolute("file:///a%20b") == absolute("file://localhost/a%20b") == "/a b"
+    with pytest.raises(DataError, match="file://host/a: names another machine; a file of this one is file:///"):
+        absolute("file://host/a")
     assert join("s3://bucket", "a b/c?.jpg") == "s3://bucket/a b/c?.jpg"
     assert join("https://host/d?sig=1", "a b/100%.jpg") == "https://host/d/a%20b/100%25.jpg?sig=1"
     assert below("https://host/d/a%20b/c?sig=1", "https://host/d?sig=1") == ("a b", "c")
@@ -145,10 +157,36 @@ def test_addresses_as_text(tmp_path):
         ("lost https://host/a.jpg?X-Sig=secret&b=2 at last", "lost https://host/a.jpg?*** at last"),
         ("abfs://box@account.net/a?.jpg", "abfs://box@account.net/a?.jpg"),
         ("a/b?c.jpg", "a/b?c.jpg"),
+        ("https://TOKEN@host/a@b", "https://***@host/a@b"),
+        ("s3://key:a/b+c@bucket/x@y", "s3://***@bucket/x@y"),
+        ("s3a://key:1/b@bucket/x", "s3a://***@bucket/x"),
+        ("http://host:80/a:b@c and s3://bucket/a:b@c", "http://host:80/a:b@c and s3://bucket/a:b@c"),
+        ("https://host/it's?sig=ab'cd", "https://host/it's?***"),
+        ("https://host/a b?sig=a)b: lost", "https://host/a b?***: lost"),
+        ("abfs://c@acct/p?sig=SECRET", "abfs://c@acct/p?***"),
     ],
 )
 def test_credentials_are_masked(text, shown):
     assert masked(text) == shown
+
+
+def test_a_set_is_known_by_its_query_and_not_by_its_signature(tmp_path):
+    paths, host = pa.array(["a.jpg"]), "host/img"
+    entries = Index(Store(tmp_path), f"https://{host}?set=real&X-Amz-Signature=1&token=1", paths)
+    with Reader(tmp_path) as reader:
+        (tmp_path / "a.jpg").write_bytes(b"x")
+        stamp = reader.stamp("a.jpg")
+    entries.add("a.jpg", stamp, content_id(b"x"))
+    entries.flush()
+    for root, known in (
+        (f"https://{host}?set=real&X-Amz-Signature=2", True),
+        (f"https://TOKEN@{host}?set=real&sig=3&Expires=4&se=5", True),
+        (f"https://{host}?set=fake&X-Amz-Signature=1&token=1", False),
+        (f"https://{host}", False),
+    ):
+        assert (Index(Store(tmp_path), root, paths).known(0, stamp) is not None) == known, root
+    assert unsigned("ftp://me:one@host/a") == unsigned("ftp://me:two@host/a") != unsigned("ftp://you:one@host/a")
+    assert unsigned("/a?sig=1") == "/a?sig=1"
 
 
 @pytest.mark.parametrize("path", ["s3://key:secret@bucket/x.jpg", "https://host/x.jpg?token=secret"])
@@ -161,6 +199,20 @@ def test_a_package_that_is_missing_is_named(path):
     assert "secret" not in str(caught.value)
     with pytest.raises(DataError, match="cannot be reached .*check the address"):
         Reader("nosuchthing://a")
+
+
+def test_file_systems_are_given_no_option_that_they_do_not_know():
+    class Strict(memory.MemoryFileSystem):
+        def __init__(self, **options):
+            assert not options  # sftp hands them to paramiko
+            super().__init__()
+
+    fsspec.register_implementation("strict", Strict, clobber=True)
+    files = fsspec.filesystem("strict")
+    files.dircache["/old"] = []
+    assert reason(Reader("strict://none"), "a.jpg") == "No such file or directory"
+    files.dircache["/new"] = []
+    assert not files.dircache
 
 
 # --- the same rows -----------------------------------------------------------------------------------------------
@@ -263,6 +315,112 @@ def test_small_members_come_many_at_a_time(counted, monkeypatch):
     assert len(requests) < 10
 
 
+def read_in_order(paths: list[str], store: Path) -> list[Seen]:
+    with Reader("counted://box") as reader:
+        index = Index(Store(store), reader.root, column := pa.array(paths))
+        return list(read_ahead(reader, column, index, lambda ids: np.zeros(len(ids), bool), {}))
+
+
+def test_what_a_file_is_now_is_asked_once_a_block_of_a_shard_and_twice_a_file(counted, tmp_path):
+    data, tar = {f"{k}.jpg": bytes([k % 256]) * 1000 for k in range(300)}, io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        for name, content in data.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            archive.addfile(about, io.BytesIO(content))
+            counted.pipe_file(f"/box/{name}", content)
+    counted.pipe_file("/box/s.tar", tar.getvalue())
+    Counted.asked.clear()
+    for prefix, most in (("s.tar::", 12), ("", 600)):
+        seen = read_in_order([prefix + name for name in data], tmp_path)
+        assert [one.id for one in seen] == [content_id(content) for content in data.values()]
+        assert all(one.stamp for one in seen)  # all may be remembered
+        assert Counted.asked.total() <= most
+        Counted.asked.clear()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "s.tar::a.jpg"])
+@pytest.mark.parametrize("fill", [b"y", b"longer"])
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(counted, monkeypatch, tmp_path, name, fill):
+    def write(fill: bytes) -> bytes:
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode="w") as archive:
+            about = tarfile.TarInfo("a.jpg")
+            about.size = len(data := fill * 200_000)
+            archive.addfile(about, io.BytesIO(data))
+        counted.pipe_file("/box/a.jpg", data)
+        counted.pipe_file("/box/s.tar", tar.getvalue())
+        return data
+
+    ids, cat, left = [content_id(write(b"x"))], Counted.cat_file, [fill]
+
+    def change_then_cat(*given, **named):
+        """The first is answered as it was, and the next of what is there since."""
+        try:
+            return cat(*given, **named)
+        finally:
+            if left:
+                ids.append(content_id(write(left.pop())))
+
+    monkeypatch.setattr(Counted, "cat_file", change_then_cat)
+    (seen,) = read_in_order([name], tmp_path)
+    assert not left
+    assert (seen.id, seen.stamp) == (ids["::" in name], None)  # a shard is read again, a file may have been before
+
+
+def test_a_stamp_that_is_out_of_date_is_found_out(counted):
+    with Reader("counted://box") as reader:
+        for fill in (b"x" * 500, b"y" * 600):
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as archive:
+                archive.writestr("a.jpg", fill)
+                archive.writestr("b.jpg", fill)
+            counted.pipe_file("/box/s.zip", packed.getvalue())
+            counted.pipe_file("/box/a.jpg", fill)
+            if fill[:1] == b"x":
+                stamps = {path: reader.stamp(path) for path in ("a.jpg", "s.zip::a.jpg")}
+                assert reader.read_as("s.zip::a.jpg", stamps["s.zip::a.jpg"]) == (fill, True)
+        # the shard is here already, and lent as it was: what it held under that stamp
+        assert reader.read_as("s.zip::b.jpg", stamps["s.zip::a.jpg"]) == (b"x" * 500, True)
+        assert reader.read_as("a.jpg", stamps["a.jpg"]) == (fill, False)
+        assert reader.read("s.zip::a.jpg") == fill
+        sent = Counted.sent["/box/s.zip"]
+        assert reader.read_as("s.zip::b.jpg", stamps["s.zip::a.jpg"]) == (fill, False)
+        assert Counted.sent["/box/s.zip"] == sent  # nor is it opened again for that
+
+
+def test_a_shard_opened_before_it_was_settled_is_opened_again(counted, monkeypatch):
+    """Within the seconds after it was written it may change and keep its stamp."""
+    monkeypatch.setattr(Counted, "knows_tag", False)
+    monkeypatch.setattr(Counted, "time", 1e9)
+    with Reader("counted://box") as reader:
+        for fill in (b"x", b"y"):
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as archive:
+                archive.writestr("a.jpg", fill * 500)
+            counted.pipe_file("/box/s.zip", packed.getvalue())
+            if fill == b"x":
+                assert reader.read("s.zip::a.jpg") == b"x" * 500
+        assert reader.read_as("s.zip::a.jpg", reader.stamp("s.zip::a.jpg")) == (b"y" * 500, True)
+
+
+def test_reasons_are_short_lines(counted):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("0.jpg", b"x" * 60_000)
+    data = bytearray(packed.getvalue())
+    data[26:28] = (50_000).to_bytes(2, "little")  # the length of the name, in the member's own header
+    counted.pipe_file("/box/s.zip", bytes(data))
+    pq.write_table(pa.table({f"{k}\n" * 9: [b"x"] for k in range(100)}), table := io.BytesIO())
+    counted.pipe_file("/box/s.parquet", table.getvalue())
+    with Reader("counted://box") as reader:
+        for name, words in {"s.zip::0.jpg": "the shard is damaged (", "s.parquet::0": "several columns of"}.items():
+            found = reason(reader, name)
+            assert found.startswith(words)
+            assert len(found) <= 200
+            assert found.isprintable()
+
+
 def test_a_shard_that_is_written_again_is_opened_anew(counted):
     def write(fill: bytes) -> None:
         packed = io.BytesIO()
@@ -300,6 +458,25 @@ def test_a_stamp_holds_what_changes_with_the_content(counted, monkeypatch):
         second = reader.stamp("a.jpg")
         assert second.ctime_ns == 0
         assert abs(time.time_ns() - second.mtime_ns) < 60e9
+
+
+@pytest.mark.parametrize(
+    ("time", "ns"),
+    [
+        (1.5e9, 1_500_000_000 * 10**9), (1_500_000_000_000, 1_500_000_000 * 10**9),
+        (1_500_000_000_000_000, 1_500_000_000 * 10**9), (1_500_000_000 * 10**9, 1_500_000_000 * 10**9),
+        ("2017-07-14T02:40:00Z", 1_500_000_000 * 10**9), ("Fri, 14 Jul 2017 02:40:00 GMT", 1_500_000_000 * 10**9),
+        (float("nan"), None), (float("inf"), None), (10**30, None), ("9999-01-01", None), ("soon", None),
+    ],
+)  # fmt: skip
+def test_times_in_any_unit(counted, monkeypatch, time, ns):
+    counted.pipe_file("/box/a.jpg", b"one")
+    monkeypatch.setattr(Counted, "knows_tag", False)
+    monkeypatch.setattr(Counted, "time", time)
+    with Reader("counted://box") as reader:
+        stamp = reader.stamp("a.jpg")
+    assert settled(stamp) == (ns is not None)
+    assert ns is None or stamp.mtime_ns == ns
 
 
 def test_without_time_and_tag_a_file_is_never_settled(counted, monkeypatch):

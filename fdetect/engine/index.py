@@ -15,16 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from fdetect.addresses import masked
+from fdetect.addresses import unsigned
 from fdetect.engine.sources import Stamp
 from fdetect.engine.store import Store, check_name, id_array, id_bytes, id_column, read_part
 from fdetect.types import Table
 
-__all__ = ["Index", "settled"]
+__all__ = ["STAMP", "Index", "settled"]
 
 FLUSH_ENTRIES, FLUSH_SECONDS = 4096, 20.0  # what waits in memory for its part: what a kill may cost
 
-_STAMP = tuple(field.name for field in fields(Stamp))  # columns of the index, in this order
+STAMP = tuple(field.name for field in fields(Stamp))  # columns of the index, in this order
 _FORM = "-2"  # after the folder's name: the first form knew no ctime_ns, and is left where it is, unread
 _SETTLED_NS = 2_000_000_000  # a file written within this time could be written again without its time changing
 
@@ -44,16 +44,16 @@ class Index:
     """
 
     def __init__(self, store: Store, root: str | Path, paths: pa.Array) -> None:
-        root = masked(os.fspath(root))  # with another password or token it is the same folder
+        root = unsigned(os.fspath(root))  # with another password or signature it is the same folder
         self._store = store
         self._folder = store.folder / "index" / (xxhash.xxh3_64_hexdigest(os.fsencode(root)) + _FORM)
         known = self._load()
         place = pc.fill_null(pc.index_in(paths, value_set=known.column("path")), -1).to_numpy()
         self._has = place >= 0
-        self._stamps, self._ids = np.zeros((len(paths), len(_STAMP)), np.int64), np.zeros((len(paths), 16), np.uint8)
+        self._stamps, self._ids = np.zeros((len(paths), len(STAMP)), np.int64), np.zeros((len(paths), 16), np.uint8)
         if len(known):
             at = np.maximum(place, 0)
-            self._stamps = np.stack([known.column(name).to_numpy()[at] for name in _STAMP], axis=1)
+            self._stamps = np.stack([known.column(name).to_numpy()[at] for name in STAMP], axis=1)
             self._ids = id_column(known)[at]
         self._new: list[Table] = []
         self._n_new = 0
@@ -69,7 +69,7 @@ class Index:
         """Return what is known of some rows as columns: the fields of the stamp and the id, null where nothing is."""
         unknown = pa.array(~self._has[start : start + count])
         here = slice(start, start + count)
-        columns = {name: pa.array(self._stamps[here, k], pa.int64()) for k, name in enumerate(_STAMP)}
+        columns = {name: pa.array(self._stamps[here, k], pa.int64()) for k, name in enumerate(STAMP)}
         columns["id"] = id_array(self._ids[here])
         return {name: pc.if_else(unknown, None, column) for name, column in columns.items()}
 
@@ -107,14 +107,14 @@ class Index:
 
 
 def _table(paths: pa.Array, stamps: np.ndarray, ids: np.ndarray) -> Table:
-    columns = {name: pa.array(stamps[:, k], pa.int64()) for k, name in enumerate(_STAMP)}
+    columns = {name: pa.array(stamps[:, k], pa.int64()) for k, name in enumerate(STAMP)}
     return pa.table({"path": paths.cast(pa.string()), **columns, "id": id_array(ids)})
 
 
-_EMPTY = _table(pa.array([], pa.string()), np.zeros((0, len(_STAMP)), np.int64), np.zeros((0, 16), np.uint8))
+_EMPTY = _table(pa.array([], pa.string()), np.zeros((0, len(STAMP)), np.int64), np.zeros((0, 16), np.uint8))
 
 
 def _content(table: Table) -> bytes:
     """Return all that a part says, as bytes."""
     paths = "\n".join(table.column("path").to_pylist()).encode()
-    return b"".join([paths, *(table.column(name).to_numpy().tobytes() for name in _STAMP), id_column(table).tobytes()])
+    return b"".join([paths, *(table.column(name).to_numpy().tobytes() for name in STAMP), id_column(table).tobytes()])

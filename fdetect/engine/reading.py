@@ -136,9 +136,8 @@ def _look_up(
 def _read(reader: Reader, row: _Unread) -> tuple[Seen, float]:
     since = time.perf_counter()
     try:
-        sure = settled(row.stamp)  # asked before the file is read, not when there is time to remember it
-        data = reader.read(row.path)
-        sure = sure and reader.stamp(row.path) == row.stamp
+        # asked before the file is read, not when there is time to remember it
+        data, sure = reader.read_as(row.path, row.stamp) if settled(row.stamp) else (reader.read(row.path), False)
         seen = Seen(row.row, row.path, content_id(data), data, row.stamp if sure else None)
     except DataError as error:
         seen = _unreadable(row.row, row.path, error)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import astuple
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -46,15 +48,19 @@ class RemoteFolder:
         self.root = absolute(root)
         try:
             from fsspec.core import url_to_fs
+            from fsspec.dircache import DirCache
 
-            # what was listed is not kept: a stamp must be of now
-            self._fs, _ = url_to_fs(self.root, use_listings_cache=False)
+            self._fs, _ = url_to_fs(self.root)
         except ImportError as error:
             name = getattr(error.__cause__ or error, "name", None) or "fsspec"
             package = "'fdetect[remote]'" if name == "fsspec" else name
             raise DataError(f"{masked(root)}: reading it needs the package {name}; pip install {package}") from None
         except Exception as error:
             raise DataError(f"{masked(root)}: cannot be reached ({reason_of(error)}); check the address") from None
+        # what was listed is not kept: a stamp must be of now.  Given as an option, sftp and smb would refuse it
+        if isinstance(listed := getattr(self._fs, "dircache", None), DirCache):
+            listed.use_listings_cache = False
+            listed.clear()
         protocols = (self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol
         # file systems that are not made for several threads take turns
         self._turn: Any = nullcontext() if self._fs.async_impl or "hf" in protocols else threading.Lock()
@@ -64,21 +70,36 @@ class RemoteFolder:
         return self._stamp(path, self._info(path))
 
     def version(self, file: str | File) -> tuple[int, ...]:
-        """Return what changes when a file is written again or replaced."""
-        found = self.stamp(file if isinstance(file, str) else file.name)
-        return found.size, found.mtime_ns, found.ctime_ns
+        """Return what changes when a file is written again or replaced: its stamp.
+
+        Of an open file it is that of all bytes fetched so far, and is asked for only where some came since the last
+        time; () where it changed meanwhile.
+        """
+        if isinstance(file, str):
+            return astuple(self.stamp(file))
+        assert isinstance(file, RemoteFile)
+        fetched = file.fetched
+        if fetched > file.checked:
+            if astuple(self.stamp(file.name)) != file.version:
+                file.version = ()
+            file.checked = max(file.checked, fetched)
+        return file.version
 
     def open(self, path: str) -> RemoteFile:
         """Open a file for reading by range requests."""
-        size = self._info(path)["size"]
-        if size is None:
+        info = self._info(path)
+        if info["size"] is None:
             raise DataError("the server does not say how large the shard is; copy it to where it is a file")
-        return RemoteFile(path, int(size), lambda start, end: self._fetch(path, start, end, int(size)))
+        size, version = int(info["size"]), astuple(self._stamp(path, info))
+        return RemoteFile(path, size, version, lambda start, end: self._fetch(path, start, end, size))
 
-    def read(self, path: str, limit: int | None) -> tuple[bytes, int]:
-        """Return a file's bytes (the first `limit` of them) and its whole length, where that is known."""
-        size = self._info(path)["size"]
-        if size is None:
+    def read(self, path: str, limit: int | None, known_size: int = 0) -> tuple[bytes, int]:
+        """Return a file's bytes (the first `limit` of them) and its whole length, where that is known.
+
+        `known_size` is what a stamp of it says (-1: not known), which saves asking for it; 0 asks.
+        """
+        size = known_size or self._info(path)["size"]
+        if size is None or size < 0:
             with self._tried(lambda: self._fs.open(self._at(path), "rb")) as stream:
                 data = self._tried(lambda: stream.read(MAX_BYTES + 1))
             check_size(len(data))
@@ -89,6 +110,8 @@ class RemoteFolder:
         part = {} if limit is None else {"start": 0, "end": min(limit, size)}
         data = self._tried(lambda: self._fs.cat_file(self._at(path), **part))
         if limit is None and len(data) != size:
+            if known_size:
+                return self.read(path, limit)  # it changed since the stamp was taken
             raise DataError("the file changed while it was read")
         return data[:limit], size
 
@@ -157,9 +180,10 @@ class RemoteFolder:
 class RemoteFile(io.RawIOBase):
     """A file that is read by ranges, in blocks of which the latest are kept; `read_at` from any thread."""
 
-    def __init__(self, path: str, size: int, fetch: Callable[[int, int], bytes]) -> None:
+    def __init__(self, path: str, size: int, version: tuple[int, ...], fetch: Callable[[int, int], bytes]) -> None:
         super().__init__()
-        self.name, self.size = path, size  # the name is relative to the folder
+        self.name, self.size, self.version = path, size, version  # the name is relative to the folder
+        self.fetched = self.checked = 0  # requests answered, and how many of them are known to be of that version
         self._fetch, self._place, self._lock = fetch, 0, threading.Lock()
         self._blocks: OrderedDict[int, bytes] = OrderedDict()  # latest use last
 
@@ -174,6 +198,8 @@ class RemoteFile(io.RawIOBase):
         if missing := [k for k in wanted if k not in blocks]:
             start = missing[0] * _BLOCK
             data = self._fetch(start, min((missing[-1] + 1) * _BLOCK, self.size))
+            with self._lock:
+                self.fetched += 1
             for k in range(missing[0], missing[-1] + 1):
                 blocks[k] = data[k * _BLOCK - start : (k + 1) * _BLOCK - start]
         with self._lock:
@@ -219,7 +245,11 @@ def _nanoseconds(value: Any) -> int | None:
             except ValueError:
                 continue
     if isinstance(value, datetime):
-        return round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1e6) * 1000
-    if isinstance(value, int | float):
-        return int(value * (1e6 if value > 1e11 else 1e9))  # some count in ms
-    return None
+        found = round((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1e6) * 1000
+    elif isinstance(value, int | float) and math.isfinite(value):
+        # some count in ms, µs or ns: as seconds that would be after the year 5000
+        unit = next((10**k for limit, k in ((1e11, 9), (1e14, 6), (1e17, 3)) if abs(value) < limit), 1)
+        found = int(value * unit)
+    else:
+        return None
+    return found if abs(found) < _UNKNOWN else None

@@ -30,6 +30,7 @@ __all__ = ["Shard", "has_image_column", "open_shard"]
 
 _BATCH_BYTES = 8 << 20  # of one batch of Parquet rows, about
 _COMPRESSED = (b"\x1f\x8b", b"\x1f\x9d", b"BZh", b"\xfd7zXZ\0", b"(\xb5/\xfd", b"\x04\x22M\x18")
+_REASON = 200  # characters
 _IMAGE_COLUMNS = frozenset(("image", "jpg", "png", "webp", "bytes", "img"))
 _DAMAGE = (  # what the parsers below raise on damaged bytes; NotImplementedError and RecursionError are RuntimeErrors
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, pa.ArrowException, EOFError),
@@ -251,6 +252,14 @@ def _image_column(schema: pa.Schema) -> str:
 def _as_data_error() -> Iterator[None]:
     try:
         yield
+    except DataError as error:
+        raise DataError(_brief(str(error))) from None
     except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"the shard is damaged ({reason})") from None
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(_brief(f"the shard is damaged ({reason})")) from None
+
+
+def _brief(reason: str) -> str:
+    """Return a reason as one line: a damaged shard has names of any length and any bytes, which its parser quotes."""
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(reason.split()))
+    return line if len(line) <= _REASON else f"{line[: _REASON - 63]} … {line[-60:]}"

@@ -16,7 +16,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from fdetect.addresses import absolute, is_address, levels_of
@@ -103,6 +103,21 @@ class Reader:
         """Return all bytes of a file or member; raises DataError with one short reason."""
         return self._read(path, None)[0]
 
+    def read_as(self, path: str, stamp: Stamp) -> tuple[bytes, bool]:
+        """Return all bytes as `read` does, and whether they are for certain those of the file with this stamp.
+
+        The stamp was looked up, and `settled` when it was.  Over a network it stands for what `read` asks for first,
+        and a shard is asked for its own after bytes were fetched, not for members of bytes that are here.
+        """
+        if isinstance(self._folder, LocalFolder):
+            return self.read(path), self.stamp(path) == stamp
+        with _reasons(path):
+            file, member = self._split(path)
+            if member is None:
+                return self._folder.read(path, None, stamp.size)[0], self._folder.stamp(path) == stamp
+            (data, _), version = self._member(file, member, None, astuple(stamp))
+            return data, version == astuple(stamp)
+
     def head(self, path: str, size: int) -> tuple[bytes, int]:
         """Return the first `size` bytes, and the length in bytes of the whole; raises DataError as `read` does."""
         return self._read(path, size)
@@ -145,13 +160,18 @@ class Reader:
     def _read(self, path: str, limit: int | None) -> tuple[bytes, int]:
         with _reasons(path):
             file, member = self._split(path)
-            if member is None:
-                return self._folder.read(path, limit)
-            for _ in range(_TRIES):
-                with self._shard(file) as (shard, version):
-                    found = shard.read(member, limit)
-                    if self._folder.version(shard.file) == version:
-                        return found
+            return self._folder.read(path, limit) if member is None else self._member(file, member, limit)[0]
+
+    def _member(
+        self, file: str, member: str, limit: int | None, settled: tuple[int, ...] | None = None
+    ) -> tuple[tuple[bytes, int], tuple[int, ...]]:
+        """Return what is read of a member, and the version of the shard that it is of."""
+        for _ in range(_TRIES):
+            with self._shard(file, settled) as (shard, version):
+                found = shard.read(member, limit)
+                if self._folder.version(shard.file) == version:
+                    return found, version
+            settled = None  # it is out of date
         raise DataError("the shard changed while it was read")
 
     def _split(self, path: str) -> tuple[str, str | None]:
@@ -163,16 +183,20 @@ class Reader:
         return parts or (path, None)
 
     @contextmanager
-    def _shard(self, path: str) -> Iterator[tuple[Shard, tuple[int, ...]]]:
-        """Lend a shard that is as its file is now, and the version it is of."""
-        # asked before the file is opened: if it is replaced in between, the version is out of date, never the index
-        version = self._folder.version(path)
+    def _shard(self, path: str, settled: tuple[int, ...] | None = None) -> Iterator[tuple[Shard, tuple[int, ...]]]:
+        """Lend a shard that is as its file is now, or was at a version that was settled, and the version it is of."""
         with self._lock:
-            slot = self._slots.setdefault(path, _Slot(version))
-            if slot.version != version:
+            slot = self._slots.get(path)
+        # asked before the file is opened: if it is replaced in between, the version is out of date, never the index
+        as_it_was = settled and (slot is None or (slot.version, slot.settled) == (settled, True))
+        version = settled if settled and as_it_was else self._folder.version(path)
+        with self._lock:
+            slot = self._slots.setdefault(path, _Slot(version, version == settled))
+            # bytes that came before the version was settled may be of another file of the same version
+            if slot.version != version or (version == settled and not slot.settled):
                 slot.dropped = True
                 slot.close_if_idle()
-                slot = self._slots[path] = _Slot(version)
+                slot = self._slots[path] = _Slot(version, version == settled)
             self._slots.move_to_end(path)
             slot.users += 1
         try:
@@ -192,6 +216,7 @@ class Reader:
 @dataclass
 class _Slot:
     version: tuple[int, ...]
+    settled: bool  # before it was opened
     shard: Shard | None = None
     users: int = 0
     dropped: bool = False  # closed with its last user

@@ -60,9 +60,10 @@ class Cluster:
         ray = self._ray = _ray()
         address = address or os.environ.get("RAY_ADDRESS") or _HERE
         if not ray.is_initialized():
-            started = {"num_cpus": max(workers, default_workers()), "include_dashboard": False}
+            ours: dict[str, Any] = {"num_cpus": max(workers, default_workers()), "include_dashboard": False}
+            ours = ours if address == _HERE else {}
             try:
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **started if address == _HERE else {})
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **ours)
             except Exception as error:
                 raise FdetectError(f"no Ray cluster at '{address}' ({_last_line(error)})") from None
             _connected[:] = [address]
