@@ -95,7 +95,7 @@ class Cluster:
         blocks = list(_blocks(index, paths, self._rows(plan, for_lane, len(paths))))
         if not blocks:
             return
-        data = ray.data.from_arrow(blocks)
+        data = ray.data.from_blocks(blocks)  # from_arrow would start a process to look at them first
         del blocks
         data.context.target_max_block_size = None  # an answer stays whole: the device lane needs all of it
         data.context.max_errored_blocks = 0  # whatever the caller has set: no row is dropped
