@@ -15,7 +15,6 @@ import random
 import resource
 import struct
 import sys
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
