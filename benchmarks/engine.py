@@ -220,8 +220,8 @@ def intake(options: argparse.Namespace, folder: Path) -> None:
         lane.drain()
         took += time.perf_counter() - since
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / options.intake
-    print(f"{options.intake} rows of {options.features} ({size / options.intake:.0f} bytes each) taken in and stored: "
-          f"{options.intake / took:.0f} rows/s, {size / took / 1e6:.0f} MB/s; {grown:.0f} bytes of memory a row")  # fmt: skip
+    speed = f"{options.intake / took:.0f} rows/s, {size / took / 1e6:.0f} MB/s; {grown:.0f} bytes of memory a row"
+    print(f"{options.intake} rows of {options.features} ({size / options.intake:.0f} bytes each) taken in: {speed}")
 
 
 # --- freed memory ----------------------------------------------------------------------------------------------------
