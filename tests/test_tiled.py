@@ -157,6 +157,8 @@ def test_it_is_told_on_what_thresholds_were_set(fitted, pictures):
 def test_what_cannot_be_is_one_sentence(fitted, small_set, pictures, store):
     with pytest.raises(ParameterError, match="--tiles: no way 'median'"):
         score_tiles([pictures], fitted, "median")
+    with pytest.raises(ParameterError, match="computed in this process alone; leave --engine ray out"):
+        score_tiles([pictures], fitted, "mean", engine="ray")
     looking = replace(fitted, features=("embedding:encoder=x",))
     with pytest.raises(ParameterError, match="embedding:encoder=x looks at whole pictures"):
         score_tiles([pictures], looking, "mean")

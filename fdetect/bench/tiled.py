@@ -57,6 +57,8 @@ def score_tiles(
     """
     running, manifest = Running.of(engine), any_images(data)
     check_tiles(how)
+    if running.engine != "local":
+        raise ParameterError(f"--tiles is computed in this process alone; leave --engine {running.engine} out")
     refuse_whole(scorer.features)
     columns = columns_of_model(scorer, condition=condition, network=network, running=running)
     shown = condition or scorer.condition

@@ -118,7 +118,7 @@ class Worker(_Actor):
         """The process; made when there is something to compute."""
         _hide_main()
         lock = Path(tempfile.gettempdir()) / f"fdetect-preparing-{os.getuid()}.lock"
-        with lock.open("w") as file:
+        with lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # the first worker of a machine compiles, the others load
             for prepare in self._plan.preparations:
                 prepare()
