@@ -17,7 +17,7 @@ from tiny_tasks import Moments, extract, write_images
 from fdetect import augment, backend, geometry, images, perturb, sharing, wear
 from fdetect.augment import Augmented, Course, draws
 from fdetect.backend import resolve
-from fdetect.engine.jobs import _describe
+from fdetect.engine.jobs import describe
 from fdetect.engine.work import Plan, content_id
 from fdetect.errors import DataError, ParameterError
 from fdetect.images import Decoded, jpeg_quality
@@ -233,7 +233,7 @@ def test_names_settings_and_code_tell_draws_apart() -> None:
     made = [one for recipe in RECIPES.values() for one in draws(recipe, 2)] + [laundered]
     made += [Augmented(laundered.name, launder=Cells(4), recipe=FULL)]
     assert len({repr(sorted(one.settings.items())) for one in made}) == len(made)
-    codes = [_describe(Plan((one,), (Moments(),), C, 0, resolve("cpu")), (0, 0))["code"]
+    codes = [describe(Plan((one,), (Moments(),), C, 0, resolve("cpu")), (0, 0))["code"]
              for one in (laundered, Condition("native"))]  # fmt: skip
     files = [module.__file__ for module in (images, geometry, perturb, wear, sharing, backend)]
     assert codes == [source_digest(*files, augment.__file__), source_digest(*files)]

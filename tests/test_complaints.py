@@ -46,7 +46,7 @@ from fdetect.features import feature, feature_tasks
 from fdetect.metrics import TrialSample, group_weights
 from fdetect.perturb import Condition
 from fdetect.roc import Ranking
-from fdetect.splits import group_folds
+from fdetect.splits import Grouped
 from fdetect.types import FAKE, MANIFEST_COLUMNS, REAL
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -305,14 +305,11 @@ def test_groups_are_never_parted(off: Off):
     parted, auroc = run_of_it()
     assert not parted
     assert auroc < 0.7
-    off.setattr(protocols, "group_folds", lambda groups, *others, **how: group_folds(apart(groups), *others, **how))
+    folds = Grouped.folds
+    off.setattr(Grouped, "folds", lambda self, n: folds(Grouped(np.arange(len(self.group)), self.stratum), n))
     parted, auroc = run_of_it()
     assert parted
     assert auroc > 0.85  # without having learnt anything
-
-
-def apart(groups) -> list[str]:
-    return [f"{group}/{k}" for k, group in enumerate(groups)]
 
 
 def test_thresholds_are_never_set_on_what_is_tested(off: Off):

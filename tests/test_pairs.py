@@ -18,7 +18,7 @@ from tiny_tasks import Moments
 
 from fdetect import backend, geometry, images, pairs, perturb, sharing, wear
 from fdetect.backend import resolve
-from fdetect.engine.jobs import _describe
+from fdetect.engine.jobs import describe
 from fdetect.engine.work import Plan
 from fdetect.errors import DataError
 from fdetect.images import Decoded
@@ -142,7 +142,7 @@ def test_halves_are_told_apart_by_everything_that_makes_them() -> None:
     made += pair("native") + pair(launder=Cells(4))[1:] + [condition("matched")]
     assert len({repr(sorted(one.settings.items())) for one in made}) == len(made)
     plan = Plan((pair()[0], condition("matched")), (Moments(),), C, 0, resolve("cpu"))
-    codes = [_describe(plan, (k, 0))["code"] for k in (0, 1)]
+    codes = [describe(plan, (k, 0))["code"] for k in (0, 1)]
     files = [module.__file__ for module in (images, geometry, perturb, wear, sharing, backend)]
     assert codes == [source_digest(*files, pairs.__file__), source_digest(*files)]
 
