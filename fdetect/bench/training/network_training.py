@@ -30,7 +30,7 @@ _CODE = (
     "bench/training/network_pictures.py", "bench/training/network_training.py", "bench/training/network_outputs.py",
     "nets/learning.py", "nets/training.py", "nets/schedule.py", "nets/checkpoints.py", "nets/weights.py",
     "nets/architectures.py", "forensics/residual.py", "forensics/wavelets.py", "images.py", "geometry.py",
-    "engine/work.py", "splits.py",
+    "engine/chunks.py", "engine/work.py", "splits.py", "_splits_cpu.py",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fdetect import errors
+from fdetect.addresses import masked
 from fdetect.engine.chunks import Job
 from fdetect.errors import FdetectError, WeightsError
 from fdetect.types import Batch, Facts
@@ -54,7 +55,7 @@ def error_value(error: Exception) -> list[str]:
     if isinstance(error, FdetectError):
         return [type(error).__name__, str(error)]
     text = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
-    return [FdetectError.__name__, f"a worker of the cluster failed ({text})"]
+    return [FdetectError.__name__, f"a worker of the cluster failed ({masked(text)})"]
 
 
 def error_of(value: Sequence[str]) -> FdetectError:

@@ -60,8 +60,9 @@ class Cluster:
         ray = self._ray = _ray()
         address = address or os.environ.get("RAY_ADDRESS") or _HERE
         if not ray.is_initialized():
-            ours: dict[str, Any] = {"num_cpus": max(workers, default_workers()), "include_dashboard": False}
-            ours = ours if address == _HERE else {}
+            ours: dict[str, Any] = {}
+            if address == _HERE:
+                ours = {"num_cpus": max(workers, default_workers()), "include_dashboard": False}
             try:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **ours)
             except Exception as error:
