@@ -52,7 +52,7 @@ class RemoteFolder:
 
             self._fs, _ = url_to_fs(self.root)
         except ImportError as error:
-            name = getattr(error.__cause__ or error, "name", None) or "fsspec"
+            name = (getattr(error.__cause__ or error, "name", None) or "fsspec").partition(".")[0]
             package = "'fdetect[remote]'" if name == "fsspec" else name
             raise DataError(f"{masked(root)}: reading it needs the package {name}; pip install {package}") from None
         except Exception as error:
